@@ -1,0 +1,18 @@
+//! Array operations on voxel grids: geometry, resampling, components, distances, convolution.
+//!
+//! Knows numbers and geometry only: no DICOM, no network, no files. Every operation has a plain definition in
+//! [`reference`] and a fast version that the tests compare with it over awkward shapes.
+
+pub mod components;
+pub mod conv;
+pub mod distance;
+pub mod fill;
+pub mod geodesic;
+pub mod morphology;
+pub mod reference;
+pub mod resample;
+pub mod statistics;
+pub mod threads;
+pub mod volume;
+
+pub use volume::{Affine, AxisMap, Dims, Direction, GeometryError, Grid, Volume};

@@ -1,0 +1,45 @@
+//! What a network is: input grid, normalisation, classes, origin. Read from TOML by crate `models`.
+
+use crate::labels::Structure;
+
+/// One output class of a semantic net. Left and right processes are one class: five slices cannot tell the side, the
+/// canal can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Background,
+    /// One structure.
+    Single(Structure),
+    /// A paired structure: `(left, right)`.
+    Paired(Structure, Structure),
+}
+
+/// How an exam's intensities become the net's input: clip to two percentiles of all voxels, then subtract the mean and
+/// divide by the standard deviation of the voxels above `low + foreground * (high - low)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalisation {
+    pub low_percentile: f64,
+    pub high_percentile: f64,
+    pub foreground: f64,
+}
+
+/// A released model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelCard {
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the weights file, lower-case hexadecimal; checked against the file when it is loaded.
+    pub weights_sha256: String,
+    /// Neighbouring slices on each side of the centre slice; `2 * context + 1` input channels.
+    pub context: usize,
+    /// Rows and columns of the input must be multiples of this.
+    pub multiple_of: usize,
+    /// In-plane spacing of the input in millimetres.
+    pub in_plane_mm: f64,
+    /// Slice pitch in millimetres the net was trained for: finer series are averaged to it.
+    pub slice_pitch_mm: [f64; 2],
+    pub normalisation: Normalisation,
+    /// Average the softmax of the slices in both orders.
+    pub mirror_slices: bool,
+    /// Output classes by channel; class 0 is the background.
+    pub classes: Vec<Class>,
+}

@@ -1,0 +1,26 @@
+//! The pure core: one checked series in, one segmentation out.
+//!
+//! No sockets, files, clock or async runtime: the service, the evaluation and the tests run exactly this code. The
+//! stages stand in [`segment`] in the order in which they run.
+
+pub mod card;
+pub mod clean;
+pub mod join;
+pub mod labels;
+pub mod measure;
+pub mod net;
+pub mod overlay;
+pub mod prepare;
+pub mod refusal;
+pub mod restore;
+pub mod segment;
+pub mod semantic;
+pub mod series;
+pub mod vertebrae;
+
+pub use card::ModelCard;
+pub use labels::{Structure, VertebraId};
+pub use net::{Net, NetError, TensorMut, TensorRef};
+pub use refusal::{Plane, Refusal, RefusalCode};
+pub use segment::{Segmentation, Stage};
+pub use series::{Series, SourceImage};

@@ -1,0 +1,36 @@
+//! Foreign bytes -> checked series. Pure: bytes in, values out; shared by every way in.
+
+pub mod dicom;
+pub mod gate;
+
+use dicom_object::InMemDicomObject;
+use pipeline::Series;
+
+/// One instance of a source series, as outputs refer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRef {
+    pub sop_class_uid: String,
+    pub sop_instance_uid: String,
+}
+
+/// The image behind one slice: an instance and, for Enhanced MR, its frame (from 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameRef {
+    /// Index into [`DicomSeries::instances`].
+    pub instance: usize,
+    pub frame: Option<u32>,
+}
+
+/// A decoded DICOM series.
+#[derive(Debug, Clone)]
+pub struct DicomSeries {
+    /// The checked volume; `series.sources[k]` indexes `frames`.
+    pub series: Series,
+    pub frames: Vec<FrameRef>,
+    pub instances: Vec<InstanceRef>,
+    /// The data set of the instance behind slice 0, without pixel data: patient and study modules, character set,
+    /// frame of reference, window. Outputs copy from it. Contains patient data: never logged.
+    pub header: InMemDicomObject,
+    /// Contrast by the header (`t1`, `t2`, `stir`, ...), `None` where it does not tell.
+    pub contrast: Option<&'static str>,
+}

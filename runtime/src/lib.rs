@@ -1,0 +1,20 @@
+//! The service: DICOM in, segmentation, DICOM, files and MQTT out. [`service::run`] is where all parts meet.
+
+pub mod broker;
+pub mod config;
+pub mod dashboard;
+pub mod decode;
+pub mod demo;
+pub mod dress;
+pub mod error;
+pub mod files;
+pub mod identity;
+pub mod ingest;
+pub mod jobs;
+pub mod messages;
+pub mod objects;
+pub mod outbox;
+pub mod publish;
+pub mod render;
+pub mod report;
+pub mod service;
