@@ -44,6 +44,17 @@ pub enum Plane {
     Oblique,
 }
 
+impl Plane {
+    pub fn name(self) -> &'static str {
+        match self {
+            Plane::Sagittal => "sagittal",
+            Plane::Coronal => "coronal",
+            Plane::Axial => "axial",
+            Plane::Oblique => "oblique",
+        }
+    }
+}
+
 /// A refusal: the sender's or the site's move. `text` names the object and the reason and holds no patient data.
 #[derive(Debug, Clone, PartialEq, Serialize, Error)]
 #[error("{text}")]

@@ -13,6 +13,8 @@ pub const MAX_IN_PLANE_MM: f64 = 1.6;
 pub const MAX_SLICE_PITCH_MM: f64 = 8.0;
 /// A series is sagittal when its normal keeps at least this share of left-right (37 degrees of obliquity).
 pub const MIN_SAGITTAL_COSINE: f64 = 0.8;
+/// A grid whose thickest axis exceeds the others by this factor was acquired as slices across it.
+const ANISOTROPIC: f64 = 1.3;
 /// Direction cosines of one series agree within this (DICOM writes six decimals, some consoles four).
 const ORIENTATION_TOLERANCE: f64 = 1e-3;
 /// Slice steps of one series agree within 5 % or 0.1 mm, whichever is larger.
@@ -43,14 +45,16 @@ pub struct SourceImage {
 pub struct Series {
     /// `i` along columns, `j` along rows, `k` along the normal (row direction x column direction).
     pub volume: Volume<f32>,
-    /// `sources[k]`: the caller's index of the image that is slice `k`.
+    /// `sources[k]`: the caller's index of the image that is slice `k`. Empty for a volume that never was slices.
     pub sources: Vec<usize>,
+    /// The index axis across the slices: 2 for a stack; any for a volume read from a file.
+    pub slice_axis: usize,
 }
 
-/// The plane of a grid by its slice normal (`k`).
-pub fn plane(affine: &Affine) -> Plane {
-    let [a, b, _] = affine.axes();
-    let normal = cross(a, b);
+/// The plane of slices that lie across index axis `slice_axis`, by their normal.
+pub fn plane(affine: &Affine, slice_axis: usize) -> Plane {
+    let axes = affine.axes();
+    let normal = cross(axes[(slice_axis + 1) % 3], axes[(slice_axis + 2) % 3]);
     let unit = scale(normal, 1.0 / norm(normal)).map(f64::abs);
     match unit {
         [x, _, _] if x >= MIN_SAGITTAL_COSINE => Plane::Sagittal,
@@ -95,14 +99,68 @@ impl Series {
         let voxels = images.into_iter().flat_map(|image| image.pixels).collect();
         let volume = Volume::new(grid, voxels)
             .map_err(|e| Refusal::new(RefusalCode::UnreadablePixels, e.to_string()))?;
-        Ok(Series { volume, sources })
+        Ok(Series { volume, sources, slice_axis: 2 })
     }
 
-    /// A volume that is a grid already (NIfTI): slice `k` is image `k`.
+    /// A volume that is a grid already (NIfTI). The thickest axis is the one across the slices; where no axis is
+    /// thickest, any plane can be cut, and the sagittal one is.
     pub fn from_volume(volume: Volume<f32>) -> Series {
-        let sources = (0..volume.dims().counts()[2]).collect();
-        Series { volume, sources }
+        let affine = volume.grid().affine;
+        let spacing = affine.spacing();
+        let thickest = (0..3).max_by(|&a, &b| spacing[a].total_cmp(&spacing[b])).unwrap_or(2);
+        let others = spacing[(thickest + 1) % 3].max(spacing[(thickest + 2) % 3]);
+        let left_right = (0..3)
+            .max_by(|&a, &b| left_right_share(&affine, a).total_cmp(&left_right_share(&affine, b)));
+        let slice_axis = if spacing[thickest] >= ANISOTROPIC * others {
+            thickest
+        } else {
+            left_right.unwrap_or(thickest)
+        };
+        Series { volume, sources: Vec::new(), slice_axis }
     }
+
+    /// Whether the nets were made for it: sagittal, enough slices, fine enough.
+    pub fn admit(&self) -> Result<(), Refusal> {
+        let grid = self.volume.grid();
+        let plane = plane(&grid.affine, self.slice_axis);
+        let refuse = |code, text: String| {
+            Err(Refusal { plane: Some(plane), ..Refusal::new(code, text).on_grid(grid) })
+        };
+        let [counts, spacing] = [grid.dims.counts().map(|n| n as f64), grid.affine.spacing()];
+        let (a, b, k) = ((self.slice_axis + 1) % 3, (self.slice_axis + 2) % 3, self.slice_axis);
+        if counts[k] < MIN_SLICES as f64 {
+            return refuse(
+                RefusalCode::TooFewSlices,
+                format!("{} slices; a spine series has at least {MIN_SLICES}", counts[k]),
+            );
+        }
+        if plane != Plane::Sagittal {
+            return refuse(
+                RefusalCode::NotSagittal,
+                format!("the series is {}; send a sagittal one", plane.name()),
+            );
+        }
+        let in_plane = spacing[a].max(spacing[b]);
+        if counts[a].min(counts[b]) < MIN_COLUMNS as f64
+            || in_plane > MAX_IN_PLANE_MM
+            || spacing[k] > MAX_SLICE_PITCH_MM
+        {
+            return refuse(
+                RefusalCode::Resolution,
+                format!(
+                    "{}x{} pixels of up to {in_plane:.2} mm, {:.2} mm between slices; needed are at least \
+                     {MIN_COLUMNS} pixels of at most {MAX_IN_PLANE_MM} mm, and {MAX_SLICE_PITCH_MM} mm",
+                    counts[a], counts[b], spacing[k]
+                ),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn left_right_share(affine: &Affine, axis: usize) -> f64 {
+    let step = affine.axes()[axis];
+    step[0].abs() / norm(step)
 }
 
 /// Same matrix, spacing and orientation in every image.
@@ -168,38 +226,79 @@ fn slice_step(images: &[SourceImage], normal: [f64; 3]) -> Result<[f64; 3], Refu
     }
 }
 
-/// Whether a volume is one the nets were made for: sagittal, enough slices, fine enough.
-pub fn admit(grid: &Grid) -> Result<(), Refusal> {
-    let [columns, rows, slices] = grid.dims.counts();
-    let spacing = grid.affine.spacing();
-    let plane = plane(&grid.affine);
-    let refuse = |code, text: String| {
-        let mut refusal = Refusal::new(code, text).on_grid(grid);
-        refusal.plane = Some(plane);
-        Err(refusal)
-    };
-    if slices < MIN_SLICES {
-        return refuse(
-            RefusalCode::TooFewSlices,
-            format!("{slices} slices; a spine series has at least {MIN_SLICES}"),
-        );
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sagittal series tilted by 20 degrees about the long axis, slices in shuffled order.
+    fn images(n: usize) -> Vec<SourceImage> {
+        let (s, c) = 20f64.to_radians().sin_cos();
+        let orientation = [[s, c, 0.0], [0.0, 0.0, -1.0]];
+        let normal = cross(orientation[0], orientation[1]);
+        let mut list: Vec<SourceImage> = (0..n)
+            .map(|k| SourceImage {
+                source: k,
+                columns: 128,
+                rows: 160,
+                spacing_mm: [0.8, 0.9],
+                orientation,
+                position: scale(normal, 4.0 * k as f64),
+                pixels: vec![k as f32; 128 * 160],
+            })
+            .collect();
+        list.rotate_left(n / 2);
+        list.reverse();
+        list
     }
-    if plane != Plane::Sagittal {
-        return refuse(
-            RefusalCode::NotSagittal,
-            "the series is not sagittal; send a sagittal series".to_owned(),
-        );
+
+    fn code(images: Vec<SourceImage>) -> RefusalCode {
+        Series::stack(images).expect_err("must be refused").code
     }
-    let coarse = spacing[0].max(spacing[1]) > MAX_IN_PLANE_MM || spacing[2] > MAX_SLICE_PITCH_MM;
-    if columns.min(rows) < MIN_COLUMNS || coarse {
-        return refuse(
-            RefusalCode::Resolution,
-            format!(
-                "{columns}x{rows} pixels of {:.2}x{:.2} mm, {:.2} mm between slices; at least \
-                 {MIN_COLUMNS} pixels of at most {MAX_IN_PLANE_MM} mm and {MAX_SLICE_PITCH_MM} mm are needed",
-                spacing[0], spacing[1], spacing[2]
-            ),
-        );
+
+    #[test]
+    fn slices_in_any_order_become_one_oblique_volume() {
+        let series = Series::stack(images(7)).unwrap();
+        assert_eq!(series.sources, [0, 1, 2, 3, 4, 5, 6]);
+        assert!((series.volume.grid().affine.spacing()[2] - 4.0).abs() < 1e-9);
+        assert_eq!(series.volume.slice(3)[0], 3.0);
+        assert_eq!(series.admit(), Ok(()));
     }
-    Ok(())
+
+    #[test]
+    fn bad_stacks_are_refused_by_name() {
+        assert_eq!(code(Vec::new()), RefusalCode::TooFewSlices);
+        assert_eq!(code(images(3)), RefusalCode::TooFewSlices);
+        let mut gap = images(9);
+        gap.retain(|image| image.source != 4);
+        assert_eq!(code(gap), RefusalCode::Gap);
+        let mut twice = images(7);
+        twice.push(twice[2].clone());
+        assert_eq!(code(twice), RefusalCode::DuplicateSlice);
+        let mut mixed = images(7);
+        mixed[3].orientation = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+        assert_eq!(code(mixed), RefusalCode::MixedOrientation);
+        let mut sheared = images(7);
+        sheared[3].position[2] += 5.0;
+        assert_eq!(code(sheared), RefusalCode::MissingGeometry);
+    }
+
+    #[test]
+    fn planes_and_resolutions_are_judged_from_the_grid() {
+        let volume = |axes: [[f64; 3]; 3], counts| {
+            let grid = Grid {
+                dims: Dims::new(counts).unwrap(),
+                affine: Affine::new(axes, [0.0; 3]).unwrap(),
+            };
+            Series::from_volume(Volume::filled(grid, 0.0)).admit().map_err(|r| (r.code, r.plane))
+        };
+        let diagonal = |x, y, z| [[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]];
+        assert_eq!(volume(diagonal(3.0, 0.8, 0.8), [9, 128, 128]), Ok(()));
+        assert_eq!(volume(diagonal(1.0, 1.0, 1.0), [99, 128, 128]), Ok(()));
+        let axial = volume(diagonal(0.8, 0.8, 3.0), [128, 128, 9]);
+        assert_eq!(axial, Err((RefusalCode::NotSagittal, Some(Plane::Axial))));
+        let coarse = volume(diagonal(4.0, 2.0, 2.0), [9, 128, 128]);
+        assert_eq!(coarse, Err((RefusalCode::Resolution, Some(Plane::Sagittal))));
+        let few = volume(diagonal(4.0, 0.8, 0.8), [3, 128, 128]);
+        assert_eq!(few, Err((RefusalCode::TooFewSlices, Some(Plane::Sagittal))));
+    }
 }
