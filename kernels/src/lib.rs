@@ -3,6 +3,7 @@
 //! Knows numbers and geometry only: no DICOM, no network, no files. Every operation has a plain definition in
 //! [`reference`] and a fast version that the tests compare with it over awkward shapes.
 
+pub mod basins;
 pub mod components;
 pub mod conv;
 pub mod distance;

@@ -43,3 +43,15 @@ pub struct ModelCard {
     /// Output classes by channel; class 0 is the background.
     pub classes: Vec<Class>,
 }
+
+impl ModelCard {
+    /// The output channel that holds `structure`, if the model knows it.
+    pub fn class_of(&self, structure: Structure) -> Option<u8> {
+        let holds = |class: &Class| match *class {
+            Class::Background => false,
+            Class::Single(one) => one == structure,
+            Class::Paired(left, right) => left == structure || right == structure,
+        };
+        self.classes.iter().position(holds).map(|index| index as u8)
+    }
+}

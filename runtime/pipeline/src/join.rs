@@ -1,1 +1,255 @@
-//! (being written)
+//! Class map and bodies -> the two masks: every voxel a structure, every structure its vertebra.
+//!
+//! SPINEPS' joint stage (spineps.md 8) in its plain form: parts go to the vertebra they are joined to, instance voxels
+//! outside the semantic mask are zero, discs and endplates belong to the vertebra above by centre of mass.
+
+use crate::card::{Class, ModelCard};
+use crate::labels::{Structure, VertebraId};
+use crate::segment::Numbering;
+use crate::vertebrae::Bodies;
+use kernels::components::{self, Component, Connectivity};
+use kernels::{Volume, geodesic, morphology};
+
+/// A process parted from its vertebra by less than twice this is still its own: partial volume hides thin laminae.
+const REACH_MM: f64 = 4.0;
+/// The sacrum ends the lumbar spine when it begins within this distance below the lowest body: a disc, seen obliquely.
+const SACRUM_REACH_MM: f64 = 25.0;
+/// Smallest sacrum that counts as a landmark: a third of S1.
+const MIN_SACRUM_ML: f64 = 5.0;
+
+/// Both masks on the working grid.
+#[derive(Debug)]
+pub struct Joined {
+    /// [`Structure`] values.
+    pub semantic: Volume<u8>,
+    /// [`VertebraId`] values, `100 + v` discs, `200 + v` endplates.
+    pub instances: Volume<u16>,
+    /// The vertebrae, top to bottom.
+    pub ids: Vec<VertebraId>,
+    pub numbering: Numbering,
+    /// Discs found, and those one expects between the bodies.
+    pub discs: usize,
+}
+
+/// Joins `classes` and `bodies`.
+pub fn join(mut classes: Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Joined {
+    settle_bodies(&mut classes, bodies, card);
+    let owners = grow_vertebrae(&mut classes, bodies, card);
+    let mut semantic = structures(&classes, card);
+    let (ids, numbering) = number(bodies, &semantic);
+    let mut instances = owners.map(|owner| match owner {
+        0 => 0,
+        body => u16::from(ids[usize::from(body) - 1].value()),
+    });
+    let discs = name_between(&mut semantic, &mut instances, &bodies.centres, &ids);
+    Joined { semantic, instances, ids, numbering, discs }
+}
+
+/// Makes the body class agree with the bodies found: sacral hills become sacrum, what is no body goes.
+fn settle_bodies(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) {
+    let body = card.class_of(Structure::VertebralBody).unwrap_or(0);
+    for (class, &label) in classes.voxels_mut().iter_mut().zip(bodies.labels.voxels()) {
+        if label != 0 {
+            *class = body;
+        } else if *class == body {
+            *class = 0;
+        }
+    }
+    if let Some(sacrum) = card.class_of(Structure::Sacrum) {
+        for &offset in &bodies.sacral {
+            classes.voxels_mut()[offset] = sacrum;
+        }
+    }
+}
+
+/// The body every vertebra voxel belongs to, by the shortest way through bone. Parts without a way are erased.
+///
+/// The inferior articular process of a vertebra lies against the superior one of the next: it is reached from arch and
+/// spine only, never across that joint.
+fn grow_vertebrae(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Volume<u16> {
+    let inferior = card.class_of(Structure::InferiorArticularLeft);
+    let superior = card.class_of(Structure::SuperiorArticularLeft);
+    let bony: Vec<bool> = card.classes.iter().map(is_vertebra).collect();
+    let bone = classes.map(|class| u8::from(bony[usize::from(class)]));
+    let inner = classes.map(|class| u8::from(bony[usize::from(class)] && Some(class) != inferior));
+
+    let mut owners = geodesic::assign(&bodies.labels, &inner);
+    let mut seeds = owners.clone();
+    keep_where(&mut seeds, classes, |class| Some(class) != superior);
+    let outer = classes.map(|class| u8::from(bony[usize::from(class)] && Some(class) != superior));
+    let reached = geodesic::assign(&seeds, &outer);
+    fill_in(&mut owners, &reached, classes, |class| bony[usize::from(class)]);
+
+    let near = geodesic::assign(&owners, &morphology::dilate_in_plane(&bone, REACH_MM));
+    fill_in(&mut owners, &near, classes, |class| bony[usize::from(class)]);
+    for (class, &owner) in classes.voxels_mut().iter_mut().zip(owners.voxels()) {
+        if owner == 0 && bony[usize::from(*class)] {
+            *class = 0;
+        }
+    }
+    owners
+}
+
+fn is_vertebra(class: &Class) -> bool {
+    match *class {
+        Class::Background => false,
+        Class::Single(structure) | Class::Paired(structure, _) => structure.is_vertebra(),
+    }
+}
+
+fn keep_where(owners: &mut Volume<u16>, classes: &Volume<u8>, keep: impl Fn(u8) -> bool) {
+    for (owner, &class) in owners.voxels_mut().iter_mut().zip(classes.voxels()) {
+        if !keep(class) {
+            *owner = 0;
+        }
+    }
+}
+
+/// Takes over `reached` where `owners` has none yet and the class is one of `wanted`.
+fn fill_in(
+    owners: &mut Volume<u16>,
+    reached: &Volume<u16>,
+    classes: &Volume<u8>,
+    wanted: impl Fn(u8) -> bool,
+) {
+    let pairs = reached.voxels().iter().zip(classes.voxels());
+    for (owner, (&new, &class)) in owners.voxels_mut().iter_mut().zip(pairs) {
+        if *owner == 0 && wanted(class) {
+            *owner = new;
+        }
+    }
+}
+
+/// Classes -> structures; paired processes take the side of the canal's midline they lie on.
+fn structures(classes: &Volume<u8>, card: &ModelCard) -> Volume<u8> {
+    let midline = canal_midline(classes, card);
+    let dims = classes.dims();
+    let mut semantic = Volume::filled(*classes.grid(), 0);
+    for (offset, value) in semantic.voxels_mut().iter_mut().enumerate() {
+        let class = classes.voxels()[offset];
+        *value = match card.classes[usize::from(class)] {
+            Class::Background => 0,
+            Class::Single(structure) => structure.value(),
+            // k runs to the patient's right.
+            Class::Paired(left, right) => {
+                let [_, j, k] = dims.index(offset);
+                if (k as f64) < midline[j] { left.value() } else { right.value() }
+            }
+        };
+    }
+    semantic
+}
+
+/// Centre slice of canal and cord for every row; rows without canal take the nearest row's, a volume without canal its
+/// middle.
+fn canal_midline(classes: &Volume<u8>, card: &ModelCard) -> Vec<f64> {
+    /// Half the length over which the centre is averaged: a vertebra's height, so that one oblique slice does not bend it.
+    const SMOOTH_ROWS: usize = 12;
+    let tube = [Structure::SpinalCanal, Structure::SpinalCord].map(|s| card.class_of(s));
+    let dims = classes.dims();
+    let [_, rows, slices] = dims.counts();
+    let mut sums = vec![(0.0, 0.0); rows];
+    for (offset, &class) in classes.voxels().iter().enumerate() {
+        if class != 0 && tube.contains(&Some(class)) {
+            let [_, j, k] = dims.index(offset);
+            sums[j].0 += k as f64;
+            sums[j].1 += 1.0;
+        }
+    }
+    let smoothed: Vec<Option<f64>> = (0..rows)
+        .map(|row| {
+            let near = &sums[row.saturating_sub(SMOOTH_ROWS)..(row + SMOOTH_ROWS + 1).min(rows)];
+            let (sum, n) = near.iter().fold((0.0, 0.0), |(s, n), v| (s + v.0, n + v.1));
+            (n > 0.0).then(|| sum / n)
+        })
+        .collect();
+    (0..rows)
+        .map(|row| {
+            let nearest = (0..rows)
+                .filter(|&other| smoothed[other].is_some())
+                .min_by_key(|&other| other.abs_diff(row));
+            nearest.and_then(|other| smoothed[other]).unwrap_or((slices as f64 - 1.0) / 2.0)
+        })
+        .collect()
+}
+
+/// Ids top to bottom: counted up from L5 when the sacrum follows the lowest body, else from 2 downwards without meaning.
+fn number(bodies: &Bodies, semantic: &Volume<u8>) -> (Vec<VertebraId>, Numbering) {
+    let count = bodies.centres.len() as u8;
+    let lowest = VertebraId::L5.value();
+    let (first, numbering) = if count > 0 && count < lowest && sacrum_follows(bodies, semantic) {
+        (lowest + 1 - count, Numbering::FromSacrum)
+    } else {
+        (2, Numbering::Unverified)
+    };
+    let ids = (first..first + count)
+        .map(|id| VertebraId::new(id).expect("at most 24 bodies, ids 1 to 25"))
+        .collect();
+    (ids, numbering)
+}
+
+/// Whether a sacrum begins right below the lowest body.
+fn sacrum_follows(bodies: &Bodies, semantic: &Volume<u8>) -> bool {
+    let spacing = semantic.grid().affine.spacing();
+    let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
+    let dims = semantic.dims();
+    let rows_of = |wanted: &dyn Fn(usize) -> bool| {
+        (0..dims.voxels()).filter(|&offset| wanted(offset)).map(|offset| dims.index(offset)[1])
+    };
+    let sacral = |offset: usize| semantic.voxels()[offset] == Structure::Sacrum.value();
+    let lowest = bodies.centres.len() as u16;
+    let body = |offset: usize| bodies.labels.voxels()[offset] == lowest;
+    if (rows_of(&sacral).count() as f64) * voxel_ml < MIN_SACRUM_ML {
+        return false;
+    }
+    match (rows_of(&sacral).min(), rows_of(&body).max()) {
+        (Some(top), Some(bottom)) => (top as f64 - bottom as f64) * spacing[1] <= SACRUM_REACH_MM,
+        _ => false,
+    }
+}
+
+/// Gives discs, endplates and sacrum their instance values; returns how many vertebrae have a disc below.
+fn name_between(
+    semantic: &mut Volume<u8>,
+    instances: &mut Volume<u16>,
+    centres: &[[f64; 3]],
+    ids: &[VertebraId],
+) -> usize {
+    let mut with_disc = vec![false; ids.len()];
+    for (structure, base) in [
+        (Structure::Disc, VertebraId::DISC_OFFSET),
+        (Structure::Endplate, VertebraId::ENDPLATE_OFFSET),
+    ] {
+        let mask = semantic.map(|value| u8::from(value == structure.value()));
+        let found = components::label(&mask, Connectivity::Corners26);
+        let above: Vec<Option<usize>> =
+            found.parts.iter().map(|part| vertebra_above(part, centres)).collect();
+        if structure == Structure::Disc {
+            above.iter().flatten().for_each(|&vertebra| with_disc[vertebra] = true);
+        }
+        for (offset, &label) in found.labels.voxels().iter().enumerate() {
+            if label != 0 {
+                let above = above[label as usize - 1].map(|vertebra| ids[vertebra]);
+                instances.voxels_mut()[offset] = base + above_or_before_first(above, ids);
+            }
+        }
+    }
+    for (instance, &value) in instances.voxels_mut().iter_mut().zip(semantic.voxels()) {
+        if value == Structure::Sacrum.value() {
+            *instance = u16::from(VertebraId::SACRUM.value());
+        }
+    }
+    with_disc.into_iter().filter(|&with| with).count()
+}
+
+/// The lowest vertebra whose body centre lies above the part's centre of mass.
+fn vertebra_above(part: &Component, centres: &[[f64; 3]]) -> Option<usize> {
+    let row = part.sum[1] as f64 / part.voxels as f64;
+    centres.iter().rposition(|centre| centre[1] < row)
+}
+
+/// A part above the first vertebra in view belongs to the one before it.
+fn above_or_before_first(above: Option<VertebraId>, ids: &[VertebraId]) -> u16 {
+    let first = ids.first().map_or(0, |id| u16::from(id.value()));
+    above.map_or(first.saturating_sub(1), |id| u16::from(id.value()))
+}

@@ -22,5 +22,5 @@ pub use card::ModelCard;
 pub use labels::{Structure, VertebraId};
 pub use net::{Net, NetError, TensorMut, TensorRef};
 pub use refusal::{Plane, Refusal, RefusalCode};
-pub use segment::{Segmentation, Stage};
+pub use segment::{SegmentError, Segmentation, Stage, segment};
 pub use series::{Series, SourceImage};

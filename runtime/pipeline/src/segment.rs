@@ -1,8 +1,14 @@
 //! The stages in the order in which they run, and what comes out of them.
 
-use crate::labels::VertebraId;
+use crate::labels::{Structure, VertebraId};
+use crate::net::{Net, NetError};
+use crate::refusal::{Refusal, RefusalCode};
+use crate::semantic::ClassMap;
+use crate::series::Series;
+use crate::{clean, join, measure, prepare, restore, semantic, vertebrae};
 use kernels::Volume;
 use serde::Serialize;
+use thiserror::Error;
 
 /// A stage of [`segment`]; the caller's clock times them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,4 +75,48 @@ pub struct Segmentation {
     pub flags: Vec<Flag>,
     /// Mean softmax probability of the winning class over the labelled voxels, 0..1.
     pub confidence: f32,
+}
+
+/// Why there is no segmentation.
+#[derive(Debug, Error)]
+pub enum SegmentError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+/// Segments one series. `begin` is called as each stage begins.
+///
+/// # Errors
+/// [`SegmentError::Refused`] when the volume has no contrast or no vertebra is found; [`SegmentError::Net`] when the
+/// engine fails.
+pub fn segment(
+    series: &Series,
+    net: &mut dyn Net,
+    begin: &mut dyn FnMut(Stage),
+) -> Result<Segmentation, SegmentError> {
+    begin(Stage::Prepare);
+    let prepared = prepare::prepare(&series.volume, net.card())?;
+    begin(Stage::Semantic);
+    let ClassMap { mut classes, confidence } = semantic::classify(&prepared, net)?;
+    begin(Stage::Clean);
+    clean::clean(&mut classes, net.card());
+    begin(Stage::Vertebrae);
+    let bodies = vertebrae::find_bodies(&classes, net.card());
+    if bodies.centres.is_empty() {
+        let text = "no vertebra was found in the volume";
+        return Err(Refusal::new(RefusalCode::NoSpine, text).on_grid(series.volume.grid()).into());
+    }
+    begin(Stage::Join);
+    let joined = join::join(classes, &bodies, net.card());
+    begin(Stage::Restore);
+    let (semantic, instances) = restore::restore(&joined, &prepared);
+    begin(Stage::Measure);
+    let vertebrae = measure::vertebrae(&semantic, &instances, &joined.ids);
+    let flags =
+        measure::flags(&vertebrae, joined.discs, joined.numbering, &semantic, series.slice_axis);
+    let sacrum = semantic.voxels().contains(&Structure::Sacrum.value());
+    let numbering = joined.numbering;
+    Ok(Segmentation { semantic, instances, vertebrae, sacrum, numbering, flags, confidence })
 }

@@ -1,1 +1,206 @@
-//! (being written)
+//! Vertebral bodies, one by one, top to bottom: the classical instance stage.
+//!
+//! Bodies are the hills of the in-plane distance map of the body class. Hills too small to be a body are parts of a
+//! neighbour, of the sacrum, or nothing.
+
+use crate::card::ModelCard;
+use crate::labels::Structure;
+use kernels::{Volume, basins, distance, fill};
+
+/// Two hills are one body when the pass between them is at least this high against the lower one. A body with a
+/// compressed waist stays whole; two bodies joined through a thin disc part.
+const MERGE_RATIO: f32 = 0.75;
+/// A hill with less than this share of the median body is a fragment.
+const MIN_BODY_SHARE: f64 = 0.35;
+/// At the upper or lower edge of the field a body is cut, and this share of the median is enough.
+const MIN_CUT_BODY_SHARE: f64 = 0.05;
+/// Smallest body of all: a C3 cut to a third. Below, a hill is not even counted for the median.
+const MIN_BODY_ML: f64 = 0.6;
+/// A body's centre lies within this distance, left-right and front-back, of its neighbours' centres; scoliosis and
+/// listhesis stay below, a rib head or a hip does not.
+const MAX_OFFSET_MM: [f64; 2] = [28.0, 22.0];
+/// More bodies than C1 to L6 have is no spine.
+const MAX_BODIES: usize = 24;
+
+/// The bodies of a class map.
+#[derive(Debug)]
+pub struct Bodies {
+    /// 1..=count from top to bottom, 0 elsewhere.
+    pub labels: Volume<u16>,
+    /// Where each body lies; `centres[label - 1]`, voxels of the working grid.
+    pub centres: Vec<[f64; 3]>,
+    /// Body voxels that belong to no body but to the sacrum, by offset.
+    pub sacral: Vec<usize>,
+}
+
+/// One hill of the distance map.
+#[derive(Debug, Clone)]
+struct Hill {
+    voxels: usize,
+    sum: [f64; 3],
+    /// First and last row.
+    rows: [usize; 2],
+    /// Contact with each other hill and with the sacrum (last entry), in voxel faces.
+    contact: Vec<u32>,
+}
+
+impl Hill {
+    fn centre(&self) -> [f64; 3] {
+        self.sum.map(|s| s / self.voxels as f64)
+    }
+}
+
+/// Finds the bodies of `classes`.
+pub fn find_bodies(classes: &Volume<u8>, card: &ModelCard) -> Bodies {
+    let class = card.class_of(Structure::VertebralBody).unwrap_or(0);
+    let sacrum = card.class_of(Structure::Sacrum).unwrap_or(0);
+    let mut mask = classes.map(|c| u8::from(c != 0 && c == class));
+    for offset in fill::holes_in_slices(&mask, 1) {
+        mask.voxels_mut()[offset] = 1;
+    }
+    let height = distance::squared_mm_in_plane(&mask).map(f32::sqrt);
+    let (labels, count) = basins::split(&height, &mask, MERGE_RATIO);
+    let hills = measure(&labels, count as usize, classes, sacrum);
+    let accepted = accept(&hills, classes);
+    let owner = give_away(&hills, &accepted);
+
+    let mut bodies = Bodies {
+        labels: Volume::filled(*classes.grid(), 0),
+        centres: accepted.iter().map(|&hill| hills[hill].centre()).collect(),
+        sacral: Vec::new(),
+    };
+    for (offset, &label) in labels.voxels().iter().enumerate().filter(|(_, label)| **label != 0) {
+        match owner[label as usize - 1] {
+            Owner::Body(body) => bodies.labels.voxels_mut()[offset] = body,
+            Owner::Sacrum => bodies.sacral.push(offset),
+            Owner::Nobody => {}
+        }
+    }
+    bodies
+}
+
+/// Size, place and contacts of every hill.
+fn measure(labels: &Volume<u32>, count: usize, classes: &Volume<u8>, sacrum: u8) -> Vec<Hill> {
+    let dims = labels.dims();
+    let [ni, nj, nk] = dims.counts();
+    let empty =
+        Hill { voxels: 0, sum: [0.0; 3], rows: [usize::MAX, 0], contact: vec![0; count + 1] };
+    let mut hills = vec![empty; count];
+    for (offset, &label) in labels.voxels().iter().enumerate().filter(|(_, label)| **label != 0) {
+        let [i, j, k] = dims.index(offset);
+        let hill = &mut hills[label as usize - 1];
+        hill.voxels += 1;
+        for (sum, at) in hill.sum.iter_mut().zip([i, j, k]) {
+            *sum += at as f64;
+        }
+        hill.rows = [hill.rows[0].min(j), hill.rows[1].max(j)];
+        for step in [[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0], [0, 0, -1isize]] {
+            let next = [i, j, k].iter().zip(step).map(|(&at, by)| at.checked_add_signed(by));
+            let Some(next) = next.collect::<Option<Vec<usize>>>() else { continue };
+            if next[0] >= ni || next[1] >= nj || next[2] >= nk {
+                continue;
+            }
+            let next = dims.offset([next[0], next[1], next[2]]);
+            let other = labels.voxels()[next];
+            if other != 0 && other != label {
+                hill.contact[other as usize - 1] += 1;
+            } else if sacrum != 0 && classes.voxels()[next] == sacrum {
+                hill.contact[count] += 1;
+            }
+        }
+    }
+    hills
+}
+
+/// The hills that are bodies, top to bottom.
+fn accept(hills: &[Hill], classes: &Volume<u8>) -> Vec<usize> {
+    let spacing = classes.grid().affine.spacing();
+    let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
+    let ml = |hill: &Hill| hill.voxels as f64 * voxel_ml;
+    let last_row = classes.dims().counts()[1] - 1;
+    let sizes: Vec<f64> = hills.iter().map(ml).filter(|&ml| ml >= MIN_BODY_ML).collect();
+    let largest = sizes.iter().copied().fold(0.0, f64::max);
+    // Fragments must not pull the median down: the bodies of one field of view differ by less than four times.
+    let typical = median(sizes.into_iter().filter(|&ml| ml >= largest / 4.0));
+
+    let mut found: Vec<usize> = (0..hills.len())
+        .filter(|&index| {
+            let hill = &hills[index];
+            let cut = hill.rows[0] == 0 || hill.rows[1] == last_row;
+            let share = if cut { MIN_CUT_BODY_SHARE } else { MIN_BODY_SHARE };
+            ml(hill) >= MIN_BODY_ML && ml(hill) >= share * typical
+        })
+        .collect();
+    found.sort_by(|&a, &b| hills[a].centre()[1].total_cmp(&hills[b].centre()[1]));
+    while let Some(outlier) = worst_outlier(&found, hills, spacing) {
+        found.remove(outlier);
+    }
+    found.truncate(MAX_BODIES);
+    found
+}
+
+/// The position in `found` of the body that lies farthest off the line of its neighbours, if any lies too far.
+fn worst_outlier(found: &[usize], hills: &[Hill], spacing: [f64; 3]) -> Option<usize> {
+    let excess = |position: usize| {
+        let neighbours = position.saturating_sub(2)..(position + 3).min(found.len());
+        let others = |axis: usize| {
+            median(
+                neighbours
+                    .clone()
+                    .filter(|&n| n != position)
+                    .map(|n| hills[found[n]].centre()[axis]),
+            )
+        };
+        let centre = hills[found[position]].centre();
+        let off = |axis: usize| (centre[axis] - others(axis)).abs() * spacing[axis];
+        (off(2) / MAX_OFFSET_MM[0]).max(off(0) / MAX_OFFSET_MM[1])
+    };
+    if found.len() < 3 {
+        return None;
+    }
+    (0..found.len())
+        .map(|position| (position, excess(position)))
+        .filter(|&(_, excess)| excess > 1.0)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(position, _)| position)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Owner {
+    Body(u16),
+    Sacrum,
+    Nobody,
+}
+
+/// Every hill's owner: bodies own themselves, a fragment belongs to what it touches most.
+fn give_away(hills: &[Hill], accepted: &[usize]) -> Vec<Owner> {
+    let body = |hill: usize| accepted.iter().position(|&a| a == hill).map(|p| p as u16 + 1);
+    (0..hills.len())
+        .map(|index| {
+            if let Some(own) = body(index) {
+                return Owner::Body(own);
+            }
+            let contact = &hills[index].contact;
+            let touched = (0..hills.len()).filter_map(|other| Some((contact[other], body(other)?)));
+            let (most, neighbour) =
+                touched.max_by_key(|&(n, b)| (n, u16::MAX - b)).unwrap_or((0, 0));
+            match (most, contact[hills.len()]) {
+                (0, 0) => Owner::Nobody,
+                (faces, sacral) if sacral > faces => Owner::Sacrum,
+                _ => Owner::Body(neighbour),
+            }
+        })
+        .collect()
+}
+
+/// Median of `values`, 0 of none.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    match n {
+        0 => 0.0,
+        _ if n % 2 == 1 => sorted[n / 2],
+        _ => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
