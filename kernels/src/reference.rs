@@ -1,1 +1,11 @@
-//! (being written)
+//! The plain definition of every operation: short loops that can be read against a formula.
+//!
+//! Slow on purpose and never called by the product; `tests/agree.rs` compares the fast versions with these.
+
+pub mod components;
+pub mod distance;
+pub mod fill;
+pub mod geodesic;
+pub mod morphology;
+pub mod resample;
+pub mod statistics;

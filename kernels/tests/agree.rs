@@ -1,0 +1,200 @@
+//! Every fast operation against its plain definition, over odd sizes, single voxels, empty and full masks, and random
+//! contents. A failure names the case by its seed.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use kernels::components::Connectivity;
+use kernels::{
+    Affine, Dims, Grid, Volume, components, distance, fill, geodesic, morphology, reference,
+    resample, statistics,
+};
+
+/// SplitMix64 (Steele, Lea and Flood 2014): enough for test data, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// 0 to 1, without 1.
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn volume<T: Copy>(
+        &mut self,
+        grid: Grid,
+        mut value: impl FnMut(&mut Random) -> T,
+    ) -> Volume<T> {
+        let values = (0..grid.dims.voxels()).map(|_| value(self)).collect();
+        Volume::new(grid, values).unwrap()
+    }
+}
+
+/// Rows of one voxel, single slices, primes, longer than a cache line; spacings as sagittal series have them.
+fn grids(random: &mut Random) -> Vec<Grid> {
+    let counts = [
+        [1, 1, 1],
+        [1, 1, 5],
+        [7, 1, 1],
+        [1, 6, 1],
+        [5, 4, 3],
+        [13, 11, 1],
+        [17, 3, 7],
+        [9, 10, 6],
+    ];
+    let grid = |counts| {
+        let (a, b, c) = (0.4 + random.unit(), 0.4 + random.unit(), 2.0 + 3.0 * random.unit());
+        let axes = [[0.0, a, 0.0], [0.0, 0.0, -b], [-c, 0.0, 0.0]];
+        let origin = [10.0 * random.unit(), 10.0 * random.unit(), -10.0 * random.unit()];
+        Grid { dims: Dims::new(counts).unwrap(), affine: Affine::new(axes, origin).unwrap() }
+    };
+    counts.into_iter().map(grid).collect()
+}
+
+/// A grid over about the same place with turned axes, other spacings and other counts.
+fn turned(random: &mut Random, grid: &Grid) -> Grid {
+    let (s, c) = (0.6 * random.unit()).sin_cos();
+    let [a, b, k] = grid.affine.axes();
+    let size = 0.5 + random.unit();
+    let mix = |x: [f64; 3], p: f64, y: [f64; 3], q: f64| {
+        std::array::from_fn(|n| size * (x[n] * p + y[n] * q))
+    };
+    let axes = [mix(a, c, b, s), mix(b, c, a, -s), mix(k, 1.0, a, 0.1)];
+    let counts = grid.dims.counts().map(|n| n + random.below(4) as usize);
+    let start = grid.affine.world([-1.3, 0.4, -0.7]);
+    Grid { dims: Dims::new(counts).unwrap(), affine: Affine::new(axes, start).unwrap() }
+}
+
+/// A grid with the same directions, permuted and flipped, and exact ties: half the pitch, edge aligned.
+fn halved(grid: &Grid) -> Grid {
+    let [a, b, k] = grid.affine.axes();
+    let [ni, nj, nk] = grid.dims.counts();
+    let start = grid.affine.world([ni as f64 - 1.0, -0.5, 0.0]);
+    let axes = [b.map(|v| v / 2.0), k, a.map(|v| -v * 1.5)];
+    let dims = Dims::new([2 * nj, nk, ni]).unwrap();
+    Grid { dims, affine: Affine::new(axes, start).unwrap() }
+}
+
+fn close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
+    assert_eq!(got.len(), want.len(), "{case}");
+    for (n, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!(got == want || (got - want).abs() <= tolerance, "{case}: {n}: {got} != {want}");
+    }
+}
+
+/// Runs `check` on every grid for several seeds; `case` names the failure.
+fn over_grids(mut check: impl FnMut(&mut Random, Grid, &str)) {
+    for seed in 0..12 {
+        let mut random = Random(seed);
+        for grid in grids(&mut random) {
+            let case = format!("seed {seed}, {:?}", grid.dims.counts());
+            check(&mut random, grid, &case);
+        }
+    }
+}
+
+/// Label maps from empty to full, with `values` structures.
+fn label_map(random: &mut Random, grid: Grid, values: u64) -> Volume<u8> {
+    let share = [0.0, 0.1, 0.5, 0.8, 1.0][random.below(5) as usize];
+    random.volume(grid, |r| if r.unit() < share { 1 + r.below(values) as u8 } else { 0 })
+}
+
+#[test]
+fn resampling() {
+    over_grids(|random, grid, case| {
+        let labels = random.volume(grid, |r| r.below(200) as u16);
+        // Values to 100; f32 weights and three nested mixes round to a few 2^-24 each: 1e-4 covers 100 * 3 * 4 * 2^-24.
+        let values = labels.map(|v| f32::from(v) / 2.0);
+        for target in [grid, turned(random, &grid), halved(&grid)] {
+            let want = reference::resample::nearest(&labels, &target, 999);
+            assert_eq!(resample::nearest(&labels, &target, 999), want, "{case}");
+            let got = resample::linear(&values, &target);
+            let want = reference::resample::linear(&values, &target);
+            close(got.voxels(), want.voxels(), 1e-4, case);
+        }
+        for spacing in [0.3, 1.0, 2.9] {
+            let got = resample::in_plane(&values, spacing);
+            let want = reference::resample::in_plane(&values, spacing);
+            assert_eq!(got.grid(), want.grid(), "{case}");
+            close(got.voxels(), want.voxels(), 1e-4, case);
+        }
+    });
+}
+
+#[test]
+fn statistics_of_values() {
+    over_grids(|random, grid, case| {
+        let values = random.volume(grid, |r| (r.below(40) as f32 - 10.0) * 1.7);
+        let percents = [99.5, 0.0, 50.0, 0.5, 100.0, 50.0, 33.3];
+        let want = reference::statistics::percentiles(values.voxels(), &percents);
+        assert_eq!(statistics::percentiles(values.voxels(), &percents), want, "{case}");
+    });
+}
+
+#[test]
+fn connected_components() {
+    over_grids(|random, grid, case| {
+        let map = label_map(random, grid, 3);
+        for connectivity in [Connectivity::Faces6, Connectivity::Edges18, Connectivity::Corners26] {
+            let want = reference::components::label(&map, connectivity);
+            assert_eq!(components::label(&map, connectivity), want, "{case} {connectivity:?}");
+        }
+    });
+}
+
+#[test]
+fn holes() {
+    let mut found = 0;
+    over_grids(|random, grid, case| {
+        let dense = random.volume(grid, |r| [0, 2, 1, 1, 1, 1, 1, 1][r.below(8) as usize]);
+        for (map, value) in [(&dense, 1), (&dense, 2), (&label_map(random, grid, 2), 1)] {
+            let holes = fill::holes(map, value);
+            found += holes.len();
+            assert_eq!(holes, reference::fill::holes(map, value), "{case}");
+            let want = reference::fill::holes_in_slices(map, value);
+            assert_eq!(fill::holes_in_slices(map, value), want, "{case}");
+        }
+    });
+    assert!(found > 10, "the cases hold {found} holes: too few to show anything");
+}
+
+#[test]
+fn distances_and_morphology() {
+    over_grids(|random, grid, case| {
+        let mask = label_map(random, grid, 1);
+        // Both sum the same squares in f64; the last f32 bit may differ: 2000 mm² * 2^-24.
+        let want = reference::distance::squared_mm(&mask);
+        close(distance::squared_mm(&mask).voxels(), want.voxels(), 2e-4, case);
+        let want = reference::distance::squared_mm_in_plane(&mask);
+        close(distance::squared_mm_in_plane(&mask).voxels(), want.voxels(), 2e-4, case);
+        let eroded = morphology::erode_in_plane(&mask, 1.1);
+        assert_eq!(eroded, reference::morphology::erode_in_plane(&mask, 1.1), "{case}");
+        let dilated = morphology::dilate_in_plane(&mask, 1.1);
+        assert_eq!(dilated, reference::morphology::dilate_in_plane(&mask, 1.1), "{case}");
+        assert_eq!(morphology::dilate6(&mask), reference::morphology::dilate6(&mask), "{case}");
+    });
+}
+
+#[test]
+fn seeds_and_markers() {
+    over_grids(|random, grid, case| {
+        let domain = label_map(random, grid, 1);
+        let seeds =
+            random.volume(grid, |r| if r.below(9) == 0 { 1 + r.below(4) as u16 } else { 0 });
+        let want = reference::geodesic::assign(&seeds, &domain);
+        assert_eq!(geodesic::assign(&seeds, &domain), want, "{case}");
+        let height = random.volume(grid, |r| r.below(5) as f32 - 2.0);
+        let want = reference::geodesic::watershed(&seeds, &height, &domain);
+        assert_eq!(geodesic::watershed(&seeds, &height, &domain), want, "{case}");
+    });
+}
