@@ -285,9 +285,8 @@ impl AxisMap {
     /// The source index of index `to` of the mapped grid, for a source of `dims`.
     fn source_index(&self, to: [usize; 3], dims: Dims) -> [usize; 3] {
         let mut source = [0; 3];
-        for axis in 0..3 {
-            let from = self.source[axis];
-            source[from] = if self.flip[axis] { dims.0[from] - 1 - to[axis] } else { to[axis] };
+        for ((&from, &flipped), &at) in self.source.iter().zip(&self.flip).zip(&to) {
+            source[from] = if flipped { dims.0[from] - 1 - at } else { at };
         }
         source
     }

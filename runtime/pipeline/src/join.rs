@@ -192,20 +192,23 @@ fn number(bodies: &Bodies, semantic: &Volume<u8>) -> (Vec<VertebraId>, Numbering
 fn sacrum_follows(bodies: &Bodies, semantic: &Volume<u8>) -> bool {
     let spacing = semantic.grid().affine.spacing();
     let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
-    let dims = semantic.dims();
-    let rows_of = |wanted: &dyn Fn(usize) -> bool| {
-        (0..dims.voxels()).filter(|&offset| wanted(offset)).map(|offset| dims.index(offset)[1])
-    };
-    let sacral = |offset: usize| semantic.voxels()[offset] == Structure::Sacrum.value();
+    let sacral = rows_where(semantic, |value| value == Structure::Sacrum.value());
     let lowest = bodies.centres.len() as u16;
-    let body = |offset: usize| bodies.labels.voxels()[offset] == lowest;
-    if (rows_of(&sacral).count() as f64) * voxel_ml < MIN_SACRUM_ML {
+    let body = rows_where(&bodies.labels, |label| label == lowest);
+    if sacral.len() as f64 * voxel_ml < MIN_SACRUM_ML {
         return false;
     }
-    match (rows_of(&sacral).min(), rows_of(&body).max()) {
-        (Some(top), Some(bottom)) => (top as f64 - bottom as f64) * spacing[1] <= SACRUM_REACH_MM,
+    match (sacral.iter().min(), body.iter().max()) {
+        (Some(&top), Some(&bottom)) => (top as f64 - bottom as f64) * spacing[1] <= SACRUM_REACH_MM,
         _ => false,
     }
+}
+
+/// The row of every voxel that is `wanted`.
+fn rows_where<T: Copy>(volume: &Volume<T>, wanted: impl Fn(T) -> bool) -> Vec<usize> {
+    let dims = volume.dims();
+    let voxels = volume.voxels().iter().enumerate();
+    voxels.filter(|&(_, &value)| wanted(value)).map(|(offset, _)| dims.index(offset)[1]).collect()
 }
 
 /// Gives discs, endplates and sacrum their instance values; returns how many vertebrae have a disc below.

@@ -95,12 +95,12 @@ fn measure(labels: &Volume<u32>, count: usize, classes: &Volume<u8>, sacrum: u8)
         }
         hill.rows = [hill.rows[0].min(j), hill.rows[1].max(j)];
         for step in [[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0], [0, 0, -1isize]] {
-            let next = [i, j, k].iter().zip(step).map(|(&at, by)| at.checked_add_signed(by));
-            let Some(next) = next.collect::<Option<Vec<usize>>>() else { continue };
+            let next: [usize; 3] =
+                std::array::from_fn(|axis| [i, j, k][axis].wrapping_add_signed(step[axis]));
             if next[0] >= ni || next[1] >= nj || next[2] >= nk {
                 continue;
             }
-            let next = dims.offset([next[0], next[1], next[2]]);
+            let next = dims.offset(next);
             let other = labels.voxels()[next];
             if other != 0 && other != label {
                 hill.contact[other as usize - 1] += 1;
