@@ -46,6 +46,15 @@ impl std::fmt::Display for JobId {
     }
 }
 
+/// SHA-256 of the configuration values that can change a result, as `key=value`; lower-case hexadecimal.
+pub fn configuration_sha256(values: &[(&str, &str)]) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in values {
+        hash.update(format!("{key}={value}\n"));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// RFC 4648 base 32, lower case, without padding.
 fn base32(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";

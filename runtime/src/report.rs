@@ -1,1 +1,182 @@
-//! (being written)
+//! The report of one series: what `report.json` holds and `--json` prints (architecture: machine-readable contracts).
+
+use crate::identity::Provenance;
+use crate::jobs::produce::Source;
+use crate::messages::{OutputKind, Timings};
+use pipeline::segment::{Flag, Numbering};
+use pipeline::{Plane, Segmentation};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Name of the report in the folder of a result. It is written last: where it is, the job is done.
+pub const FILE_NAME: &str = "report.json";
+
+/// One series, from last byte to last acknowledgement. Holds no patient data.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub series: SeriesReport,
+    /// Stage -> milliseconds, in the order in which they ran.
+    pub stages: Timings,
+    /// Last byte received to last acknowledgement, milliseconds.
+    pub total_ms: f64,
+    pub engine: EngineReport,
+    pub models: Vec<ModelReport>,
+    pub software: String,
+    pub configuration_sha256: String,
+    /// Top to bottom.
+    pub vertebrae: Vec<VertebraReport>,
+    pub sacrum: bool,
+    pub numbering: Numbering,
+    pub flags: Vec<Flag>,
+    pub confidence: f32,
+    /// Most memory this process has held, MiB; `None` where the system does not tell.
+    pub peak_memory_mib: Option<u64>,
+    pub outputs: Outputs,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SeriesReport {
+    /// The job id, or the name of the input file.
+    pub name: String,
+    pub generation: u32,
+    pub plane: Plane,
+    /// Contrast class by the header.
+    pub class: Option<&'static str>,
+    pub dims: [usize; 3],
+    pub spacing_mm: [f64; 3],
+    /// Why the series counted as complete.
+    pub complete: Option<crate::messages::Completion>,
+}
+
+impl SeriesReport {
+    pub fn new(name: &str, source: &Source, generation: u32) -> SeriesReport {
+        let series = source.series();
+        let grid = series.volume.grid();
+        SeriesReport {
+            name: name.to_owned(),
+            generation,
+            plane: pipeline::series::plane(&grid.affine, series.slice_axis),
+            class: source.contrast(),
+            dims: grid.dims.counts(),
+            spacing_mm: grid.affine.spacing(),
+            complete: None,
+        }
+    }
+}
+
+/// Which engine ran and why it was chosen.
+#[derive(Debug, Clone, Serialize)]
+pub struct EngineReport {
+    pub name: String,
+    pub instruction_set: &'static str,
+    pub threads: usize,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelReport {
+    pub name: String,
+    pub version: String,
+    pub weights_sha256: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct VertebraReport {
+    pub id: u8,
+    /// `L4`; `None` where no landmark fixes the numbers.
+    pub level: Option<String>,
+    pub body_ml: f64,
+    pub body_centroid_mm: [f64; 3],
+    pub truncated: bool,
+}
+
+/// What was written: kind -> path; a kind of several files names their folder.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct Outputs(BTreeMap<OutputKind, Vec<PathBuf>>);
+
+impl Outputs {
+    pub fn add(&mut self, kind: OutputKind, path: PathBuf) {
+        self.0.entry(kind).or_default().push(path);
+    }
+
+    pub fn kinds(&self) -> Vec<OutputKind> {
+        self.0.keys().copied().collect()
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.values().flatten()
+    }
+
+    /// Every path, changed by `f`.
+    pub fn map_paths(&mut self, f: impl Fn(&PathBuf) -> PathBuf) {
+        for path in self.0.values_mut().flatten() {
+            *path = f(path);
+        }
+    }
+}
+
+impl Report {
+    /// A report without times; [`Report::timed`] adds them when the last stage is over.
+    pub fn new(
+        series: SeriesReport,
+        segmentation: &Segmentation,
+        provenance: &Provenance,
+        engine: EngineReport,
+        outputs: Outputs,
+    ) -> Report {
+        let known = segmentation.numbering != Numbering::Unverified;
+        let vertebrae = segmentation.vertebrae.iter().map(|v| VertebraReport {
+            id: v.id.value(),
+            level: known.then(|| v.id.name()),
+            body_ml: v.body_ml,
+            body_centroid_mm: v.body_centroid_mm,
+            truncated: v.truncated,
+        });
+        Report {
+            series,
+            stages: Timings::default(),
+            total_ms: 0.0,
+            engine,
+            models: vec![ModelReport {
+                name: provenance.model.clone(),
+                version: provenance.model_version.clone(),
+                weights_sha256: provenance.weights_sha256.clone(),
+            }],
+            software: provenance.software.clone(),
+            configuration_sha256: provenance.configuration_sha256.clone(),
+            vertebrae: vertebrae.collect(),
+            sacrum: segmentation.sacrum,
+            numbering: segmentation.numbering,
+            flags: segmentation.flags.clone(),
+            confidence: segmentation.confidence,
+            peak_memory_mib: None,
+            outputs,
+        }
+    }
+
+    /// The same report with the times of all stages and the peak memory so far.
+    pub fn timed(mut self, stages: Timings) -> Report {
+        self.total_ms = stages.total_ms();
+        self.stages = stages;
+        self.peak_memory_mib = peak_memory_mib();
+        self
+    }
+}
+
+impl Report {
+    /// Writes `report.json` into `folder`.
+    pub fn write(&self, folder: &Path) -> std::io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).expect("strings and finite numbers");
+        std::fs::write(folder.join(FILE_NAME), bytes)
+    }
+}
+
+/// `VmHWM` of this process.
+fn peak_memory_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
+}

@@ -1,0 +1,269 @@
+//! Where every job stands: the one place that tells MQTT, the page and the report.
+
+use crate::identity::JobId;
+use crate::messages::{JobResult, JobStage, JobState, JobStatus, Timings};
+use crate::publish::mqtt::Publisher;
+use crate::report::Report;
+use pipeline::{Segmentation, Series};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+
+/// Series whose slices the page can show: each keeps about 40 MB in memory (20 slices of 512 x 512).
+const SHOWN: usize = 4;
+/// Jobs remembered for the page; older ones stand in the results folder.
+const REMEMBERED: usize = 200;
+/// Stages worth a message of their own: the others pass within milliseconds.
+const ANNOUNCED: [JobStage; 4] =
+    [JobStage::Volume, JobStage::Semantic, JobStage::Vertebrae, JobStage::Outputs];
+
+/// A series and its result, to be looked at.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub series: Arc<Series>,
+    pub segmentation: Arc<Segmentation>,
+    /// The overview picture, PNG.
+    pub overview: Arc<Vec<u8>>,
+}
+
+impl Shown {
+    pub fn new(series: Series, segmentation: Segmentation, overview: Vec<u8>) -> Shown {
+        Shown {
+            series: Arc::new(series),
+            segmentation: Arc::new(segmentation),
+            overview: Arc::new(overview),
+        }
+    }
+}
+
+/// What is said of a job when its last delivery is acknowledged.
+#[derive(Debug, Clone)]
+pub struct Produced {
+    pub result: JobResult,
+    pub report: Report,
+    /// Folder of the outputs; the report joins them.
+    pub folder: PathBuf,
+}
+
+/// One job's line.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub job: JobId,
+    pub generation: u32,
+    pub state: JobState,
+    pub instances: u32,
+    /// Order of arrival in this run of the service.
+    pub order: u64,
+    pub timings: Timings,
+    pub shown: Option<Shown>,
+    produced: Option<Produced>,
+    since: Instant,
+    last_instance: Instant,
+    /// When its objects were handed to the deliveries.
+    handed_over: Option<Instant>,
+}
+
+/// All jobs of this run of the service.
+#[derive(Debug)]
+pub struct Board {
+    publisher: Arc<Publisher>,
+    records: Mutex<BTreeMap<JobId, Record>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Board {
+    pub fn new(publisher: Arc<Publisher>) -> Board {
+        Board { publisher, records: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Counts up with every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// An instance came; the first one of a job or of a new generation opens its line.
+    pub fn arrived(&self, job: &JobId) {
+        let opened = {
+            let mut records = self.records();
+            let order = records.values().map(|r| r.order + 1).max().unwrap_or(0);
+            let record = records.entry(job.clone()).or_insert_with(|| Record::new(job, order));
+            record.last_instance = Instant::now();
+            record.instances += 1;
+            let opened = record.instances == 1;
+            forget_oldest(&mut records);
+            opened
+        };
+        if opened {
+            self.change(job, JobState::Receiving);
+        }
+    }
+
+    /// Begins a new generation: instances came after the series had counted as complete.
+    pub fn reopened(&self, job: &JobId, generation: u32) {
+        self.update(job, |record| {
+            record.generation = generation;
+            record.timings = Timings::default();
+        });
+    }
+
+    /// Time since the last instance of `job`.
+    pub fn waited(&self, job: &JobId) -> Duration {
+        self.records().get(job).map_or(Duration::ZERO, |record| record.last_instance.elapsed())
+    }
+
+    pub fn begin(&self, job: &JobId, stage: JobStage) {
+        if ANNOUNCED.contains(&stage) {
+            self.change(job, JobState::Running { stage });
+        }
+    }
+
+    /// The job is in another state; says so to the broker.
+    pub fn change(&self, job: &JobId, state: JobState) {
+        let status = self.update(job, |record| {
+            record.state = state;
+            if state == JobState::Sending {
+                record.handed_over = Some(Instant::now());
+            }
+        });
+        let Some(status) = status else { return };
+        if let Err(error) = self.publisher.status(&status) {
+            tracing::error!(job = %job, "a status is lost: {error}; {}", error.whose().advice());
+        }
+    }
+
+    /// The outputs of a job are there.
+    pub fn produced(&self, job: &JobId, shown: Shown, produced: Produced) {
+        {
+            let mut records = self.records();
+            if let Some(record) = records.get_mut(job) {
+                record.timings = produced.result.stages_ms.clone();
+                record.shown = Some(shown);
+                record.produced = Some(produced);
+            }
+            hide_oldest(&mut records);
+        }
+        self.notify();
+    }
+
+    /// Every destination acknowledged (or there was none): report and numbers go out.
+    pub fn finished(&self, job: &JobId) {
+        let produced = {
+            let mut records = self.records();
+            records.get_mut(job).and_then(|record| {
+                if let Some(since) = record.handed_over.take() {
+                    record.timings.add(JobStage::Deliver, since.elapsed());
+                }
+                Some((record.produced.take()?, record.timings.clone()))
+            })
+        };
+        if let Some((produced, timings)) = produced {
+            self.announce(job, produced, timings);
+        }
+        self.change(job, JobState::Done);
+    }
+
+    fn announce(&self, job: &JobId, produced: Produced, timings: Timings) {
+        let result = JobResult { stages_ms: timings.clone(), ..produced.result };
+        if let Err(error) = self.publisher.result(&result) {
+            tracing::error!(job = %job, "a result is lost: {error}; {}", error.whose().advice());
+        }
+        let report = produced.report.timed(timings);
+        if let Err(error) = report.write(&produced.folder) {
+            tracing::error!(job = %job, "the report cannot be written: {error}");
+        }
+    }
+
+    /// The lines, newest first.
+    pub fn lines(&self) -> Vec<Record> {
+        let mut lines: Vec<Record> = self.records().values().cloned().collect();
+        lines.sort_by_key(|record| std::cmp::Reverse(record.order));
+        lines
+    }
+
+    pub fn line(&self, job: &JobId) -> Option<Record> {
+        self.records().get(job).cloned()
+    }
+
+    fn update(&self, job: &JobId, change: impl FnOnce(&mut Record)) -> Option<JobStatus> {
+        let status = self.records().get_mut(job).map(|record| {
+            change(record);
+            record.status()
+        });
+        self.notify();
+        status
+    }
+
+    fn notify(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    fn records(&self) -> MutexGuard<'_, BTreeMap<JobId, Record>> {
+        self.records.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Record {
+    fn new(job: &JobId, order: u64) -> Record {
+        Record {
+            job: job.clone(),
+            generation: 1,
+            state: JobState::Receiving,
+            instances: 0,
+            order,
+            timings: Timings::default(),
+            shown: None,
+            produced: None,
+            since: Instant::now(),
+            last_instance: Instant::now(),
+            handed_over: None,
+        }
+    }
+
+    fn status(&self) -> JobStatus {
+        JobStatus {
+            job: self.job.clone(),
+            generation: self.generation,
+            state: self.state,
+            instances: self.instances,
+            elapsed_ms: self.since.elapsed().as_millis() as u64,
+            stages_ms: self.timings.clone(),
+        }
+    }
+
+    /// Nothing more will happen to it by itself.
+    pub fn is_settled(&self) -> bool {
+        matches!(
+            self.state,
+            JobState::Done
+                | JobState::Refused { .. }
+                | JobState::Failed { .. }
+                | JobState::Incomplete { .. }
+        )
+    }
+}
+
+fn forget_oldest(records: &mut BTreeMap<JobId, Record>) {
+    while records.len() > REMEMBERED {
+        let settled = records.values().filter(|record| record.is_settled());
+        let Some(oldest) = settled.min_by_key(|record| record.order) else { return };
+        let oldest = oldest.job.clone();
+        records.remove(&oldest);
+    }
+}
+
+fn hide_oldest(records: &mut BTreeMap<JobId, Record>) {
+    let mut shown: Vec<(u64, JobId)> = records
+        .values()
+        .filter(|record| record.shown.is_some())
+        .map(|record| (record.order, record.job.clone()))
+        .collect();
+    shown.sort();
+    for (_, job) in shown.iter().rev().skip(SHOWN) {
+        if let Some(record) = records.get_mut(job) {
+            record.shown = None;
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One series -> its outputs in a folder: segmentation, DICOM objects, masks, pictures, report.
+//!
+//! The service and `sagitta segment` both run this, so that they give the same bytes.
+
+use super::clock::StageClock;
+use crate::decode::DicomSeries;
+use crate::error::Move;
+use crate::identity::Provenance;
+use crate::messages::{Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published};
+use crate::objects::{self, Made, ObjectError, OutputKind};
+use crate::outbox::OutboxError;
+use crate::report::{EngineReport, Outputs, Report, SeriesReport};
+use crate::{files, render};
+use models::engine::{self, EngineChoice, ModelError};
+use models::nifti::NiftiError;
+use pipeline::{Net, NetError, Refusal, SegmentError, Segmentation, Series, segment};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A decoded series.
+#[derive(Debug)]
+pub enum Source {
+    Dicom(Box<DicomSeries>),
+    /// A volume read from a file: no DICOM objects can be made of it.
+    Volume(Box<Series>),
+}
+
+impl Source {
+    pub fn series(&self) -> &Series {
+        match self {
+            Source::Dicom(dicom) => &dicom.series,
+            Source::Volume(series) => series,
+        }
+    }
+
+    pub fn contrast(&self) -> Option<&'static str> {
+        match self {
+            Source::Dicom(dicom) => dicom.contrast,
+            Source::Volume(_) => None,
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Begins the names of masks and centroids; also what the report calls the series.
+    pub name: String,
+    pub folder: PathBuf,
+    pub made: Made,
+    pub generation: u32,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Product {
+    pub segmentation: Segmentation,
+    pub report: Report,
+    /// DICOM objects in the order in which a destination wants them.
+    pub objects: Vec<(OutputKind, PathBuf)>,
+    /// The overview picture, PNG.
+    pub overview: Vec<u8>,
+}
+
+/// Why there is no output.
+#[derive(Debug, Error)]
+pub enum ProduceError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Mask(#[from] NiftiError),
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    #[error("a value of the model card cannot be published: {0}")]
+    Message(#[from] MessageError),
+}
+
+impl From<SegmentError> for ProduceError {
+    fn from(error: SegmentError) -> ProduceError {
+        match error {
+            SegmentError::Refused(refusal) => refusal.into(),
+            SegmentError::Net(error) => error.into(),
+        }
+    }
+}
+
+impl ProduceError {
+    pub fn whose_move(&self) -> Move {
+        match self {
+            ProduceError::Refused(_) => Move::Peer,
+            ProduceError::Objects(error) => error.whose_move(),
+            ProduceError::Outbox(error) => error.whose(),
+            ProduceError::Write { .. } => Move::Site,
+            ProduceError::Net(_) | ProduceError::Mask(_) | ProduceError::Message(_) => Move::Sagitta,
+        }
+    }
+
+    pub fn code(&self) -> FailureCode {
+        match self {
+            ProduceError::Net(_) => FailureCode::Engine,
+            ProduceError::Write { .. } | ProduceError::Outbox(_) => FailureCode::Storage,
+            ProduceError::Refused(_)
+            | ProduceError::Objects(_)
+            | ProduceError::Mask(_)
+            | ProduceError::Message(_) => FailureCode::Internal,
+        }
+    }
+}
+
+/// Writes a file durably: what a delivery refers to must be there after a power cut.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
+    let failed = |source| ProduceError::Write { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut file = std::fs::File::create(path).map_err(failed)?;
+    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// The loaded net and what it is called in outputs.
+pub struct Workshop {
+    net: Box<dyn Net>,
+    engine: EngineReport,
+}
+
+impl std::fmt::Debug for Workshop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Workshop({:?})", self.engine)
+    }
+}
+
+impl Workshop {
+    /// Loads the shipped net on the best engine that is here.
+    pub fn open(threads: Option<usize>) -> Result<Workshop, ModelError> {
+        let threads = threads.unwrap_or_else(kernels::threads::available);
+        let (net, reason) = engine::load(EngineChoice::Auto, threads)?;
+        let engine = EngineReport {
+            name: net.engine(),
+            instruction_set: engine::instruction_set(),
+            threads,
+            reason,
+        };
+        Ok(Workshop { net, engine })
+    }
+
+    pub fn engine(&self) -> &EngineReport {
+        &self.engine
+    }
+
+    /// Model and engine as messages name them.
+    pub fn tags(&self) -> Result<(ModelTag, Engine), MessageError> {
+        Ok((ModelTag::from_card(self.net.card())?, Engine::parse(&self.engine.name)?))
+    }
+
+    /// What will have made a result of this workshop.
+    pub fn provenance(&self, generation: u32) -> Provenance {
+        let card = self.net.card();
+        Provenance {
+            software: concat!("Sagitta ", env!("CARGO_PKG_VERSION")).to_owned(),
+            model: card.name.clone(),
+            model_version: card.version.clone(),
+            weights_sha256: card.weights_sha256.clone(),
+            engine: self.engine.name.clone(),
+            configuration_sha256: crate::identity::configuration_sha256(&[]),
+            generation,
+        }
+    }
+
+    /// Segments `source` and writes every output. `tell` hears of each stage as it begins.
+    pub fn produce(
+        &mut self,
+        source: &Source,
+        request: &Request,
+        clock: &mut StageClock,
+        tell: &mut dyn FnMut(JobStage),
+    ) -> Result<Product, ProduceError> {
+        let series = source.series();
+        let segmentation = segment(series, self.net.as_mut(), &mut |stage| {
+            clock.begin(stage.into(), tell);
+        })?;
+        clock.begin(JobStage::Outputs, tell);
+        let provenance = self.provenance(request.generation);
+        let overview = render::overview_png(series, &segmentation, &provenance);
+        let mut outputs = Outputs::default();
+        let folder = &request.folder;
+        for file in files::build(series, &segmentation, &provenance, &request.name, &overview)? {
+            write(&folder.join(&file.name), &file.bytes)?;
+            outputs.add(file.kind, folder.join(file.name));
+        }
+        let objects = self.objects(source, &segmentation, &provenance, request, &mut outputs)?;
+
+        let report = Report::new(
+            SeriesReport::new(&request.name, source, request.generation),
+            &segmentation,
+            &provenance,
+            self.engine.clone(),
+            outputs,
+        );
+        Ok(Product { segmentation, report, objects, overview })
+    }
+
+    /// Builds and writes the DICOM objects of a DICOM source.
+    fn objects(
+        &self,
+        source: &Source,
+        segmentation: &Segmentation,
+        provenance: &Provenance,
+        request: &Request,
+        outputs: &mut Outputs,
+    ) -> Result<Vec<(OutputKind, PathBuf)>, ProduceError> {
+        let Source::Dicom(dicom) = source else { return Ok(Vec::new()) };
+        let captures = render::captures(&dicom.series, segmentation, provenance);
+        let objects = objects::build(dicom, segmentation, provenance, &request.made, &captures)?;
+        let mut written = Vec::with_capacity(objects.len());
+        for object in objects {
+            let path = request.folder.join(&object.file_name);
+            write(&path, &object.bytes)?;
+            outputs.add(Published::from(object.kind), path.clone());
+            written.push((object.kind, path));
+        }
+        Ok(written)
+    }
+}
