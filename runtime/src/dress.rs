@@ -11,8 +11,8 @@ mod csa;
 mod enhanced;
 mod geometry;
 mod pixels;
-pub mod style;
-pub mod write;
+mod style;
+mod write;
 
 use crate::error::Move;
 use crate::identity::derived_uid;
@@ -158,7 +158,7 @@ impl SeriesIdentity {
     }
 
     /// The SOP Instance UID of object `number` (from 1).
-    fn instance_uid(&self, number: usize) -> String {
+    fn instance_uid(&self, number: u16) -> String {
         derived_uid(&["dress", "instance", &self.series_uid, &number.to_string()])
     }
 }

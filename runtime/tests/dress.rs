@@ -1,6 +1,9 @@
 //! Dressed series against independent readers: `dciodvfy` finds no error, `dcm2niix` gives back affine and pixels,
 //! `dcmdump` reads the files and finds the count tags. Needs DCMTK, dicom3tools and dcm2niix on the path.
 
+// The whole file is a test; the lint's own exception sees `#[test]` functions only.
+#![allow(clippy::unwrap_used)]
+
 use kernels::volume::PIR;
 use kernels::{Affine, AxisMap, Dims, Grid, Volume};
 use sagitta::dress::{Contrast, Dress, DressedObject, Form, Vendor, dress};
@@ -78,7 +81,7 @@ fn oblique() -> Volume<f32> {
     let axes = [i.map(|v| v * 0.9), j.map(|v| v * 3.85), k.map(|v| v * 0.6875)];
     noise(Grid {
         dims: Dims::new([17, 6, 13]).unwrap(),
-        affine: Affine::new(axes, [-13.729_311_94, 98.774_038_3, -1197.313_781_7]).unwrap(),
+        affine: Affine::new(axes, [-13.729_311_94, 98.774_038_3, -1_197.313_781_7]).unwrap(),
     })
 }
 

@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(decimal_string(-1e-14), "0");
         assert_eq!(decimal_string(100.0), "100");
         assert_eq!(decimal_string(0.625), "0.625");
-        assert_eq!(decimal_string(-1234.123_456_789_012), "-1234.123456789");
+        assert_eq!(decimal_string(-1_234.123_456_789_012), "-1234.123456789");
         assert_eq!(decimal_string(-0.123_456_789_012), "-0.123456789");
         for value in [-99_999.123_456_78, 1.0 / 3.0, -3.4e38, 1e-9, 5e20] {
             let text = decimal_string(value);

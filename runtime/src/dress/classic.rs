@@ -10,7 +10,7 @@ use dicom_core::value::PrimitiveValue;
 use dicom_dictionary_std::{tags, uids};
 
 /// Slice `k` of the series.
-pub(super) fn object(dressed: &Dressing, slice: usize) -> Result<DressedObject, DressError> {
+pub(super) fn object(dressed: &Dressing, slice: u16) -> Result<DressedObject, DressError> {
     let number = slice + 1;
     let uid = dressed.series.instance_uid(number);
     let mut out = common(dressed);
@@ -23,23 +23,17 @@ pub(super) fn object(dressed: &Dressing, slice: usize) -> Result<DressedObject, 
     mr_image(&mut out, dressed);
     image_pixel(&mut out, dressed);
     display(&mut out, dressed, slice);
-    let (slices, at) = counts(dressed, slice);
-    classic_numbers(&mut out, dressed.recipe.vendor, slices.unsigned_abs(), at.unsigned_abs());
+    let slices = dressed.planes.slices;
+    classic_numbers(&mut out, dressed.recipe.vendor, slices, slice);
     let protocol = dressed.recipe.vendor.protocol(dressed.recipe.contrast);
-    classic_counts(&mut out, dressed.recipe.vendor, &protocol, slices, at);
+    classic_counts(&mut out, dressed.recipe.vendor, &protocol, slices, slice);
     let pixels = PrimitiveValue::U8(dressed.pixels.bytes(slice..slice + 1).into());
     out.put(tags::PIXEL_DATA, VR::OW, pixels);
     file(out, uids::MR_IMAGE_STORAGE, uid, number)
 }
 
-/// Slice count and index as the private tags hold them.
-fn counts(dressed: &Dressing, slice: usize) -> (i32, i32) {
-    let narrow = |n: usize| i32::try_from(n).expect("geometry admits at most 9999 slices");
-    (narrow(dressed.planes.slices), narrow(slice))
-}
-
 /// Image Plane module (PS3.3 C.7.6.2). Slices touch: thickness equals spacing.
-fn image_plane(out: &mut Attributes, dressed: &Dressing, slice: usize) {
+fn image_plane(out: &mut Attributes, dressed: &Dressing, slice: u16) {
     let planes = dressed.planes;
     out.decimal(tags::PIXEL_SPACING, &planes.pixel_spacing())
         .decimal(tags::IMAGE_ORIENTATION_PATIENT, &planes.orientation_values())
@@ -86,7 +80,7 @@ fn mr_image(out: &mut Attributes, dressed: &Dressing) {
 
 /// Window and, where pixels are not the values themselves, the rescale. The classic MR object has no Modality LUT of its
 /// own (PS3.3 A.4.3): Philips extends it always, the others here only when the values would be lost.
-fn display(out: &mut Attributes, dressed: &Dressing, slice: usize) {
+fn display(out: &mut Attributes, dressed: &Dressing, slice: u16) {
     let [center, width] = dressed.pixels.window;
     out.intensity(tags::WINDOW_CENTER, &[center]).intensity(tags::WINDOW_WIDTH, &[width]);
     let [smallest, largest] = dressed.pixels.extremes(slice).map(u32::from);

@@ -8,7 +8,7 @@
 const CHECK: u32 = 77;
 
 /// The protocol text of a 2D series. The numbers are tab-separated as on the console.
-pub(super) fn protocol(slices: i32, protocol_name: &str, version: u32) -> String {
+pub(super) fn protocol(slices: u16, protocol_name: &str, version: u32) -> String {
     let lines = [
         ("ulVersion", version.to_string()),
         ("tProtocolName", format!("\"\"{protocol_name}\"\"")),

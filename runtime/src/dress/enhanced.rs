@@ -28,12 +28,11 @@ pub(super) fn object(dressed: &Dressing) -> Result<DressedObject, DressError> {
     pulse_sequence(&mut out, dressed);
     dimensions(&mut out, dressed);
     image_pixel(&mut out, dressed);
-    let count = i32::try_from(slices).expect("geometry admits at most 9999 slices");
-    enhanced_counts(&mut out, dressed.recipe.vendor, count);
+    enhanced_counts(&mut out, dressed.recipe.vendor, slices);
     let mut shared = shared_groups(dressed);
     if dressed.recipe.vendor == Vendor::Siemens {
         let protocol = dressed.recipe.vendor.protocol(dressed.recipe.contrast);
-        siemens_shared_group(&mut shared, &protocol, count);
+        siemens_shared_group(&mut shared, &protocol, slices);
     }
     let frames = (0..slices).map(|slice| frame_groups(dressed, slice)).collect();
     out.sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared])
@@ -234,8 +233,8 @@ fn repeated_groups(out: &mut Attributes, dressed: &Dressing) {
 }
 
 /// The functional groups of one frame.
-fn frame_groups(dressed: &Dressing, slice: usize) -> Attributes {
-    let number = u32::try_from(slice + 1).expect("geometry admits at most 9999 slices");
+fn frame_groups(dressed: &Dressing, slice: u16) -> Attributes {
+    let number = u32::from(slice) + 1;
     let mut out = Attributes::new();
     out.item(tags::FRAME_CONTENT_SEQUENCE, |item| {
         item.text(tags::FRAME_ACQUISITION_DATE_TIME, DATE_TIME)

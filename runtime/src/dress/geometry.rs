@@ -10,14 +10,14 @@ const RIGHT_ANGLE_TOLERANCE: f64 = 1e-3;
 /// Furthest corner of a volume: 100 m keep a position inside the 16 characters of DS with nine decimals left.
 const MAX_DISTANCE_MM: f64 = 1e5;
 /// Most slices: file names and Philips' and GE's count tags (SS) stay well inside their width.
-pub(super) const MAX_SLICES: usize = 9999;
+pub(super) const MAX_SLICES: u16 = 9999;
 
 /// The image planes of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SlicePlanes {
     pub(super) columns: u16,
     pub(super) rows: u16,
-    pub(super) slices: usize,
+    pub(super) slices: u16,
     /// Unit vectors along increasing column and along increasing row (Image Orientation (Patient), PS3.3 C.7.6.2.1.1).
     pub(super) orientation: [[f64; 3]; 2],
     /// Millimetres between columns, between rows, between slices.
@@ -33,9 +33,10 @@ impl SlicePlanes {
         let (Ok(columns), Ok(rows)) = (u16::try_from(columns), u16::try_from(rows)) else {
             return Err(DressError::TooWide { columns, rows });
         };
-        if slices > MAX_SLICES {
-            return Err(DressError::TooManySlices(slices));
-        }
+        let slices = match u16::try_from(slices) {
+            Ok(slices) if slices <= MAX_SLICES => slices,
+            _ => return Err(DressError::TooManySlices(slices)),
+        };
         let unit = affine.axes().map(|axis| scale(axis, 1.0 / norm(axis)));
         let skew = [(0, 1), (0, 2), (1, 2)].map(|(a, b)| dot(unit[a], unit[b]).abs());
         let skew = skew.into_iter().fold(0.0, f64::max);
@@ -72,12 +73,12 @@ impl SlicePlanes {
     }
 
     /// Image Position (Patient) of slice `k`: the centre of its first pixel.
-    pub(super) fn position(&self, slice: usize) -> [f64; 3] {
-        self.affine.world([0.0, 0.0, slice as f64])
+    pub(super) fn position(&self, slice: u16) -> [f64; 3] {
+        self.affine.world([0.0, 0.0, f64::from(slice)])
     }
 
     /// Slice Location: millimetres along the normal (row direction x column direction).
-    pub(super) fn location(&self, slice: usize) -> f64 {
+    pub(super) fn location(&self, slice: u16) -> f64 {
         let normal = kernels::volume::cross(self.orientation[0], self.orientation[1]);
         dot(self.position(slice), normal)
     }

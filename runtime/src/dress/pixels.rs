@@ -4,7 +4,7 @@ use super::DressError;
 use kernels::Volume;
 use std::ops::Range;
 
-/// Most significant bit of a scanner's 12-bit images.
+/// Largest value of a scanner's 12-bit images.
 const SCANNER_MAX: u16 = 4095;
 /// Share of the pixels below and above the default window: nothing seen is cut off, a few hot pixels do not count.
 const WINDOW_TAILS: [f64; 2] = [0.01, 0.995];
@@ -57,15 +57,19 @@ impl StoredPixels {
     }
 
     /// The pixel data of some slices, little endian.
-    pub(super) fn bytes(&self, slices: Range<usize>) -> Vec<u8> {
-        let values = &self.values[slices.start * self.plane..slices.end * self.plane];
+    pub(super) fn bytes(&self, slices: Range<u16>) -> Vec<u8> {
+        let values = &self.values[self.offset(slices.start)..self.offset(slices.end)];
         values.iter().flat_map(|v| v.to_le_bytes()).collect()
     }
 
     /// Smallest and largest stored value of slice `k`.
-    pub(super) fn extremes(&self, slice: usize) -> [u16; 2] {
-        let values = &self.values[slice * self.plane..(slice + 1) * self.plane];
+    pub(super) fn extremes(&self, slice: u16) -> [u16; 2] {
+        let values = &self.values[self.offset(slice)..self.offset(slice + 1)];
         values.iter().fold([u16::MAX, 0], |[low, high], &v| [low.min(v), high.max(v)])
+    }
+
+    fn offset(&self, slice: u16) -> usize {
+        usize::from(slice) * self.plane
     }
 }
 

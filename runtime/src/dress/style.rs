@@ -14,39 +14,39 @@ const SYNGO_XA30: u32 = 63_010_001;
 
 /// The equipment a series claims to come from.
 #[derive(Debug, Clone, Copy)]
-pub struct Equipment {
-    pub manufacturer: &'static str,
-    pub model: &'static str,
-    pub software: &'static str,
-    pub station: &'static str,
+pub(super) struct Equipment {
+    pub(super) manufacturer: &'static str,
+    pub(super) model: &'static str,
+    pub(super) software: &'static str,
+    pub(super) station: &'static str,
 }
 
 /// The protocol a series claims to be.
 #[derive(Debug, Clone, Copy)]
-pub struct Protocol {
+pub(super) struct Protocol {
     /// Series description and protocol name.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// The vendor's name of the pulse sequence.
-    pub sequence: &'static str,
-    pub echo_time_ms: f64,
-    pub repetition_time_ms: f64,
+    pub(super) sequence: &'static str,
+    pub(super) echo_time_ms: f64,
+    pub(super) repetition_time_ms: f64,
     /// Present for an inversion recovery.
-    pub inversion_time_ms: Option<f64>,
-    pub echo_train: u32,
-    pub flip_angle_degrees: f64,
+    pub(super) inversion_time_ms: Option<f64>,
+    pub(super) echo_train: u32,
+    pub(super) flip_angle_degrees: f64,
 }
 
 /// Terms of the classic MR Image module (PS3.3 C.8.3.1) as each vendor fills them.
 #[derive(Debug, Clone, Copy)]
-pub struct ClassicTerms {
-    pub image_type: &'static str,
-    pub scanning_sequence: &'static str,
-    pub sequence_variant: &'static str,
-    pub scan_options: &'static str,
+pub(super) struct ClassicTerms {
+    pub(super) image_type: &'static str,
+    pub(super) scanning_sequence: &'static str,
+    pub(super) sequence_variant: &'static str,
+    pub(super) scan_options: &'static str,
 }
 
 impl Vendor {
-    pub fn equipment(self, form: Form) -> Equipment {
+    pub(super) fn equipment(self, form: Form) -> Equipment {
         match (self, form) {
             (Vendor::Siemens, Form::Classic) => Equipment {
                 manufacturer: "SIEMENS",
@@ -77,7 +77,7 @@ impl Vendor {
 
     /// Spin-echo protocols of everyday spine work; the numbers lie inside the contrast rules of the receiver (T2: TE >=
     /// 60 and TR >= 1500; T1: TE <= 35 and TR <= 1300; STIR: TI 80-260 and TE >= 20; all ms).
-    pub fn protocol(self, contrast: Contrast) -> Protocol {
+    pub(super) fn protocol(self, contrast: Contrast) -> Protocol {
         let (name, sequence) = self.protocol_names(contrast);
         let spin_echo = Protocol {
             name,
@@ -119,7 +119,7 @@ impl Vendor {
         }
     }
 
-    pub fn classic_terms(self, contrast: Contrast) -> ClassicTerms {
+    pub(super) fn classic_terms(self, contrast: Contrast) -> ClassicTerms {
         let inversion = contrast == Contrast::Stir;
         let scanning_sequence = if inversion { "SE\\IR" } else { "SE" };
         match self {
@@ -150,12 +150,12 @@ impl Vendor {
 
     /// Whether Enhanced MR keeps echo, frame type, orientation, spacing and window in each frame, as Siemens XA and
     /// Philips do, or once for all.
-    pub fn repeats_groups_per_frame(self) -> bool {
+    pub(super) fn repeats_groups_per_frame(self) -> bool {
         self != Vendor::Ge
     }
 
     /// Acquisition Contrast (0008,9209): Siemens XA writes UNKNOWN whatever it measured.
-    pub fn acquisition_contrast(self, contrast: Contrast) -> &'static str {
+    pub(super) fn acquisition_contrast(self, contrast: Contrast) -> &'static str {
         match self {
             Vendor::Siemens => "UNKNOWN",
             _ => contrast.term(),
@@ -165,7 +165,7 @@ impl Vendor {
 
 impl Contrast {
     /// The term of PS3.3 C.8.13.3.1 (image type value 3, acquisition contrast).
-    pub fn term(self) -> &'static str {
+    pub(super) fn term(self) -> &'static str {
         match self {
             Contrast::T1 => "T1",
             Contrast::T2 => "T2",
@@ -179,8 +179,8 @@ pub(super) fn classic_counts(
     out: &mut Attributes,
     vendor: Vendor,
     protocol: &Protocol,
-    slices: i32,
-    slice: i32,
+    slices: u16,
+    slice: u16,
 ) {
     match vendor {
         Vendor::Siemens => {
@@ -200,7 +200,7 @@ pub(super) fn classic_counts(
 }
 
 /// The same for the one Enhanced object, at its root (Philips, GE).
-pub(super) fn enhanced_counts(out: &mut Attributes, vendor: Vendor, slices: i32) {
+pub(super) fn enhanced_counts(out: &mut Attributes, vendor: Vendor, slices: u16) {
     match vendor {
         Vendor::Siemens => {}
         Vendor::Philips => philips_counts(out, slices),
@@ -209,7 +209,7 @@ pub(super) fn enhanced_counts(out: &mut Attributes, vendor: Vendor, slices: i32)
 }
 
 /// The private functional group of Siemens XA (shared item): the protocol text without a CSA container.
-pub(super) fn siemens_shared_group(out: &mut Attributes, protocol: &Protocol, slices: i32) {
+pub(super) fn siemens_shared_group(out: &mut Attributes, protocol: &Protocol, slices: u16) {
     let mut text = csa::protocol(slices, protocol.name, SYNGO_XA30).into_bytes();
     text.resize(text.len().next_multiple_of(2), b'\n');
     let creator = || PrimitiveValue::from("SIEMENS MR SDS 01");
@@ -224,26 +224,26 @@ pub(super) fn siemens_shared_group(out: &mut Attributes, protocol: &Protocol, sl
 }
 
 /// Philips: slices x echoes x phases (one of each of the last two).
-fn philips_counts(out: &mut Attributes, slices: i32) {
+fn philips_counts(out: &mut Attributes, slices: u16) {
     out.put(Tag(0x2001, 0x0010), VR::LO, "Philips Imaging DD 001".into())
         .put(Tag(0x2001, 0x1012), VR::CS, "N".into())
         .put(Tag(0x2001, 0x1014), VR::SL, dicom_value!(I32, 1))
         .put(Tag(0x2001, 0x1017), VR::SL, dicom_value!(I32, 1))
-        .put(Tag(0x2001, 0x1018), VR::SL, dicom_value!(I32, slices));
+        .put(Tag(0x2001, 0x1018), VR::SL, dicom_value!(I32, i32::from(slices)));
 }
 
 /// GE: images in series and last image number; locations in the acquisition.
-fn ge_counts(out: &mut Attributes, slices: i32) {
+fn ge_counts(out: &mut Attributes, slices: u16) {
     let locations = i16::try_from(slices).expect("geometry admits at most 9999 slices");
     out.put(Tag(0x0021, 0x0010), VR::LO, "GEMS_RELA_01".into())
         .put(Tag(0x0021, 0x104f), VR::SS, dicom_value!(I16, locations))
         .put(Tag(0x0025, 0x0010), VR::LO, "GEMS_SERS_01".into())
-        .put(Tag(0x0025, 0x1007), VR::SL, dicom_value!(I32, slices))
-        .put(Tag(0x0025, 0x1019), VR::SL, dicom_value!(I32, slices));
+        .put(Tag(0x0025, 0x1007), VR::SL, dicom_value!(I32, i32::from(slices)))
+        .put(Tag(0x0025, 0x1019), VR::SL, dicom_value!(I32, i32::from(slices)));
 }
 
 /// What a classic series says of its stack besides: GE and Philips number images and time points, Siemens does not.
-pub(super) fn classic_numbers(out: &mut Attributes, vendor: Vendor, slices: u32, slice: u32) {
+pub(super) fn classic_numbers(out: &mut Attributes, vendor: Vendor, slices: u16, slice: u16) {
     match vendor {
         Vendor::Siemens => {}
         Vendor::Philips => {
@@ -251,9 +251,9 @@ pub(super) fn classic_numbers(out: &mut Attributes, vendor: Vendor, slices: u32,
                 .whole(tags::NUMBER_OF_TEMPORAL_POSITIONS, &[1]);
         }
         Vendor::Ge => {
-            out.whole(tags::IMAGES_IN_ACQUISITION, &[slices])
+            out.whole(tags::IMAGES_IN_ACQUISITION, &[slices.into()])
                 .text(tags::STACK_ID, "1")
-                .whole(tags::IN_STACK_POSITION_NUMBER, &[slice + 1]);
+                .whole(tags::IN_STACK_POSITION_NUMBER, &[u32::from(slice) + 1]);
         }
     }
 }

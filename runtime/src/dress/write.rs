@@ -77,7 +77,7 @@ pub(super) fn file(
     out: Attributes,
     sop_class_uid: &str,
     sop_instance_uid: String,
-    number: usize,
+    number: u16,
 ) -> Result<DressedObject, DressError> {
     let file_name = format!("{number:04}.dcm");
     let mut bytes = Vec::new();
