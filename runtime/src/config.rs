@@ -1,6 +1,6 @@
 //! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused.
 
-use crate::ingest::association;
+use crate::ingest::{assemble, association};
 use crate::publish::{mqtt, store};
 use crate::{dashboard, jobs};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ pub struct Config {
     pub mqtt: mqtt::Settings,
     #[serde(default)]
     pub dicom: association::Settings,
+    /// When a series counts as complete.
+    #[serde(default)]
+    pub complete: assemble::Settings,
     #[serde(default)]
     pub dashboard: dashboard::Settings,
     #[serde(default)]

@@ -92,7 +92,7 @@ impl Bench {
             Ok(state) => state,
             Err(ProduceError::Refused(refusal)) => {
                 tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}");
-                JobState::Refused { code: refusal.code }
+                return self.board.refused(&job.id, refusal);
             }
             Err(error) => {
                 let whose = error.whose_move();

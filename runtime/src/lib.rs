@@ -1,10 +1,10 @@
 //! The service: DICOM in, segmentation, DICOM, files and MQTT out. [`service::run`] is where all parts meet.
 
 pub mod broker;
+pub mod command;
 pub mod config;
 pub mod dashboard;
 pub mod decode;
-pub mod demo;
 pub mod dress;
 pub mod error;
 pub mod files;
@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod messages;
 pub mod objects;
 pub mod outbox;
+pub mod page;
 pub mod publish;
 pub mod render;
 pub mod report;

@@ -40,6 +40,8 @@ pub struct SeriesReport {
     /// The job id, or the name of the input file.
     pub name: String,
     pub generation: u32,
+    /// DICOM instances it was made of; 0 for a volume read from a file.
+    pub instances: usize,
     pub plane: Plane,
     /// Contrast class by the header.
     pub class: Option<&'static str>,
@@ -56,6 +58,7 @@ impl SeriesReport {
         SeriesReport {
             name: name.to_owned(),
             generation,
+            instances: source.instances(),
             plane: pipeline::series::plane(&grid.affine, series.slice_axis),
             class: source.contrast(),
             dims: grid.dims.counts(),
@@ -91,14 +94,14 @@ pub struct VertebraReport {
     pub truncated: bool,
 }
 
-/// What was written: kind -> path; a kind of several files names their folder.
+/// What was written: kind -> path; a kind of several files has its own folder.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
-pub struct Outputs(BTreeMap<OutputKind, Vec<PathBuf>>);
+pub struct Outputs(BTreeMap<OutputKind, PathBuf>);
 
 impl Outputs {
     pub fn add(&mut self, kind: OutputKind, path: PathBuf) {
-        self.0.entry(kind).or_default().push(path);
+        self.0.insert(kind, path);
     }
 
     pub fn kinds(&self) -> Vec<OutputKind> {
@@ -106,14 +109,11 @@ impl Outputs {
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.0.values().flatten()
+        self.0.values()
     }
 
-    /// Every path, changed by `f`.
-    pub fn map_paths(&mut self, f: impl Fn(&PathBuf) -> PathBuf) {
-        for path in self.0.values_mut().flatten() {
-            *path = f(path);
-        }
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.0.values_mut()
     }
 }
 
@@ -171,6 +171,13 @@ impl Report {
         let bytes = serde_json::to_vec_pretty(self).expect("strings and finite numbers");
         std::fs::write(folder.join(FILE_NAME), bytes)
     }
+}
+
+/// How many instances the result in `folder` was made of, if one is there.
+pub fn finished_instances(folder: &Path) -> Option<usize> {
+    let report = std::fs::read(folder.join(FILE_NAME)).ok()?;
+    let report: serde_json::Value = serde_json::from_slice(&report).ok()?;
+    usize::try_from(report["series"]["instances"].as_u64()?).ok()
 }
 
 /// `VmHWM` of this process.

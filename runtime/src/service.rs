@@ -226,7 +226,7 @@ impl Assembly {
     /// Whether a series found in the spool at start was finished before.
     fn is_done(&self, job: &JobId, decision: &Decision) -> bool {
         let folder = self.results.join(job.as_str()).join(decision.generation.to_string());
-        folder.join(crate::report::FILE_NAME).is_file()
+        crate::report::finished_instances(&folder) == Some(decision.have)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::identity::JobId;
 use crate::messages::{JobResult, JobStage, JobState, JobStatus, Timings};
 use crate::publish::mqtt::Publisher;
 use crate::report::Report;
-use pipeline::{Segmentation, Series};
+use pipeline::{Refusal, Segmentation, Series};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -59,6 +59,10 @@ pub struct Record {
     pub order: u64,
     pub timings: Timings,
     pub shown: Option<Shown>,
+    /// Why the series is not for us.
+    pub refusal: Option<Refusal>,
+    /// The report, when the job is done.
+    pub report: Option<Report>,
     produced: Option<Produced>,
     since: Instant,
     last_instance: Instant,
@@ -134,6 +138,13 @@ impl Board {
         }
     }
 
+    /// The series is not for us.
+    pub fn refused(&self, job: &JobId, refusal: Refusal) {
+        let code = refusal.code;
+        self.update(job, |record| record.refusal = Some(refusal));
+        self.change(job, JobState::Refused { code });
+    }
+
     /// The outputs of a job are there.
     pub fn produced(&self, job: &JobId, shown: Shown, produced: Produced) {
         {
@@ -171,6 +182,7 @@ impl Board {
             tracing::error!(job = %job, "a result is lost: {error}; {}", error.whose().advice());
         }
         let report = produced.report.timed(timings);
+        self.update(job, |record| record.report = Some(report.clone()));
         if let Err(error) = report.write(&produced.folder) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
         }
@@ -215,6 +227,8 @@ impl Record {
             order,
             timings: Timings::default(),
             shown: None,
+            refusal: None,
+            report: None,
             produced: None,
             since: Instant::now(),
             last_instance: Instant::now(),

@@ -33,6 +33,21 @@ impl Source {
         }
     }
 
+    /// The date of its objects where no job stores one: the series' own, so that a repetition gives the same bytes.
+    pub fn made(&self) -> Made {
+        match self {
+            Source::Dicom(dicom) => Made::of_source(dicom),
+            Source::Volume(_) => Made::unknown(),
+        }
+    }
+
+    pub fn instances(&self) -> usize {
+        match self {
+            Source::Dicom(dicom) => dicom.instances.len(),
+            Source::Volume(_) => 0,
+        }
+    }
+
     pub fn contrast(&self) -> Option<&'static str> {
         match self {
             Source::Dicom(dicom) => dicom.contrast,
@@ -121,6 +136,21 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
     }
     let mut file = std::fs::File::create(path).map_err(failed)?;
     std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// One object a slice, in a folder of their own.
+fn is_series(kind: OutputKind) -> bool {
+    matches!(kind, OutputKind::DerivedMr | OutputKind::SecondaryCapture)
+}
+
+/// Where a kind of object lies in the folder of a result.
+fn place(kind: OutputKind) -> &'static str {
+    match kind {
+        OutputKind::DerivedMr => "derived",
+        OutputKind::SecondaryCapture => "capture",
+        OutputKind::SemanticSegmentation => "seg.dcm",
+        OutputKind::InstanceSegmentation => "seg-vert.dcm",
+    }
 }
 
 /// The loaded net and what it is called in outputs.
@@ -219,9 +249,10 @@ impl Workshop {
         let objects = objects::build(dicom, segmentation, provenance, &request.made, &captures)?;
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
-            let path = request.folder.join(&object.file_name);
+            let place = request.folder.join(place(object.kind));
+            outputs.add(Published::from(object.kind), place.clone());
+            let path = if is_series(object.kind) { place.join(&object.file_name) } else { place };
             write(&path, &object.bytes)?;
-            outputs.add(Published::from(object.kind), path.clone());
             written.push((object.kind, path));
         }
         Ok(written)

@@ -1,0 +1,263 @@
+//! `sagitta demo`: a whole examination on this machine. A scanner (our own SCU) sends a series to the service, the service
+//! sends its results to a console (a second receiver), and a subscriber prints what the broker hands it.
+
+use super::{Outcome, input, log, refusal_json, runtime, table};
+use crate::config::Config;
+use crate::ingest::association;
+use crate::ingest::spool::Spool;
+use crate::jobs::board::Record;
+use crate::messages::{JobState, Name};
+use crate::objects::OutputKind;
+use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
+use crate::publish::store::{self, Destination, StoredObject};
+use crate::report::Report;
+use crate::service::Service;
+use crate::{dashboard, jobs};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// Arguments of `sagitta demo`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder for everything the demo writes.
+    #[arg(long, default_value = "sagitta-demo")]
+    out: PathBuf,
+    /// End after the series instead of serving the page.
+    #[arg(long)]
+    once: bool,
+    /// Print the report as JSON, and nothing else, on standard output.
+    #[arg(long)]
+    json: bool,
+    /// A DICOM folder or a NIfTI file instead of the procedural patient.
+    #[arg(long)]
+    input: Option<PathBuf>,
+}
+
+/// The page's address: the one the README names.
+const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Any free port on this machine.
+const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// Longest wait for a series to settle: incomplete ones are given up after 30 s, and a slow core needs a minute.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The last MQTT messages are on their way when the job is done; they come within this.
+const LAST_MESSAGES: Duration = Duration::from_millis(500);
+
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    log("warn");
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(play(arguments));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn play(arguments: &Arguments) -> Result<Outcome> {
+    let say = Say { quiet: arguments.json };
+    let objects = input::scanner_objects(arguments.input.as_deref())?;
+    let folder = Folder::make(&arguments.out)?;
+    let console = start_console(&folder.console).await?;
+    let service = Service::start(config(&folder, console, !arguments.once)?).await?;
+    let messages = tokio::spawn(print_messages(service.live.subscribe(), say));
+    say.line(&format!("sending {} objects to {}", objects.len(), service.dicom));
+    store::send(&to("sagitta", service.dicom, &[]), &objects).await?;
+
+    let record = settled(&service, &objects, say).await?;
+    tokio::time::sleep(LAST_MESSAGES).await;
+    let outcome = conclude(arguments, &folder, &record, say)?;
+    if !arguments.once {
+        say.line(&format!("the overlay and the messages: http://{PAGE}  (Ctrl-C ends)"));
+        super::run::end().await;
+    }
+    messages.abort();
+    service.shutdown().await;
+    Ok(outcome)
+}
+
+/// Prints to a person, or not at all.
+#[derive(Debug, Clone, Copy)]
+struct Say {
+    quiet: bool,
+}
+
+impl Say {
+    fn line(self, text: &str) {
+        if !self.quiet {
+            println!("{text}");
+        }
+    }
+}
+
+/// The folders of a demo; those of an earlier one are emptied, they were ours.
+#[derive(Debug)]
+struct Folder {
+    out: PathBuf,
+    service: PathBuf,
+    console: PathBuf,
+}
+
+impl Folder {
+    fn make(out: &Path) -> Result<Folder> {
+        let folder = Folder {
+            out: out.to_owned(),
+            service: out.join("service"),
+            console: out.join("console"),
+        };
+        for path in [&folder.service, &folder.console] {
+            if path.exists() {
+                std::fs::remove_dir_all(path)
+                    .with_context(|| format!("cannot empty {}", path.display()))?;
+            }
+            std::fs::create_dir_all(path)
+                .with_context(|| format!("cannot write to {}", out.display()))?;
+        }
+        Ok(folder)
+    }
+}
+
+fn config(folder: &Folder, console: SocketAddr, page: bool) -> Result<Config> {
+    let broker = BrokerSettings::Embedded { listen: free_port()? };
+    let name = |text: &str| Name::new(text).expect("a valid name");
+    Ok(Config {
+        data: folder.service.clone(),
+        mqtt: mqtt::Settings { site: name("demo"), device: name("sagitta"), broker },
+        dicom: association::Settings { bind: FREE, ..association::Settings::default() },
+        complete: crate::ingest::assemble::Settings::default(),
+        dashboard: dashboard::Settings { bind: page.then_some(PAGE) },
+        jobs: jobs::Settings::default(),
+        destinations: vec![to("console", console, &OutputKind::ALL)],
+    })
+}
+
+/// A port nobody holds right now; the embedded broker cannot choose one itself.
+fn free_port() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind(FREE)?.local_addr()?)
+}
+
+fn to(name: &str, address: SocketAddr, kinds: &[OutputKind]) -> Destination {
+    Destination {
+        name: name.to_owned(),
+        address: address.to_string(),
+        called_ae: "ANY-SCP".to_owned(),
+        calling_ae: "SAGITTA".to_owned(),
+        profile: kinds.to_vec(),
+    }
+}
+
+/// The console: a receiver that stores what it gets.
+async fn start_console(folder: &Path) -> Result<SocketAddr> {
+    let (spool, _) = Spool::open(folder, b"console")?;
+    let listener = TcpListener::bind(FREE).await?;
+    let address = listener.local_addr()?;
+    let (events, mut arrived) = mpsc::channel(64);
+    tokio::spawn(async move { while arrived.recv().await.is_some() {} });
+    let settings = association::Settings::default();
+    tokio::spawn(async move {
+        // The sender lives as long as the console: it never stops before the demo ends.
+        let (_stop, stopped) = watch::channel(false);
+        association::serve(listener, settings, Arc::new(spool), events, stopped).await;
+    });
+    Ok(address)
+}
+
+/// Follows the series until nothing more will happen to it.
+async fn settled(service: &Service, objects: &[StoredObject], say: Say) -> Result<Record> {
+    let mut changes = service.board.changes();
+    let mut last: Option<JobState> = None;
+    let follow = async {
+        loop {
+            if let Some(record) = service.board.lines().into_iter().next() {
+                if last != Some(record.state) {
+                    say.line(&format!("  {}", state_text(&record)));
+                    last = Some(record.state);
+                }
+                if record.is_settled() {
+                    return record;
+                }
+            }
+            // The board outlives this loop.
+            let _ = changes.changed().await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, follow).await {
+        Ok(record) => Ok(record),
+        Err(_) => bail!(
+            "{} objects were sent and no series settled within {} s",
+            objects.len(),
+            PATIENCE.as_secs()
+        ),
+    }
+}
+
+fn state_text(record: &Record) -> String {
+    match record.state {
+        JobState::Receiving => "receiving".to_owned(),
+        JobState::Complete { reason } => {
+            format!("complete: {} instances ({})", record.instances, reason.name())
+        }
+        JobState::Running { stage } => format!("running: {}", stage.name()),
+        JobState::Sending => "sending to the console".to_owned(),
+        JobState::Done => "done".to_owned(),
+        JobState::Refused { code } => format!("refused: {code:?}"),
+        JobState::Failed { code, whose } => format!("failed: {code:?}; {}", whose.advice()),
+        JobState::Incomplete { have, expect } => match expect {
+            Some(expect) => format!("incomplete: {have} of {expect} instances"),
+            None => format!("incomplete: {have} instances and a gap"),
+        },
+    }
+}
+
+async fn print_messages(mut live: broadcast::Receiver<LiveMessage>, say: Say) {
+    while let Ok(message) = live.recv().await {
+        say.line(&format!("    mqtt {}  {}", message.topic, message.payload));
+    }
+}
+
+/// Copies the outputs to where the user asked for them, and prints the summary.
+fn conclude(arguments: &Arguments, folder: &Folder, record: &Record, say: Say) -> Result<Outcome> {
+    if let Some(refusal) = &record.refusal {
+        if arguments.json {
+            println!("{}", serde_json::to_string_pretty(&refusal_json(refusal))?);
+        }
+        return Ok(Outcome::Refused(refusal.clone()));
+    }
+    let Some(report) = record.report.clone().filter(|_| record.state == JobState::Done) else {
+        bail!("the series ended as {}", state_text(record));
+    };
+    let report = gather(report, &folder.out)?;
+    report.write(&folder.out)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    say.line("");
+    say.line(&table::of(&report));
+    Ok(Outcome::Done)
+}
+
+/// Copies every output of `report` into `out`; the copy names the new places.
+fn gather(mut report: Report, out: &Path) -> Result<Report> {
+    for path in report.outputs.paths_mut() {
+        let name = path.file_name().context("an output without a name")?;
+        let target = out.join(name);
+        copy(path, &target).with_context(|| format!("cannot write {}", target.display()))?;
+        *path = target;
+    }
+    Ok(report)
+}
+
+/// Copies a file, or the files of a folder.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        return std::fs::copy(from, to).map(|_| ());
+    }
+    std::fs::create_dir_all(to)?;
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        std::fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `sagitta run`: the service.
+
+use super::{Outcome, log, runtime};
+use crate::config::Config;
+use crate::service;
+use clap::Args;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Arguments of `sagitta run`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, env = "SAGITTA_CONFIG", default_value = "/etc/sagitta/sagitta.toml")]
+    config: PathBuf,
+    /// Checks the configuration, prints what is in force and ends.
+    #[arg(long)]
+    check_config: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let config = Config::read(&arguments.config)?;
+    let effective = toml::to_string(&config)?;
+    if arguments.check_config {
+        print!("{effective}");
+        return Ok(Outcome::Done);
+    }
+    log("info");
+    tracing::info!(file = %arguments.config.display(), "configuration:\n{effective}");
+    let runtime = runtime()?;
+    runtime.block_on(service::run(config, end()))?;
+    // A job at work ends with the process: its series is in the spool and runs again.
+    runtime.shutdown_background();
+    Ok(Outcome::Done)
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+pub(super) async fn end() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
