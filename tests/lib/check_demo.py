@@ -42,6 +42,8 @@ def main():
     seg = pydicom.dcmread(folder / "seg.dcm")
     assert seg.Modality == "SEG", f"seg.dcm is {seg.Modality}"
     assert (folder / "overlay.png").read_bytes().startswith(PNG_MAGIC), "overlay.png is no PNG"
+    gone = [kind for kind, path in report["outputs"].items() if not (folder / path).exists()]
+    assert not gone, f"report.json names outputs that are not there (paths from its folder): {gone}"
     print(f"report with {len(report['stages'])} stages, masks, SEG and picture are there")
 
 
