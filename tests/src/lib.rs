@@ -9,7 +9,7 @@ pub mod shell;
 pub mod source;
 pub mod wait;
 
-pub use peers::{Broker, Guard, StoreScp};
-pub use place::{TempDir, python, root, shared};
+pub use peers::{Broker, Guard, StoreScp, Subscriber};
+pub use place::{TempDir, python, root, sagitta, shared};
 pub use shell::{Finished, run};
 pub use wait::{free_port, wait_until};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::place::TempDir;
-use crate::wait::{free_port, wait_for_port};
+use crate::wait::{free_port, wait_for_port, wait_until};
 
 /// Longest start of a peer on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -106,6 +106,44 @@ impl Broker {
         wait_for_port(port, START_LIMIT)?;
         Ok(Broker { _process: process, _directory: directory, port })
     }
+
+    /// Subscribes to `topic` (wildcards allowed) with `mosquitto_sub`, and waits until the broker has confirmed it.
+    pub fn subscribe(&self, topic: &str) -> Result<Subscriber> {
+        let directory = TempDir::new()?;
+        let log = directory.join("messages");
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-d", "-q", "1", "-V", "5", "-F", "%t %p", "-p", &self.port.to_string()]);
+        let process = Guard::start(command.args(["-t", topic]), &log)?;
+        let subscriber = Subscriber { _process: process, _directory: directory, log };
+        wait_until("the subscription", START_LIMIT, || {
+            let text = std::fs::read_to_string(&subscriber.log).ok()?;
+            text.contains("Subscribed (mid").then_some(())
+        })?;
+        Ok(subscriber)
+    }
+}
+
+/// A running subscription.
+#[derive(Debug)]
+pub struct Subscriber {
+    _process: Guard,
+    _directory: TempDir,
+    log: PathBuf,
+}
+
+impl Subscriber {
+    /// What came so far: topic and payload, in order. Payloads must be one line of text.
+    pub fn messages(&self) -> Result<Vec<(String, String)>> {
+        let text = std::fs::read_to_string(&self.log)
+            .with_context(|| format!("read {}", self.log.display()))?;
+        // The last line may still be under way.
+        let text = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        // `mosquitto_sub -d` tells of packets on lines of its own; none of our topics begins so.
+        let packets = ["Client ", "Subscribed (mid"];
+        let lines = text.lines().filter(|line| !packets.iter().any(|p| line.starts_with(p)));
+        let split = lines.filter_map(|line| line.split_once(' '));
+        Ok(split.map(|(topic, payload)| (topic.to_owned(), payload.to_owned())).collect())
+    }
 }
 
 #[cfg(test)]
@@ -130,10 +168,12 @@ mod tests {
         let mut publish = Command::new("mosquitto_pub");
         publish.args(["-p", &port, "-t", "a/b", "-m", "hello", "-r", "-q", "1"]);
         run(&mut publish, START_LIMIT).unwrap().success().unwrap();
-        let mut subscribe = Command::new("mosquitto_sub");
-        subscribe.args(["-p", &port, "-t", "a/#", "-C", "1"]);
-        let seen = run(&mut subscribe, START_LIMIT).unwrap().success().unwrap();
-        assert_eq!(seen.stdout, "hello\n");
+        let subscriber = broker.subscribe("a/#").unwrap();
+        let seen = wait_until("the message", START_LIMIT, || {
+            let messages = subscriber.messages().unwrap();
+            (!messages.is_empty()).then_some(messages)
+        });
+        assert_eq!(seen.unwrap(), [("a/b".to_owned(), "hello".to_owned())]);
         drop(broker);
         run(&mut publish, START_LIMIT).unwrap().success().unwrap_err();
     }

@@ -33,6 +33,20 @@ pub fn python() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The program `sagitta` of the profile this test was built in. Cargo builds it for the tests of crate `sagitta` only.
+pub fn sagitta() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("find this test's own program")?;
+    // target/PROFILE/deps/TEST -> target/PROFILE/sagitta
+    let profile = test.ancestors().nth(2).context("a test lies in target/PROFILE/deps")?;
+    let program = profile.join("sagitta");
+    ensure!(
+        program.is_file(),
+        "{} is not built: cargo build --release -p sagitta, or use tests/run",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// A directory of its own, removed when dropped.
 #[derive(Debug)]
 pub struct TempDir(PathBuf);
