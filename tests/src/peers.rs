@@ -1,0 +1,180 @@
+//! Real peers as child processes: DCMTK's `storescp`, Eclipse `mosquitto`. Each is killed when dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::place::TempDir;
+use crate::wait::{free_port, wait_for_port, wait_until};
+
+/// Longest start of a peer on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A child process that does not outlive its test.
+#[derive(Debug)]
+pub struct Guard(Child);
+
+impl Guard {
+    /// Starts `command` with its output in `log`, where a failed test can be read.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Guard> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let file =
+            std::fs::File::create(log).with_context(|| format!("create {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("start {name}; tests/run installs the peers"))?;
+        Ok(Guard(child))
+    }
+
+    /// The process id, for signals.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// DCMTK's storage receiver: takes everything, keeps the bytes as they came.
+#[derive(Debug)]
+pub struct StoreScp {
+    _process: Guard,
+    _log: TempDir,
+    pub port: u16,
+    received: PathBuf,
+}
+
+impl StoreScp {
+    /// Listens on a free port as `ae_title` and stores into `received`, which must exist.
+    pub fn start(ae_title: &str, received: &Path) -> Result<StoreScp> {
+        let (port, log) = (free_port()?, TempDir::new()?);
+        let mut command = Command::new("storescp");
+        command.args(["--aetitle", ae_title, "--accept-all", "--bit-preserving"]);
+        command.arg("--output-directory").arg(received).arg(port.to_string());
+        let process = Guard::start(&mut command, &log.join("storescp.log"))?;
+        wait_for_port(port, START_LIMIT)?;
+        Ok(StoreScp { _process: process, _log: log, port, received: received.to_owned() })
+    }
+
+    /// The files stored so far, in order of name.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(&self.received)
+            .with_context(|| format!("read {}", self.received.display()))?;
+        let mut files = Vec::new();
+        for entry in entries {
+            files.push(entry?.path());
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Eclipse Mosquitto as a site's broker: anonymous, memory only.
+#[derive(Debug)]
+pub struct Broker {
+    _process: Guard,
+    _directory: TempDir,
+    pub port: u16,
+}
+
+impl Broker {
+    pub fn start() -> Result<Broker> {
+        let (port, directory) = (free_port()?, TempDir::new()?);
+        let config = directory.join("mosquitto.conf");
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+        std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
+        // Debian installs daemons where a plain user's PATH does not look.
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("mosquitto");
+        command.env("PATH", format!("{path}:/usr/sbin")).arg("-c").arg(&config);
+        let process = Guard::start(&mut command, &directory.join("mosquitto.log"))?;
+        wait_for_port(port, START_LIMIT)?;
+        Ok(Broker { _process: process, _directory: directory, port })
+    }
+
+    /// Subscribes to `topic` (wildcards allowed) with `mosquitto_sub`, and waits until the broker has confirmed it.
+    pub fn subscribe(&self, topic: &str) -> Result<Subscriber> {
+        let directory = TempDir::new()?;
+        let log = directory.join("messages");
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-d", "-q", "1", "-V", "5", "-F", "%t %p", "-p", &self.port.to_string()]);
+        let process = Guard::start(command.args(["-t", topic]), &log)?;
+        let subscriber = Subscriber { _process: process, _directory: directory, log };
+        wait_until("the subscription", START_LIMIT, || {
+            let text = std::fs::read_to_string(&subscriber.log).ok()?;
+            text.contains("Subscribed (mid").then_some(())
+        })?;
+        Ok(subscriber)
+    }
+}
+
+/// A running subscription.
+#[derive(Debug)]
+pub struct Subscriber {
+    _process: Guard,
+    _directory: TempDir,
+    log: PathBuf,
+}
+
+impl Subscriber {
+    /// What came so far: topic and payload, in order. Payloads must be one line of text.
+    pub fn messages(&self) -> Result<Vec<(String, String)>> {
+        let text = std::fs::read_to_string(&self.log)
+            .with_context(|| format!("read {}", self.log.display()))?;
+        // The last line may still be under way.
+        let text = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        // `mosquitto_sub -d` tells of packets on lines of its own; none of our topics begins so.
+        let packets = ["Client ", "Subscribed (mid"];
+        let lines = text.lines().filter(|line| !packets.iter().any(|p| line.starts_with(p)));
+        let split = lines.filter_map(|line| line.split_once(' '));
+        Ok(split.map(|(topic, payload)| (topic.to_owned(), payload.to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::run;
+
+    #[test]
+    fn storescp_answers_an_echo() {
+        let received = TempDir::new().unwrap();
+        let peer = StoreScp::start("PACS", received.path()).unwrap();
+        let mut echo = Command::new("echoscu");
+        echo.args(["--call", "PACS", "127.0.0.1", &peer.port.to_string()]);
+        run(&mut echo, START_LIMIT).unwrap().success().unwrap();
+        assert!(peer.files().unwrap().is_empty());
+    }
+
+    #[test]
+    fn mosquitto_keeps_a_retained_message_and_dies_with_its_guard() {
+        let broker = Broker::start().unwrap();
+        let port = broker.port.to_string();
+        let mut publish = Command::new("mosquitto_pub");
+        publish.args(["-p", &port, "-t", "a/b", "-m", "hello", "-r", "-q", "1"]);
+        run(&mut publish, START_LIMIT).unwrap().success().unwrap();
+        let subscriber = broker.subscribe("a/#").unwrap();
+        let seen = wait_until("the message", START_LIMIT, || {
+            let messages = subscriber.messages().unwrap();
+            (!messages.is_empty()).then_some(messages)
+        });
+        assert_eq!(seen.unwrap(), [("a/b".to_owned(), "hello".to_owned())]);
+        drop(broker);
+        run(&mut publish, START_LIMIT).unwrap().success().unwrap_err();
+    }
+}
