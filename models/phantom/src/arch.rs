@@ -6,7 +6,7 @@ use crate::angle::sin_cos;
 use crate::canvas::{Canvas, Reach};
 use crate::field::Field;
 use crate::random::Random;
-use crate::spine::{C2, C7, Part, Spine, T12, Vertebra};
+use crate::spine::{C2, C7, L5, Part, Spine, T12, Vertebra};
 use crate::tissue::{Structure, Tissue};
 
 /// A segment from `a` to `b` with a radius along each axis (back, up, left), in millimetres.
@@ -125,7 +125,7 @@ impl Base {
 /// Draws the posterior elements of L5..C2 and the ribs. Bodies, discs, endplates and the sac keep their voxels.
 pub(crate) fn draw(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &Field) {
     let person = Person::new(random);
-    for vertebra in &spine.vertebrae[crate::spine::L5..] {
+    for vertebra in &spine.vertebrae[L5..] {
         let base = Base::new(vertebra, &person);
         let mut paint = |capsule: Capsule, structure: Structure| {
             bone(canvas, vertebra, capsule, structure, roughness);
@@ -175,6 +175,10 @@ fn bone(
             Structure::Arch | Structure::TransverseLeft | Structure::TransverseRight
         );
         let onto_arch = grows && voxel.structure == Structure::Arch;
+        // No bone outside the patient.
+        if voxel.tissue == Tissue::Air {
+            return;
+        }
         if !(voxel.is_free() || onto_arch && usize::from(voxel.level) == vertebra.level) {
             return;
         }
@@ -226,7 +230,9 @@ fn spinous(base: &Base, person: &Person, level: usize, random: &mut Random) -> C
     let h = base.height;
     match base.part {
         Part::Lumbar => {
-            let length = random.between(23.0, 29.0) * base.scale;
+            // L5 has the shortest lumbar process.
+            let share = [0.75, 0.92, 1.0, 1.0, 1.0][level - L5];
+            let length = random.between(24.0, 29.0) * base.scale * share;
             let drop = random.between(0.45, 0.58);
             Capsule::new(
                 [base.meet + 5.0, -h * 0.38, 0.0],

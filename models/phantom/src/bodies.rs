@@ -133,7 +133,8 @@ fn disc(
     let wear = upper.degeneration;
     let bulge = 1.02 + wear * random.between(0.0, 0.08);
     let nucleus = person.nucleus * (1.0 - 0.3 * wear);
-    let rim = upper.size.disc * random.between(0.16, 0.26);
+    let half_gap = upper.size.disc / 2.0;
+    let flatness = random.between(1.3, 2.0);
     let frame = lower.frame;
     // An anterior slope of S1 or a tilt between two bodies moves the disc by up to the gap itself.
     let side = [a + MARGIN_MM, 0.0, b + MARGIN_MM];
@@ -154,7 +155,9 @@ fn disc(
         if floor < -0.2 || ceiling < -0.2 {
             return;
         }
-        let core = radius < nucleus && floor.min(ceiling) > rim;
+        // The nucleus is a lens: highest in the middle, off the endplates everywhere.
+        let off_middle = 1.0 - floor.min(ceiling) / half_gap;
+        let core = radius / nucleus + flatness * off_middle * off_middle < 1.0;
         let tissue = if core { Tissue::Nucleus } else { Tissue::Annulus };
         voxel.set(tissue, Structure::Disc, upper.level);
     });
@@ -173,7 +176,8 @@ fn body(
     let dens = if level == C2 { random.between(12.0, 16.0) } else { 0.0 };
     // Cortex of about one millimetre, as a change of the superellipse radius.
     let cortex = 1.0 - 2.0 * random.between(0.8, 1.1) / a;
-    let vein = [random.normal() * 0.6, random.between(0.7, 1.5), random.between(2.0, 5.0)];
+    // The basivertebral vein: a wedge that opens towards the middle of the back wall.
+    let vein = [random.normal() * 0.6, random.between(1.0, 2.2), random.between(2.0, 5.0)];
     let reach = Reach {
         low: [-a - MARGIN_MM, -half - 3.0, -b - MARGIN_MM],
         high: [a + MARGIN_MM, half + 3.0 + dens, b + MARGIN_MM],
@@ -194,7 +198,8 @@ fn body(
         let (top, bottom) = body.endplates(u, w);
         let inside = radius < 1.0 && v > bottom && v < top;
         if inside || in_dens {
-            let in_vein = u > 0.1 * a && (v - vein[0]).abs() < vein[1] && w.abs() < vein[2];
+            let opening = vein[1] * (u / a - 0.4) / 0.6;
+            let in_vein = (v - vein[0]).abs() < opening && w.abs() < vein[2];
             let tissue = match (radius > cortex && !in_dens, in_vein && level != C2) {
                 (true, _) => Tissue::Cortex,
                 (_, true) => Tissue::BasivertebralVein,

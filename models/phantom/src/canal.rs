@@ -123,6 +123,7 @@ struct Section {
     /// Limit of the canal radius inside which the sac lies; 0 below its end.
     sac: f64,
     cord: Option<Cord>,
+    level: f64,
     has_foramina: bool,
     /// 0 at the middle of a body, 1 at the disc: where the posterior fat is thick.
     at_disc: f64,
@@ -150,6 +151,7 @@ impl Section {
             trefoil: person.trefoil * lumbar,
             sac: person.sac_share * fade,
             cord: cord(z, level, half_depth * cosine, cosine, spine, person),
+            level,
             has_foramina: level > 4.6 && level < 24.0,
             at_disc: 2.0 * (level - level.round()).abs(),
         }
@@ -205,11 +207,10 @@ pub(crate) fn draw(
     let bottom = spine.z_of(0.6);
     canvas.rows_between(bottom, f64::INFINITY, |mut row| {
         let section = Section::at(row.z(), spine, &canal, &person);
-        row.each(|point, voxel| {
+        let (reach, middle) = (section.half_depth * 1.9, section.centre[1]);
+        row.between(middle - reach, middle + reach, |point, voxel| {
             let (aside, ahead) = (point[0] - section.centre[0], point[1] - section.centre[1]);
-            let near = aside.abs() < section.half_width + person.foramen
-                && ahead.abs() < section.half_depth * 1.9;
-            if near {
+            if aside.abs() < section.half_width + person.foramen {
                 fill(&section, &person, [ahead, aside], roughness.at(point), voxel);
             }
         });
@@ -271,7 +272,9 @@ fn surround(
     voxel: &mut Voxel,
 ) {
     let beside = aside.abs() - section.half_width;
+    // The last foramen ends on the slanted sacrum, not in a horizontal cut.
     let in_foramen = section.has_foramina
+        && section.level + 0.3 * rough > 4.8
         && beside > -0.1 * section.half_width
         && ahead > -section.half_depth - 2.0
         && ahead < section.half_depth * 1.05;

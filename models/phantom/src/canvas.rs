@@ -41,9 +41,23 @@ impl Row<'_> {
     }
 
     /// Calls `draw` with each voxel and its place in millimetres LPS.
-    pub(crate) fn each(&mut self, mut draw: impl FnMut([f64; 3], &mut Voxel)) {
-        for (i, voxel) in self.voxels.iter_mut().enumerate() {
-            draw(add(self.start, scale(self.step, i as f64)), voxel);
+    pub(crate) fn each(&mut self, draw: impl FnMut([f64; 3], &mut Voxel)) {
+        self.between(f64::NEG_INFINITY, f64::INFINITY, draw);
+    }
+
+    /// Calls `draw` with the voxels whose y lies within about `[front, back]`.
+    pub(crate) fn between(
+        &mut self,
+        front: f64,
+        back: f64,
+        mut draw: impl FnMut([f64; 3], &mut Voxel),
+    ) {
+        // A float beyond the range of the integer saturates; `i` always runs to posterior.
+        let index = |y: f64| ((y - self.start[1]) / self.step[1]).max(0.0) as usize;
+        let end = index(back).saturating_add(1).min(self.voxels.len());
+        let first = index(front).min(end);
+        for (n, voxel) in self.voxels[first..end].iter_mut().enumerate() {
+            draw(add(self.start, scale(self.step, (first + n) as f64)), voxel);
         }
     }
 }
@@ -167,24 +181,30 @@ impl Canvas {
         &self.voxels[start..start + plane]
     }
 
-    /// Turns the outermost `layers` voxels (in plane) of every region of `from` into `into`: the cortex of bones.
-    pub(crate) fn rim(&mut self, from: Tissue, into: Tissue, layers: usize) {
+    /// Turns the outermost `layers` voxels (in plane) of arches, sacrum and other bones into cortex.
+    pub(crate) fn cortex(&mut self, layers: usize) {
+        let is_marrow = |tissue: Tissue| {
+            matches!(tissue, Tissue::ArchMarrow | Tissue::SacralMarrow | Tissue::OtherMarrow)
+        };
         let [ni, nj, _] = self.dims;
         let mut edge = Vec::new();
         for plane in self.voxels.chunks_exact_mut(ni * nj) {
             for _ in 0..layers {
                 edge.clear();
-                let outside = |n: usize| plane[n].tissue != from;
                 edge.extend((0..plane.len()).filter(|&n| {
+                    let own = plane[n].tissue;
+                    if !is_marrow(own) {
+                        return false;
+                    }
+                    let other = |n: usize| plane[n].tissue != own;
                     let (i, j) = (n % ni, n / ni);
-                    !outside(n)
-                        && ((i > 0 && outside(n - 1))
-                            || (i + 1 < ni && outside(n + 1))
-                            || (j > 0 && outside(n - ni))
-                            || (j + 1 < nj && outside(n + ni)))
+                    (i > 0 && other(n - 1))
+                        || (i + 1 < ni && other(n + 1))
+                        || (j > 0 && other(n - ni))
+                        || (j + 1 < nj && other(n + ni))
                 }));
                 for &n in &edge {
-                    plane[n].tissue = into;
+                    plane[n].tissue = Tissue::Cortex;
                 }
             }
         }

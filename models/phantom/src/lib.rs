@@ -24,7 +24,7 @@ use crate::canvas::Canvas;
 use crate::field::Field;
 use crate::random::Random;
 use crate::spine::{L5, Spine};
-use crate::tissue::{Structure, Tissue, Voxel};
+use crate::tissue::{Structure, Voxel};
 use kernels::volume::{cross, scale};
 use kernels::{Affine, Dims, GeometryError, Grid, Volume};
 
@@ -119,7 +119,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
     let spine = Spine::new(&mut stream(stream::SPINE), recipe.region);
     let mut random = stream(stream::FIELDS);
     let roughness = Field::new(&mut random, [6.0, 7.0, 7.0]);
-    let streaks = Field::new(&mut random, [5.0, 4.0, 20.0]);
+    let streaks = Field::new(&mut random, [5.0, 3.5, 32.0]);
     let mut canvas = Canvas::new(grid);
     let fields = soft::Fields { roughness: &roughness, streaks: &streaks };
     soft::draw(&mut canvas, &mut stream(stream::SOFT), &spine, recipe.region, &fields);
@@ -129,9 +129,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
     arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &roughness);
     bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().max(1.0) as usize;
-    canvas.rim(Tissue::ArchMarrow, Tissue::Cortex, layers);
-    canvas.rim(Tissue::SacralMarrow, Tissue::Cortex, layers);
-    canvas.rim(Tissue::OtherMarrow, Tissue::Cortex, layers);
+    canvas.cortex(layers);
     canvas.joints();
     let image = paint::paint(&canvas, grid, &spine, &mut stream(stream::PAINT));
     Ok(Phantom {

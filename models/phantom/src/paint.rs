@@ -37,9 +37,9 @@ impl Palette {
             palette.texture[tissue as usize] = (signal * texture) as f32;
         };
         set(Tissue::Air, 0.0, 0.0);
-        set(Tissue::Fat, fat, 0.08);
+        set(Tissue::Fat, fat, 0.05);
         set(Tissue::VisceralFat, fat * 0.72, 0.16);
-        set(Tissue::EpiduralFat, fat * 0.9, 0.08);
+        set(Tissue::EpiduralFat, fat * 0.8, 0.08);
         set(Tissue::Muscle, muscle, 0.2);
         set(Tissue::Ligament, 0.07, 0.2);
         set(Tissue::Vessel, random.between(0.04, 0.09), 0.2);
@@ -65,7 +65,7 @@ impl Palette {
         let healthy = random.between(0.6, 0.85);
         for (level, vertebra) in spine.vertebrae.iter().enumerate() {
             palette.marrow[level] = (1.0 + 0.035 * random.normal()) as f32;
-            let worn = (1.0 - vertebra.degeneration + 0.1 * random.normal()).clamp(0.0, 1.0);
+            let worn = (1.0 - 1.4 * vertebra.degeneration + 0.1 * random.normal()).clamp(0.0, 1.0);
             palette.nucleus[level] = (0.18 + (healthy - 0.18) * worn) as f32;
         }
         palette
@@ -129,8 +129,8 @@ pub(crate) fn paint(
 ) -> Volume<f32> {
     let palette = Palette::new(random, spine);
     let coil = Coil::new(random, &grid);
-    let coarse = Field::new(random, [8.0, 5.0, 5.0]);
-    let fine = Field::new(random, [4.0, 1.7, 1.7]);
+    let coarse = Field::new(random, [10.0, 9.0, 9.0]);
+    let fine = Field::new(random, [4.0, 2.2, 2.2]);
     let blur = random.between(0.10, 0.16) as f32;
     let noise = random.between(0.010, 0.020) * CSF_VALUE;
     let column = spine.y.smoothed(12.0);
@@ -143,7 +143,7 @@ pub(crate) fn paint(
     for k in 0..nk {
         for (n, texture) in texture.iter_mut().enumerate() {
             let point = grid.affine.world([(n % ni) as f64, (n / ni) as f64, k as f64]);
-            *texture = (coarse.at(point) + 0.7 * fine.at(point)) as f32;
+            *texture = (coarse.at(point) + 0.5 * fine.at(point)) as f32;
         }
         plane.fill(0.0);
         for thin in canvas.thin_slices(k) {

@@ -104,10 +104,10 @@ pub(crate) struct Spine {
     pub(crate) tilt: Profile,
 }
 
-/// Chain level at the middle of the field of view: L3, T7, C5, and between T10 and T9 for the whole spine.
+/// Chain level at the middle of the field of view: L3 to L4, T7, C5 to C6, and between T10 and T9 for the whole spine.
 fn middle_level(region: Region) -> f64 {
     match region {
-        Region::Lumbar => 7.0,
+        Region::Lumbar => 6.6,
         Region::Thoracic => 15.0,
         Region::Cervical => 23.6,
         Region::Whole => 12.4,
@@ -239,7 +239,7 @@ const LORDOSIS: [f64; 7] = [0.32, 0.28, 0.20, 0.14, 0.08, 0.02, -0.03];
 /// Sagittal tilt of each level in degrees.
 fn tilts(random: &mut Random, region: Region) -> [f64; LEVELS] {
     let mut tilt = [0.0; LEVELS];
-    let slope = random.between(28.0, 46.0);
+    let slope = random.between(28.0, 43.0);
     // Lordosis follows the sacral slope, so that the trunk stays over the pelvis (Legaye et al., 1998).
     let lordosis = slope + random.between(6.0, 16.0);
     let kyphosis = random.between(0.7, 1.25);
