@@ -1,1 +1,185 @@
-//! (being written)
+//! A procedural patient: a T2-weighted sagittal spine exam with its truth, made from a seed.
+//!
+//! [`generate`] draws an anatomy (spine curve, bodies and discs, canal and cord, posterior elements, sacrum, soft
+//! tissue), paints it as a T2w turbo spin echo series and hands back image and truth on one grid. The same recipe
+//! gives the same bytes on every machine: own random numbers, own sine, no platform mathematics.
+//!
+//! Used for the demo, the self-test and tests. It knows no files, no DICOM and no network; dressing the volume as a
+//! series is the business of crate `sagitta`. Training will extend it (contrasts, variants, pathology).
+
+mod angle;
+mod arch;
+mod bodies;
+mod canal;
+mod canvas;
+mod field;
+mod paint;
+mod random;
+mod sacrum;
+mod soft;
+mod spine;
+mod tissue;
+
+use crate::canvas::Canvas;
+use crate::field::Field;
+use crate::random::Random;
+use crate::spine::{L5, Spine};
+use crate::tissue::{Structure, Voxel};
+use kernels::volume::{cross, scale};
+use kernels::{Affine, Dims, GeometryError, Grid, Volume};
+
+/// The part of the spine in the field of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Region {
+    /// About T10 to the coccyx.
+    Lumbar,
+    /// About T1 to T12, centred on T7.
+    Thoracic,
+    /// Skull base to about T4.
+    Cervical,
+    /// C2 to the sacrum, where the field of view is large enough.
+    Whole,
+}
+
+/// What to make. [`Recipe::of`] gives the usual protocol of a region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// Chooses the patient; every seed is another one.
+    pub seed: u64,
+    pub region: Region,
+    /// Voxels from front to back.
+    pub columns: usize,
+    /// Voxels from head to foot.
+    pub rows: usize,
+    /// Sagittal slices from left to right.
+    pub slices: usize,
+    /// Voxel size in the plane of a slice, millimetres.
+    pub in_plane_mm: f64,
+    /// Distance between slice centres, millimetres; a slice is 0.9 of it thick.
+    pub slice_mm: f64,
+}
+
+impl Default for Recipe {
+    /// A lumbar exam: 17 slices of 384 x 384 voxels of 0.78 mm, 4 mm apart.
+    fn default() -> Recipe {
+        Recipe::of(Region::Lumbar, 1)
+    }
+}
+
+impl Recipe {
+    /// The usual protocol for `region`, patient `seed`.
+    pub fn of(region: Region, seed: u64) -> Recipe {
+        let (columns, rows, slices, in_plane_mm, slice_mm) = match region {
+            Region::Lumbar => (384, 384, 17, 0.78, 4.0),
+            Region::Thoracic => (384, 448, 17, 0.8, 3.6),
+            Region::Cervical => (320, 320, 15, 0.78, 3.3),
+            Region::Whole => (384, 768, 17, 0.9, 4.0),
+        };
+        Recipe { seed, region, columns, rows, slices, in_plane_mm, slice_mm }
+    }
+}
+
+/// A made exam. All three volumes are on one grid: `i` to posterior, `j` to inferior, `k` to the right.
+#[derive(Debug, Clone)]
+pub struct Phantom {
+    /// T2-weighted magnitude, 0 to about 1500; cerebrospinal fluid near 1000.
+    pub image: Volume<f32>,
+    /// SPINEPS values: 26 sacrum, 41 to 49 parts of vertebrae (left is the patient's left), 60 cord, 61 dural sac
+    /// without cord, 62 endplate, 100 disc, 0 elsewhere.
+    pub semantic: Volume<u8>,
+    /// Vertebra ids 2 (C2) to 24 (L5), sacrum 26, disc below vertebra v 100 + v, the endplates beside it 200 + v.
+    pub vertebrae: Volume<u16>,
+}
+
+/// Streams of random numbers, one for each part: a change in one leaves the other parts of a patient as they are.
+/// The numbers are part of what a seed means; never renumber.
+mod stream {
+    pub(crate) const SPINE: u64 = 1;
+    pub(crate) const POSITION: u64 = 2;
+    pub(crate) const FIELDS: u64 = 3;
+    pub(crate) const SOFT: u64 = 4;
+    pub(crate) const CANAL: u64 = 5;
+    pub(crate) const BODIES: u64 = 6;
+    pub(crate) const SACRUM: u64 = 7;
+    pub(crate) const ARCH: u64 = 8;
+    pub(crate) const PAINT: u64 = 9;
+}
+
+/// Thickness of cortical bone, millimetres; drawn in whole voxels, at least one.
+const CORTEX_MM: f64 = 0.9;
+
+/// Makes the patient and the exam of `recipe`.
+///
+/// # Errors
+/// A recipe without voxels, with too many ([`kernels::volume::MAX_VOXELS`]), or with a size that is not a positive
+/// number of millimetres.
+pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
+    let stream = |number: u64| Random::stream(recipe.seed, number);
+    let grid = grid(recipe, &mut stream(stream::POSITION))?;
+    let spine = Spine::new(&mut stream(stream::SPINE), recipe.region);
+    let mut random = stream(stream::FIELDS);
+    let roughness = Field::new(&mut random, [6.0, 7.0, 7.0]);
+    let streaks = Field::new(&mut random, [5.0, 3.5, 32.0]);
+    let mut canvas = Canvas::new(grid);
+    let fields = soft::Fields { roughness: &roughness, streaks: &streaks };
+    soft::draw(&mut canvas, &mut stream(stream::SOFT), &spine, recipe.region, &fields);
+    canal::draw(&mut canvas, &mut stream(stream::CANAL), &spine, &roughness);
+    let bodies = bodies::draw(&mut canvas, &mut stream(stream::BODIES), &spine, &roughness);
+    sacrum::draw(&mut canvas, &mut stream(stream::SACRUM), &spine, &bodies, &roughness);
+    arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &roughness);
+    bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
+    let layers = (CORTEX_MM / recipe.in_plane_mm).round().max(1.0) as usize;
+    canvas.cortex(layers);
+    canvas.joints();
+    let image = paint::paint(&canvas, grid, &spine, &mut stream(stream::PAINT));
+    Ok(Phantom {
+        image,
+        semantic: truth(&canvas, grid, |voxel| voxel.structure as u8)?,
+        vertebrae: truth(&canvas, grid, vertebra_value)?,
+    })
+}
+
+/// The truth of a slice is the anatomy in its own plane.
+fn truth<T: Copy>(
+    canvas: &Canvas,
+    grid: Grid,
+    value: impl Fn(&Voxel) -> T,
+) -> Result<Volume<T>, GeometryError> {
+    let slices = 0..grid.dims.counts()[2];
+    Volume::new(grid, slices.flat_map(|k| canvas.middle(k)).map(value).collect())
+}
+
+/// Value in the instance mask.
+fn vertebra_value(voxel: &Voxel) -> u16 {
+    // Levels count upwards from L5 = 5, ids downwards to L5 = 24.
+    let id = || 24 + L5 as u16 - u16::from(voxel.level);
+    match voxel.structure {
+        Structure::None | Structure::Cord | Structure::Canal => 0,
+        Structure::Sacrum => 26,
+        Structure::Disc => 100 + id(),
+        Structure::Endplate => 200 + id(),
+        _ => id(),
+    }
+}
+
+/// A sagittal grid around the isocentre: turned a little about the vertical and the front-back axis, as positioned
+/// by hand, never about the left-right axis (see `canvas::Row`).
+fn grid(recipe: &Recipe, random: &mut Random) -> Result<Grid, GeometryError> {
+    let dims = Dims::new([recipe.columns, recipe.rows, recipe.slices])?;
+    let (turn_sine, turn_cosine) = angle::sin_cos(random.normal().clamp(-2.0, 2.0) * 1.5);
+    let (lean_sine, lean_cosine) = angle::sin_cos(random.normal().clamp(-2.0, 2.0) * 1.0);
+    let posterior = [-turn_sine, turn_cosine, 0.0];
+    let right = [-lean_cosine * turn_cosine, -lean_cosine * turn_sine, -lean_sine];
+    let inferior = cross(right, posterior);
+    let axes = [
+        scale(posterior, recipe.in_plane_mm),
+        scale(inferior, recipe.in_plane_mm),
+        scale(right, recipe.slice_mm),
+    ];
+    let isocentre: [f64; 3] = std::array::from_fn(|_| random.between(-4.0, 4.0));
+    let half = [recipe.columns, recipe.rows, recipe.slices].map(|n| (n - 1) as f64 / 2.0);
+    let origin = std::array::from_fn(|row| {
+        isocentre[row] - (0..3).map(|axis| axes[axis][row] * half[axis]).sum::<f64>()
+    });
+    Ok(Grid { dims, affine: Affine::new(axes, origin)? })
+}
