@@ -1,1 +1,212 @@
-//! (being written)
+//! The page for people: jobs, overlay and live messages, at <http://127.0.0.1:8080> unless configured.
+//!
+//! Reads only; nothing on it holds patient data (pictures have no text, jobs are [`JobId`]s). The files of the page lie
+//! in `runtime/dashboard` and are part of the binary. Where jobs and pictures come from is left to [`OverlaySource`].
+
+mod live;
+
+use crate::identity::JobId;
+use crate::messages::{JobResult, JobStatus};
+use crate::publish::mqtt::LiveMessage;
+use axum::Router;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use live::Live;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, broadcast, watch};
+
+/// Where the page is served unless configured: this machine only, since it has no login yet.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Pictures drawn at once: one per core of the smallest device, the rest waits.
+const MAX_DRAWING: usize = 2;
+/// Our own files only; no inline code or style, no frames.
+const POLICY: &str =
+    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// The files of the page: path, type, text.
+const FILES: [(&str, &str, &str); 7] = [
+    ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
+    ("/style.css", "text/css", include_str!("../dashboard/style.css")),
+    ("/app.js", "text/javascript", include_str!("../dashboard/app.js")),
+    ("/jobs.js", "text/javascript", include_str!("../dashboard/jobs.js")),
+    ("/viewer.js", "text/javascript", include_str!("../dashboard/viewer.js")),
+    ("/waterfall.js", "text/javascript", include_str!("../dashboard/waterfall.js")),
+    ("/messages.js", "text/javascript", include_str!("../dashboard/messages.js")),
+];
+
+/// A job as the page shows it: the message types, so that what cannot be published cannot be shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobView {
+    #[serde(flatten)]
+    pub status: JobStatus,
+    /// Slices that can be asked for; 0 before there is a volume.
+    pub slices: usize,
+    pub result: Option<JobResult>,
+}
+
+/// Where jobs and their pictures come from. Called on threads that may block.
+pub trait OverlaySource: Send + Sync {
+    /// The jobs the device remembers, newest first.
+    fn jobs(&self) -> Vec<JobView>;
+
+    /// Slice `k` as PNG with square pixels, with or without the overlay; both have the same size. `None` where there is
+    /// none.
+    fn slice_png(&self, job: &JobId, k: usize, overlay: bool) -> Option<Vec<u8>>;
+
+    /// The overview picture.
+    fn overview_png(&self, job: &JobId) -> Option<Vec<u8>>;
+}
+
+/// Why there is no page. The site's move.
+#[derive(Debug, Error)]
+pub enum DashboardError {
+    #[error(
+        "the page cannot listen on {listen}: the port is in use; stop the other program or give the page another port"
+    )]
+    PortInUse { listen: SocketAddr },
+    #[error("the page cannot listen on {listen}: {source}")]
+    Listen { listen: SocketAddr, source: std::io::Error },
+    #[error("the page stopped: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+/// Takes the page's port; port 0 takes a free one.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener, DashboardError> {
+    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => DashboardError::PortInUse { listen },
+        _ => DashboardError::Listen { listen, source },
+    })
+}
+
+/// Serves the page until `stop` turns true. `live`: the messages our own subscriber receives.
+pub async fn serve(
+    listener: TcpListener,
+    source: Arc<dyn OverlaySource>,
+    live: broadcast::Receiver<LiveMessage>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), DashboardError> {
+    let local = listener.local_addr()?.ip().is_loopback();
+    let live = Live::start(live, stop.clone());
+    let page = Page { source, drawing: Arc::new(Semaphore::new(MAX_DRAWING)), live };
+    let mut router = Router::new()
+        .route("/api/jobs", get(jobs))
+        .route("/api/jobs/{job}/slices/{file}", get(slice))
+        .route("/api/jobs/{job}/overview.png", get(overview))
+        .route("/events", get(live::events));
+    for (path, kind, text) in FILES {
+        router = router.route(path, get(async move || ([(CONTENT_TYPE, kind)], text)));
+    }
+    let router = router
+        .with_state(page)
+        .layer(middleware::map_response(with_policy))
+        .layer(middleware::from_fn_with_state(local, only_this_machine));
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    Ok(axum::serve(listener, router).with_graceful_shutdown(stopped).await?)
+}
+
+#[derive(Clone)]
+struct Page {
+    source: Arc<dyn OverlaySource>,
+    drawing: Arc<Semaphore>,
+    live: Live,
+}
+
+impl axum::extract::FromRef<Page> for Live {
+    fn from_ref(page: &Page) -> Live {
+        page.live.clone()
+    }
+}
+
+/// A page on loopback answers to names of loopback only: another site's name that resolves to 127.0.0.1 (DNS rebinding)
+/// must not read it.
+async fn only_this_machine(State(local): State<bool>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    match local && !matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
+        true => StatusCode::MISDIRECTED_REQUEST.into_response(),
+        false => next.run(request).await,
+    }
+}
+
+async fn with_policy(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Anatomy stays out of disk caches; a slice is fetched once per visit by the page itself.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn jobs(State(page): State<Page>) -> Response {
+    match page.ask(|source| Some(source.jobs())).await {
+        Ok(jobs) => axum::Json(jobs).into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+async fn slice(
+    State(page): State<Page>,
+    Path((job, file)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let number = file.strip_suffix(".png").and_then(|number| number.parse().ok());
+    let (Some(job), Some(k)) = (JobId::parse(&job), number) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let overlay = query.as_deref() == Some("overlay=1");
+    png(page.ask(move |source| source.slice_png(&job, k, overlay)).await)
+}
+
+async fn overview(
+    State(page): State<Page>,
+    Path(names): Path<HashMap<String, String>>,
+) -> Response {
+    let Some(job) = names.get("job").and_then(|job| JobId::parse(job)) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    png(page.ask(move |source| source.overview_png(&job)).await)
+}
+
+fn png(picture: Result<Vec<u8>, StatusCode>) -> Response {
+    match picture {
+        Ok(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+impl Page {
+    /// Asks the source on a thread that may block; not found where it has nothing.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn OverlaySource) -> Option<T> + Send + 'static,
+    ) -> Result<T, StatusCode> {
+        let permit = self.drawing.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let source = self.source.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            question(source.as_ref())
+        });
+        match answer.await {
+            Ok(found) => found.ok_or(StatusCode::NOT_FOUND),
+            Err(_) => {
+                tracing::error!("drawing for the page panicked: a fault of Sagitta");
+                Err(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+}

@@ -24,19 +24,35 @@ pub struct Provenance {
 /// A job's name outside this device: HMAC-SHA-256 of the Series Instance UID under the site's key, 20 base-32 characters. The
 /// only form in which a series is named in logs, topics and pages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct JobId(String);
 
 impl JobId {
+    const LENGTH: usize = 20;
+
     pub fn new(site_key: &[u8], series_instance_uid: &str) -> JobId {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(site_key).expect("HMAC takes a key of any length");
         mac.update(series_instance_uid.as_bytes());
-        JobId(base32(&mac.finalize().into_bytes())[..20].to_owned())
+        JobId(base32(&mac.finalize().into_bytes())[..JobId::LENGTH].to_owned())
+    }
+
+    /// Reads a job id written earlier; `None` for any other text, so that no other text can travel as one.
+    pub fn parse(text: &str) -> Option<JobId> {
+        let digits = text.len() == JobId::LENGTH && text.bytes().all(|b| DIGITS.contains(&b));
+        digits.then(|| JobId(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<JobId, &'static str> {
+        JobId::parse(&text).ok_or("a job id is 20 characters of a-z and 2-7")
     }
 }
 
@@ -55,9 +71,10 @@ pub fn configuration_sha256(values: &[(&str, &str)]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
 /// RFC 4648 base 32, lower case, without padding.
 fn base32(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let bit = |n: usize| bytes.get(n / 8).map_or(0, |b| b >> (7 - n % 8) & 1);
     (0..bytes.len() * 8)
         .step_by(5)
@@ -90,6 +107,9 @@ mod tests {
         assert_eq!(id.as_str().len(), 20);
         assert_eq!(id, JobId::new(b"site", "1.2.3"));
         assert_ne!(id, JobId::new(b"other", "1.2.3"));
+        assert_eq!(JobId::parse(id.as_str()), Some(id));
+        assert_eq!(JobId::parse("1.2.840.113619.2.55."), None);
+        assert!(serde_json::from_str::<JobId>("\"DOE^JOHN\"").is_err());
     }
 
     #[test]

@@ -1,1 +1,241 @@
-//! (being written)
+//! What has to leave this device and has not been confirmed yet: MQTT messages and DICOM deliveries, in one redb file.
+//!
+//! A row is durable when `push` or `record_delivery` returns, and stays until the receiver confirmed it: kill -9 and
+//! power cuts lose nothing, at the price of repetitions with the same number. redb and not SQLite: pure Rust, no C in
+//! the image, one writer, and its crash tests are part of its repository. Sending is left to `publish`.
+//!
+//! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
+//! `last_seq`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
+//! ((job, destination) -> time in ms, file paths as a JSON list).
+
+mod deliveries;
+
+pub use deliveries::Delivery;
+
+use crate::error::Move;
+use crate::messages::{MAX_PAYLOAD_BYTES, Timestamp};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// Version of the file's layout. A newer file is refused: a downgrade must not guess.
+const STORE_VERSION: u64 = 1;
+/// Most messages kept: three months of a busy scanner (200 series a day, 15 messages each) without a broker, about
+/// 130 MB at 500 bytes a row. After that somebody must have noticed.
+pub const MAX_MESSAGES: u64 = 270_000;
+/// Page cache. Rows are small and leave in order, so a few pages do; redb's own default is 1 GiB.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+type Row<'a> = (u8, bool, u64, &'a str, &'a [u8]);
+const MESSAGES: TableDefinition<'_, u64, Row<'static>> = TableDefinition::new("messages");
+
+/// Why a row could not be stored or read.
+#[derive(Debug, Error)]
+pub enum OutboxError {
+    #[error("the outbox {path} cannot be opened: {source}")]
+    Open { path: PathBuf, source: Box<redb::Error> },
+    #[error("the outbox {path} is of store version {found}, this software knows {STORE_VERSION}")]
+    Newer { path: PathBuf, found: u64 },
+    #[error("the outbox is full: {MAX_MESSAGES} messages wait for the broker")]
+    Full,
+    #[error("a message of {bytes} bytes is larger than {MAX_PAYLOAD_BYTES}")]
+    TooLarge { bytes: usize },
+    #[error("a delivery names a file outside the results folder")]
+    Path,
+    #[error("the outbox cannot be read or written: {0}")]
+    Store(Box<redb::Error>),
+}
+
+impl OutboxError {
+    pub fn whose(&self) -> Move {
+        match self {
+            OutboxError::TooLarge { .. } | OutboxError::Path => Move::Sagitta,
+            _ => Move::Site,
+        }
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for OutboxError {
+    fn from(error: E) -> OutboxError {
+        OutboxError::Store(Box::new(error.into()))
+    }
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// The broker of the configuration.
+    Mqtt,
+}
+
+impl Destination {
+    /// The number in the file; never reused.
+    fn code(self) -> u8 {
+        match self {
+            Destination::Mqtt => 1,
+        }
+    }
+}
+
+/// A message that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub seq: u64,
+    pub retained: bool,
+    pub topic: String,
+    pub payload: Vec<u8>,
+}
+
+/// How full the outbox is, for health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    pub messages: u64,
+    pub deliveries: u64,
+    /// Since the oldest waiting message was pushed; `None` when none waits.
+    pub oldest_age_ms: Option<u64>,
+}
+
+/// The durable outbox. One process opens a file at a time (redb locks it).
+#[derive(Debug)]
+pub struct Outbox {
+    database: Database,
+    pushed: watch::Sender<u64>,
+}
+
+impl Outbox {
+    /// Opens or creates the file.
+    pub fn open(path: &Path) -> Result<Outbox, OutboxError> {
+        let failed = |error: redb::Error| OutboxError::Open {
+            path: path.to_owned(),
+            source: Box::new(error),
+        };
+        let mut builder = Database::builder();
+        let database =
+            builder.set_cache_size(CACHE_BYTES).create(path).map_err(|e| failed(e.into()))?;
+        let outbox = Outbox { database, pushed: watch::Sender::new(0) };
+        let transaction = outbox.write()?;
+        let last_seq = {
+            let mut meta = transaction.open_table(META)?;
+            let version = meta.get("version")?.map(|value| value.value());
+            match version {
+                Some(found) if found > STORE_VERSION => {
+                    return Err(OutboxError::Newer { path: path.to_owned(), found });
+                }
+                Some(_) => {}
+                None => {
+                    meta.insert("version", STORE_VERSION)?;
+                }
+            }
+            transaction.open_table(MESSAGES)?;
+            deliveries::create(&transaction)?;
+            meta.get("last_seq")?.map_or(0, |value| value.value())
+        };
+        transaction.commit()?;
+        outbox.pushed.send_replace(last_seq);
+        Ok(outbox)
+    }
+
+    fn write(&self) -> Result<WriteTransaction, OutboxError> {
+        let mut transaction = self.database.begin_write()?;
+        // redb's default, restated because the promise of this file hangs on it.
+        transaction
+            .set_durability(Durability::Immediate)
+            .expect("no savepoint exists in this database");
+        Ok(transaction)
+    }
+
+    /// Stores a message and returns its number: one more than the last, over restarts too. `payload` is made with the
+    /// number, in the same transaction, so that numbers have no gaps.
+    pub fn push(
+        &self,
+        destination: Destination,
+        topic: &str,
+        retained: bool,
+        payload: impl FnOnce(u64) -> Vec<u8>,
+    ) -> Result<u64, OutboxError> {
+        let transaction = self.write()?;
+        let seq = {
+            let mut meta = transaction.open_table(META)?;
+            let mut messages = transaction.open_table(MESSAGES)?;
+            if messages.len()? >= MAX_MESSAGES {
+                return Err(OutboxError::Full);
+            }
+            let seq = meta.get("last_seq")?.map_or(0, |value| value.value()) + 1;
+            let payload = payload(seq);
+            if payload.len() > MAX_PAYLOAD_BYTES {
+                return Err(OutboxError::TooLarge { bytes: payload.len() });
+            }
+            let row = (destination.code(), retained, now_ms(), topic, payload.as_slice());
+            messages.insert(seq, row)?;
+            meta.insert("last_seq", seq)?;
+            seq
+        };
+        transaction.commit()?;
+        self.pushed.send_if_modified(|last| std::mem::replace(last, seq.max(*last)) < seq);
+        Ok(seq)
+    }
+
+    /// The oldest `limit` messages to `destination` with a number above `after`.
+    pub fn pending(
+        &self,
+        destination: Destination,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Message>, OutboxError> {
+        let transaction = self.database.begin_read()?;
+        let messages = transaction.open_table(MESSAGES)?;
+        let mut found = Vec::new();
+        for row in messages.range(after + 1..)? {
+            if found.len() == limit {
+                break;
+            }
+            let (seq, row) = row?;
+            let (code, retained, _, topic, payload) = row.value();
+            if code == destination.code() {
+                let (topic, payload) = (topic.to_owned(), payload.to_vec());
+                found.push(Message { seq: seq.value(), retained, topic, payload });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes confirmed messages out. A number that is not there counts as taken out.
+    pub fn remove(&self, confirmed: &[u64]) -> Result<(), OutboxError> {
+        let transaction = self.write()?;
+        {
+            let mut messages = transaction.open_table(MESSAGES)?;
+            for &seq in confirmed {
+                messages.remove(seq)?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The number of the last message pushed, as it changes.
+    pub fn pushed(&self) -> watch::Receiver<u64> {
+        self.pushed.subscribe()
+    }
+
+    pub fn backlog(&self) -> Result<Backlog, OutboxError> {
+        let transaction = self.database.begin_read()?;
+        let messages = transaction.open_table(MESSAGES)?;
+        let oldest = messages.first()?.map(|(_, row)| row.value().2);
+        Ok(Backlog {
+            messages: messages.len()?,
+            deliveries: deliveries::count(&transaction)?,
+            oldest_age_ms: oldest.map(|then| now_ms().saturating_sub(then)),
+        })
+    }
+}
+
+fn now_ms() -> u64 {
+    Timestamp::now().millis()
+}
+
+#[cfg(test)]
+mod tests;

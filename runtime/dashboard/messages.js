@@ -1,0 +1,73 @@
+// MQTT messages as they come. Their text goes in as text, never as markup.
+import { about } from "./jobs.js";
+
+/** Messages kept on the page. */
+const KEPT = 200;
+
+/** Calls `changed` when a message tells of a job. */
+export function listen(changed) {
+  const events = new EventSource("/events");
+  events.onopen = () => {
+    document.getElementById("messages").replaceChildren(); // the service sends its last messages again
+    changed();
+  };
+  events.onerror = () => presence("no contact", "lost");
+  events.onmessage = (event) => {
+    const { topic, payload } = JSON.parse(event.data);
+    add(topic, payload);
+    if (topic.includes("/jobs/")) changed();
+  };
+  events.addEventListener("dropped", changed);
+}
+
+function presence(text, state) {
+  const chip = document.getElementById("presence");
+  chip.textContent = text;
+  chip.dataset.state = state;
+}
+
+function add(topic, payload) {
+  const message = parse(payload);
+  const [kind, job] = topic.split("/").reverse();
+  if (kind === "state" && message.state) presence(message.state, message.state);
+  const list = document.getElementById("messages");
+  list.prepend(item(topic, kind, job, message, payload));
+  while (list.children.length > KEPT) list.lastChild.remove();
+  document.getElementById("messages-empty").hidden = true;
+}
+
+function parse(payload) {
+  try {
+    return JSON.parse(payload) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function item(topic, kind, job, message, payload) {
+  const time = element("time", "", new Date(message.ts).toLocaleTimeString([], { hour12: false }));
+  time.dateTime = message.ts ?? "";
+  const state = element("span", "state", kind === "result" ? "result" : message.state ?? kind);
+  state.dataset.state = state.textContent;
+  const summary = document.createElement("summary");
+  summary.append(time, element("span", "about", line(kind, job, message)), state);
+  const details = document.createElement("details");
+  const text = Object.keys(message).length ? JSON.stringify(message, null, 1) : payload;
+  details.append(summary, element("p", "topic", topic), element("pre", "", text));
+  const row = document.createElement("li");
+  row.append(details);
+  return row;
+}
+
+function line(kind, job, message) {
+  if (kind === "state") return `device, session ${message.session ?? "?"}`;
+  if (kind === "result") return `${job.slice(0, 8)}  ${message.vertebrae_count ?? "?"} vertebrae`;
+  return `${job.slice(0, 8)}  ${about(message)}`;
+}
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.textContent = text;
+  return made;
+}

@@ -1,0 +1,117 @@
+use super::*;
+use crate::identity::JobId;
+
+/// A folder of its own for one test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("sagitta-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("outbox.redb")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn push(outbox: &Outbox, text: &str) -> u64 {
+    outbox.push(Destination::Mqtt, "t", false, |seq| format!("{text}{seq}").into_bytes()).unwrap()
+}
+
+#[test]
+fn rows_survive_a_reopen_and_numbers_go_on() {
+    let folder = Folder::new("outbox-reopen");
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert_eq!([push(&outbox, "a"), push(&outbox, "b"), push(&outbox, "c")], [1, 2, 3]);
+        outbox.remove(&[1, 3]).unwrap();
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    assert_eq!(*outbox.pushed().borrow(), 3);
+    let left = outbox.pending(Destination::Mqtt, 0, 10).unwrap();
+    let (topic, payload) = ("t".to_owned(), b"b2".to_vec());
+    assert_eq!(left, [Message { seq: 2, retained: false, topic, payload }]);
+    outbox.remove(&[2]).unwrap();
+    assert_eq!(push(&outbox, "d"), 4, "an empty outbox does not begin again at 1");
+}
+
+#[test]
+fn pending_is_in_order_above_a_number_and_limited() {
+    let folder = Folder::new("outbox-pending");
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    for seq in 1..=5 {
+        assert_eq!(push(&outbox, "m"), seq);
+    }
+    let numbers = |after, limit| -> Vec<u64> {
+        outbox.pending(Destination::Mqtt, after, limit).unwrap().iter().map(|m| m.seq).collect()
+    };
+    assert_eq!(numbers(1, 2), [2, 3]);
+    assert_eq!(numbers(4, 9), [5]);
+    assert_eq!(numbers(0, 0), [0; 0]);
+    let backlog = outbox.backlog().unwrap();
+    assert_eq!((backlog.messages, backlog.deliveries), (5, 0));
+    assert!(backlog.oldest_age_ms.is_some());
+}
+
+#[test]
+fn a_message_that_is_too_large_is_refused_and_leaves_no_gap() {
+    let folder = Folder::new("outbox-large");
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    let large = |_| vec![b' '; MAX_PAYLOAD_BYTES + 1];
+    let refused = outbox.push(Destination::Mqtt, "t", false, large);
+    assert!(matches!(refused, Err(OutboxError::TooLarge { bytes: 65_537 })));
+    assert_eq!(push(&outbox, "next"), 1);
+}
+
+#[test]
+fn a_newer_store_is_refused() {
+    let folder = Folder::new("outbox-newer");
+    {
+        let database = Database::create(folder.file()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert("version", STORE_VERSION + 1).unwrap();
+        transaction.commit().unwrap();
+    }
+    let refused = Outbox::open(&folder.file());
+    assert!(matches!(refused, Err(OutboxError::Newer { found: 2, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_is_no_outbox_is_named() {
+    let folder = Folder::new("outbox-foreign");
+    std::fs::write(folder.file(), b"hello").unwrap();
+    let error = Outbox::open(&folder.file()).unwrap_err();
+    assert!(error.to_string().contains("outbox.redb"), "{error}");
+    assert_eq!(error.whose(), Move::Site);
+}
+
+#[test]
+fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
+    let folder = Folder::new("outbox-deliveries");
+    let job = JobId::new(b"k", "1.2.3");
+    let files = |name: &str| vec![PathBuf::from(name), PathBuf::from("sub/seg.dcm")];
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        outbox.record_delivery(&job, "pacs", &files("1.dcm")).unwrap();
+        outbox.record_delivery(&job, "console", &files("2.dcm")).unwrap();
+        outbox.record_delivery(&job, "pacs", &files("3.dcm")).unwrap();
+        for wrong in ["/etc/passwd", "../x", ""] {
+            let refused = outbox.record_delivery(&job, "pacs", &[PathBuf::from(wrong)]);
+            assert!(matches!(refused, Err(OutboxError::Path)), "{wrong}");
+        }
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    outbox.remove_delivery(&job, "console").unwrap();
+    let left = outbox.pending_deliveries().unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].destination.as_str(), &left[0].files), ("pacs", &files("3.dcm")));
+    assert_eq!(outbox.backlog().unwrap().deliveries, 1);
+}
