@@ -1,6 +1,43 @@
 //! Objects in: the DICOM listener, the durable spool, and the rule by which a series is complete.
+//!
+//! Life of one instance: [`association`] receives it, [`prescan`] and [`header`] check it, [`spool`] makes it durable,
+//! only then is it acknowledged; the [`Event`]s feed [`assemble`]. Segmentation and results are somebody else's.
 
 pub mod assemble;
 pub mod association;
+pub mod classes;
 pub mod dimse;
+pub mod header;
+pub mod message;
+pub mod negotiate;
+pub mod part10;
+pub mod prescan;
 pub mod spool;
+
+use crate::identity::JobId;
+use std::path::PathBuf;
+
+/// One association of this run of the service; counts up from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssociationId(pub u64);
+
+/// An image instance that is durable in the spool.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// `None` when the instance was found in the spool at start.
+    pub association: Option<AssociationId>,
+    pub job: JobId,
+    pub path: PathBuf,
+    pub header: header::Header,
+    pub outcome: spool::Outcome,
+}
+
+/// What the receiver tells the rest of the service, in the order in which it happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Arrived(Box<Arrival>),
+    /// The peer released the association: everything it wanted to send was sent.
+    Released(AssociationId),
+    /// The association was aborted, broke or timed out: more may have been meant to come.
+    Aborted(AssociationId),
+}

@@ -1,1 +1,170 @@
-//! (being written)
+//! DIMSE command sets (PS3.7): the request read, the response written. Always implicit little endian (PS3.7 6.3.1).
+
+use super::prescan::{self, Limits, ScanError, Syntax, Token};
+use dicom_core::Tag;
+use thiserror::Error;
+
+/// Largest command set: a C-STORE-RQ needs some 300 bytes, the rest is room for optional fields.
+pub const MAX_COMMAND_BYTES: usize = 16 << 10;
+
+pub const C_STORE: u16 = 0x0001;
+pub const C_ECHO: u16 = 0x0030;
+/// Asks to stop an operation; has no response of its own (PS3.7 9.3.2.3).
+pub const C_CANCEL: u16 = 0x0FFF;
+/// Set in the command field of a response (PS3.7 E.1).
+const RESPONSE: u16 = 0x8000;
+/// Command Data Set Type of a message without data set (PS3.7 E.1).
+const NO_DATA_SET: u16 = 0x0101;
+/// Longest Error Comment: LO (PS3.5 6.2).
+const MAX_COMMENT: usize = 64;
+
+/// A status of PS3.7 annex C or PS3.4 B.2.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Status {
+    Success = 0x0000,
+    ClassNotSupported = 0x0122,
+    UnrecognizedOperation = 0x0211,
+    /// Ours or the site's move; a later attempt may succeed.
+    OutOfResources = 0xA700,
+    /// The sender's move.
+    DataSetDoesNotMatch = 0xA900,
+    /// The sender's move.
+    CannotUnderstand = 0xC000,
+}
+
+/// Why a command set cannot be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CommandError {
+    #[error("the command set is damaged: {0}")]
+    Scan(#[from] ScanError),
+    #[error("the command set has no {0}")]
+    Missing(&'static str),
+}
+
+/// A request. UIDs are patient data: [`std::fmt::Debug`] leaves them out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    pub field: u16,
+    pub message_id: u16,
+    pub sop_class: Option<String>,
+    pub sop_instance: Option<String>,
+    pub has_data_set: bool,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("field", &self.field)
+            .field("message_id", &self.message_id)
+            .field("has_data_set", &self.has_data_set)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    pub fn read(bytes: &[u8]) -> Result<Request, CommandError> {
+        let (mut field, mut message_id, mut data_set_type) = (None, None, None);
+        let (mut sop_class, mut sop_instance) = (None, None);
+        prescan::walk(bytes, Syntax::Implicit, Limits::IMAGE, &mut |_, token| {
+            let Token::Value { tag, value, .. } = token else { return };
+            match tag {
+                Tag(0x0000, 0x0002) => sop_class = Some(uid(value)),
+                Tag(0x0000, 0x0100) => field = number(value),
+                Tag(0x0000, 0x0110) => message_id = number(value),
+                Tag(0x0000, 0x0800) => data_set_type = number(value),
+                Tag(0x0000, 0x1000) => sop_instance = Some(uid(value)),
+                _ => {}
+            }
+        })?;
+        Ok(Request {
+            field: field.ok_or(CommandError::Missing("command field"))?,
+            message_id: message_id.ok_or(CommandError::Missing("message id"))?,
+            sop_class,
+            sop_instance,
+            has_data_set: data_set_type.is_some_and(|kind| kind != NO_DATA_SET),
+        })
+    }
+
+    /// The response to this request; `comment` goes into Error Comment and must hold no patient data.
+    pub fn response(&self, status: Status, comment: Option<&str>) -> Vec<u8> {
+        let mut elements = Vec::with_capacity(256);
+        if let Some(class) = &self.sop_class {
+            put(&mut elements, 0x0002, &even(class, 0));
+        }
+        put(&mut elements, 0x0100, &(self.field | RESPONSE).to_le_bytes());
+        put(&mut elements, 0x0120, &self.message_id.to_le_bytes());
+        put(&mut elements, 0x0800, &NO_DATA_SET.to_le_bytes());
+        put(&mut elements, 0x0900, &(status as u16).to_le_bytes());
+        if let Some(comment) = comment {
+            let comment: String = comment.chars().filter(char::is_ascii).take(MAX_COMMENT).collect();
+            put(&mut elements, 0x0902, &even(&comment, b' '));
+        }
+        if let Some(instance) = &self.sop_instance {
+            put(&mut elements, 0x1000, &even(instance, 0));
+        }
+        let mut out = Vec::with_capacity(elements.len() + 12);
+        put(&mut out, 0x0000, &(elements.len() as u32).to_le_bytes());
+        out.extend_from_slice(&elements);
+        out
+    }
+}
+
+/// One element of group 0000.
+fn put(out: &mut Vec<u8>, element: u16, value: &[u8]) {
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&element.to_le_bytes());
+    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+fn even(text: &str, padding: u8) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(bytes.len() + bytes.len() % 2, padding);
+    bytes
+}
+
+fn uid(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches(['\0', ' ']).to_owned()
+}
+
+fn number(value: &[u8]) -> Option<u16> {
+    value.try_into().ok().map(u16::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_and_its_response_refers_to_it() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, 0x0002, &even("1.2.840.10008.1.1", 0));
+        put(&mut bytes, 0x0100, &C_ECHO.to_le_bytes());
+        put(&mut bytes, 0x0110, &7u16.to_le_bytes());
+        put(&mut bytes, 0x0800, &NO_DATA_SET.to_le_bytes());
+        let request = Request::read(&bytes).unwrap();
+        assert_eq!((request.field, request.message_id), (C_ECHO, 7));
+        assert!(!request.has_data_set);
+        let response = request.response(Status::OutOfResources, Some("disk full"));
+        let mut seen = Vec::new();
+        prescan::walk(&response, Syntax::Implicit, Limits::IMAGE, &mut |_, token| {
+            if let Token::Value { tag, value, .. } = token {
+                seen.push((tag.element(), value.to_vec()));
+            }
+        })
+        .unwrap();
+        assert_eq!(seen[0], (0x0000, (response.len() as u32 - 12).to_le_bytes().to_vec()));
+        assert!(seen.contains(&(0x0120, vec![7, 0])));
+        assert!(seen.contains(&(0x0100, vec![0x30, 0x80])));
+        assert!(seen.contains(&(0x0900, vec![0x00, 0xA7])));
+    }
+
+    #[test]
+    fn a_command_without_message_id_is_named() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, 0x0100, &C_STORE.to_le_bytes());
+        assert_eq!(Request::read(&bytes), Err(CommandError::Missing("message id")));
+        assert_eq!(Request::read(&bytes[..9]), Err(ScanError::LengthPastEnd.into()));
+    }
+}

@@ -1,1 +1,226 @@
-//! (being written)
+//! The spool: every received instance on disk, verbatim, before it is acknowledged.
+//!
+//! Layout: `ROOT/JOB/HASH.dcm`. `JOB` is the [`JobId`] of the series and `HASH` a SHA-256 of the SOP Instance UID, so
+//! that no text of a sender becomes a path. A file appears under its name only whole and synced: what
+//! [`Spool::open`] finds after a power cut is exactly what was acknowledged, or more. Retention is the caller's.
+
+use super::header::{self, Header};
+use super::prescan::Limits;
+use super::{Arrival, classes, part10};
+use crate::error::Move;
+use crate::identity::JobId;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use thiserror::Error;
+
+const INSTANCE: &str = "dcm";
+/// A second instance with the UID of another and different bytes: kept for the site to look at, never used.
+const CONFLICT: &str = "conflict";
+/// A file being written; what is left of it after a crash was never acknowledged.
+const PARTIAL: &str = "part";
+/// Hexadecimal digits of a file name: 128 bits of SHA-256, no collision in any spool.
+const HASH_DIGITS: usize = 32;
+
+/// A spool that cannot do its work. The site's move: disk or permissions.
+#[derive(Debug, Error)]
+pub enum SpoolError {
+    #[error("the spool folder {path} cannot be used: {source}")]
+    Unusable { path: PathBuf, source: io::Error },
+    #[error("the disk of the spool folder {path} is full")]
+    Full { path: PathBuf },
+    #[error("cannot write to the spool folder {path}: {source}")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl SpoolError {
+    pub fn whose_move(&self) -> Move {
+        Move::Site
+    }
+}
+
+/// What became of a received instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    New,
+    /// Already here, byte for byte.
+    Duplicate,
+    /// Its UID is already here with other bytes; it was kept beside the first.
+    Conflict,
+}
+
+/// A durable instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub job: JobId,
+    pub path: PathBuf,
+    pub outcome: Outcome,
+}
+
+/// The durable folder of received instances. Shared by all associations.
+#[derive(Debug)]
+pub struct Spool {
+    root: PathBuf,
+    site_key: Vec<u8>,
+    /// Serialises "is it there already" with the rename that answers it.
+    landing: Mutex<()>,
+    partials: AtomicU64,
+}
+
+impl Spool {
+    /// Opens or creates the folder, proves that it can be written, and returns the images it holds. The caller feeds
+    /// them to the assembler as if they had just arrived.
+    pub fn open(root: &Path, site_key: &[u8]) -> Result<(Spool, Vec<Arrival>), SpoolError> {
+        let unusable = |source| SpoolError::Unusable { path: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(unusable)?;
+        let probe = root.join(format!("probe.{PARTIAL}"));
+        File::create(&probe).and_then(|file| file.sync_all()).map_err(unusable)?;
+        fs::remove_file(&probe).map_err(unusable)?;
+        let spool = Spool {
+            root: root.to_owned(),
+            site_key: site_key.to_vec(),
+            landing: Mutex::new(()),
+            partials: AtomicU64::new(0),
+        };
+        let arrivals = spool.recover().map_err(unusable)?;
+        Ok((spool, arrivals))
+    }
+
+    /// Makes an instance durable: file and folder are synced when this returns. Blocks on the disk.
+    pub fn store(&self, header: &Header, data_set: &[u8]) -> Result<Stored, SpoolError> {
+        self.land(header, data_set).map_err(|source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                SpoolError::Full { path: self.root.clone() }
+            }
+            _ => SpoolError::Write { path: self.root.clone(), source },
+        })
+    }
+
+    /// Folder of a job.
+    pub fn folder(&self, job: &JobId) -> PathBuf {
+        self.root.join(job.as_str())
+    }
+
+    /// Deletes the instances of a job. Retention: only after its results are delivered.
+    pub fn remove(&self, job: &JobId) -> Result<(), SpoolError> {
+        match fs::remove_dir_all(self.folder(job)) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(SpoolError::Write { path: self.root.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn land(&self, header: &Header, data_set: &[u8]) -> io::Result<Stored> {
+        let job = JobId::new(&self.site_key, &header.series);
+        let folder = self.folder(&job);
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder)?;
+            sync_folder(&self.root)?;
+        }
+        let prefix = part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
+        let name = hash(&[header.sop_instance.as_bytes()]);
+        let number = self.partials.fetch_add(1, Ordering::Relaxed);
+        let partial = folder.join(format!("{name}.{number}.{PARTIAL}"));
+        let landed = write(&partial, &prefix, data_set)
+            .and_then(|()| self.name(&folder, &name, &partial, [&prefix, data_set]));
+        if landed.is_err() {
+            // The first error is the one to report; a partial file left behind is removed at the next start.
+            let _ = fs::remove_file(&partial);
+        }
+        let (path, outcome) = landed?;
+        sync_folder(&folder)?;
+        Ok(Stored { job, path, outcome })
+    }
+
+    /// Gives a written file its name, unless the instance is here already.
+    fn name(
+        &self,
+        folder: &Path,
+        name: &str,
+        partial: &Path,
+        bytes: [&[u8]; 2],
+    ) -> io::Result<(PathBuf, Outcome)> {
+        let path = folder.join(format!("{name}.{INSTANCE}"));
+        let _landing = self.landing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !path.exists() {
+            fs::rename(partial, &path)?;
+            return Ok((path, Outcome::New));
+        }
+        if same(&path, bytes)? {
+            fs::remove_file(partial)?;
+            return Ok((path, Outcome::Duplicate));
+        }
+        let conflict = folder.join(format!("{name}.{}.{CONFLICT}", hash(&bytes)));
+        fs::rename(partial, &conflict)?;
+        Ok((conflict, Outcome::Conflict))
+    }
+
+    /// Removes what was never acknowledged and reads the headers of the images that were.
+    fn recover(&self) -> io::Result<Vec<Arrival>> {
+        let mut arrivals = Vec::new();
+        for folder in fs::read_dir(&self.root)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(folder.path())? {
+                let path = file?.path();
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some(PARTIAL) => fs::remove_file(&path)?,
+                    Some(INSTANCE) => arrivals.extend(self.arrival(path)?),
+                    _ => {}
+                }
+            }
+        }
+        arrivals.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(arrivals)
+    }
+
+    /// The image in a spool file; `None` for what is ignored.
+    fn arrival(&self, path: PathBuf) -> io::Result<Option<Arrival>> {
+        let bytes = fs::read(&path)?;
+        let header = part10::split(&bytes).ok().and_then(|(transfer_syntax, data_set)| {
+            header::read(data_set, &transfer_syntax, Limits::IGNORED).ok()
+        });
+        let Some(header) = header else {
+            tracing::warn!(file = %path.display(), "a file in the spool is not an instance; left alone");
+            return Ok(None);
+        };
+        if classes::usage(&header.sop_class) != Some(classes::Use::Image) {
+            return Ok(None);
+        }
+        let job = JobId::new(&self.site_key, &header.series);
+        Ok(Some(Arrival { association: None, job, path, header, outcome: Outcome::New }))
+    }
+}
+
+fn write(path: &Path, prefix: &[u8], data_set: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(prefix)?;
+    file.write_all(data_set)?;
+    file.sync_all()
+}
+
+/// Makes names in a folder durable (fsync(2): syncing a file does not sync its entry).
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn same(path: &Path, [prefix, data_set]: [&[u8]; 2]) -> io::Result<bool> {
+    let there = fs::read(path)?;
+    Ok(there.strip_prefix(prefix) == Some(data_set))
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;

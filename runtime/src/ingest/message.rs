@@ -1,0 +1,243 @@
+//! One DIMSE message: put together from presentation data values, then checked and made durable.
+
+use super::classes::{self, Use};
+use super::dimse::{self, CommandError, MAX_COMMAND_BYTES, Request, Status};
+use super::header::{self, HeaderError};
+use super::negotiate::{Context, Contexts};
+use super::prescan::Limits;
+use super::spool::{Outcome, Spool, SpoolError};
+use super::{Arrival, AssociationId};
+use crate::error::Move;
+use dicom_ul::pdu::{PDataValue, PDataValueType};
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Largest data set: the largest pixel data, and as much again of header as an Enhanced MR of 2000 frames has.
+pub const MAX_DATA_SET_BYTES: usize = super::prescan::MAX_PIXEL_BYTES + (32 << 20);
+const MIB: usize = 1 << 20;
+
+/// A message that cannot even be answered; the association ends. The sender's move.
+#[derive(Debug, Error)]
+pub enum MessageError {
+    #[error("the command set is larger than {MAX_COMMAND_BYTES} bytes")]
+    CommandTooLarge,
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("a data set without a command")]
+    NoCommand,
+    #[error("a command inside a message")]
+    Interrupted,
+    #[error("a presentation context that was not accepted")]
+    UnknownContext,
+}
+
+/// Why an instance is not stored. The text holds no patient data: it goes into the response and the log.
+#[derive(Debug, Error)]
+pub enum Refused {
+    #[error("SOP class not supported")]
+    ClassNotSupported,
+    #[error("SOP class is not the one of the presentation context")]
+    OtherContext,
+    #[error("SOP class or instance of command and data set differ")]
+    Mismatch,
+    #[error("the message has no data set")]
+    NoDataSet,
+    #[error("data set larger than {} MiB", MAX_DATA_SET_BYTES / MIB)]
+    TooLarge,
+    #[error("no memory for another message now")]
+    NoMemory,
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+impl Refused {
+    /// The status of PS3.4 table B.2-1.
+    pub fn status(&self) -> Status {
+        match self {
+            Refused::ClassNotSupported => Status::ClassNotSupported,
+            Refused::OtherContext | Refused::Mismatch => Status::DataSetDoesNotMatch,
+            Refused::NoDataSet | Refused::Header(_) => Status::CannotUnderstand,
+            Refused::TooLarge | Refused::NoMemory | Refused::Spool(_) => Status::OutOfResources,
+        }
+    }
+
+    pub fn whose_move(&self) -> Move {
+        match self {
+            Refused::Spool(error) => error.whose_move(),
+            Refused::NoMemory => Move::Site,
+            _ => Move::Peer,
+        }
+    }
+
+    /// For the Error Comment of the response: a path of ours is not the peer's business.
+    pub fn comment(&self) -> String {
+        match self {
+            Refused::Spool(SpoolError::Full { .. }) => "the disk of the receiver is full".to_owned(),
+            Refused::Spool(_) => "the receiver cannot write to its disk".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// What became of an accepted instance.
+#[derive(Debug)]
+pub enum Landed {
+    Image(Box<Arrival>),
+    Ignored,
+}
+
+/// A whole message.
+#[derive(Debug)]
+pub struct Message {
+    pub context_id: u8,
+    pub request: Request,
+    context: Context,
+    data_set: Vec<u8>,
+    /// Set while the data set still came in: it was discarded.
+    refused: Option<Refused>,
+    /// The share of the receiver's memory this message holds.
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Message {
+    /// Checks an instance and makes it durable. Blocks on the disk.
+    pub fn land(self, spool: &Spool, association: AssociationId) -> Result<Landed, Refused> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let class = self.request.sop_class.as_deref().unwrap_or_default();
+        let usage = classes::usage(class).ok_or(Refused::ClassNotSupported)?;
+        if class != self.context.abstract_syntax {
+            return Err(Refused::OtherContext);
+        }
+        if !self.request.has_data_set {
+            return Err(Refused::NoDataSet);
+        }
+        let limits = match usage {
+            Use::Image => Limits::IMAGE,
+            Use::Ignored => Limits::IGNORED,
+        };
+        let header = header::read(&self.data_set, &self.context.transfer_syntax, limits)?;
+        let named = self.request.sop_instance.as_deref() == Some(header.sop_instance.as_str());
+        if header.sop_class != class || !named {
+            return Err(Refused::Mismatch);
+        }
+        let stored = spool.store(&header, &self.data_set)?;
+        if stored.outcome == Outcome::Conflict {
+            tracing::warn!(job = %stored.job, "an instance came again with other bytes; kept beside");
+        }
+        let (job, path, outcome) = (stored.job, stored.path, stored.outcome);
+        let association = Some(association);
+        Ok(match usage {
+            Use::Image => {
+                Landed::Image(Box::new(Arrival { association, job, path, header, outcome }))
+            }
+            Use::Ignored => Landed::Ignored,
+        })
+    }
+
+    /// Adds a part of the data set, or gives the data set up when it grows beyond a limit.
+    fn append(&mut self, part: &[u8], memory: &Arc<Semaphore>) {
+        if self.refused.is_some() {
+            return;
+        }
+        let length = self.data_set.len() + part.len();
+        let held = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let wanted = length.div_ceil(MIB);
+        if length > MAX_DATA_SET_BYTES {
+            self.give_up(Refused::TooLarge);
+            return;
+        }
+        if wanted > held {
+            match Arc::clone(memory).try_acquire_many_owned((wanted - held) as u32) {
+                Err(_) => return self.give_up(Refused::NoMemory),
+                Ok(more) => match &mut self.memory {
+                    Some(memory) => memory.merge(more),
+                    empty => *empty = Some(more),
+                },
+            }
+        }
+        self.data_set.extend_from_slice(part);
+    }
+
+    fn give_up(&mut self, refused: Refused) {
+        self.refused = Some(refused);
+        self.data_set = Vec::new();
+        self.memory = None;
+    }
+}
+
+/// Puts messages together from the data values of one association.
+#[derive(Debug)]
+pub struct Inbox {
+    contexts: Contexts,
+    memory: Arc<Semaphore>,
+    /// The part of a command set that has come.
+    command: Vec<u8>,
+    /// A command whose data set is coming.
+    message: Option<Message>,
+}
+
+impl Inbox {
+    /// `memory`: one permit for each MiB that all associations together may hold.
+    pub fn new(contexts: Contexts, memory: Arc<Semaphore>) -> Inbox {
+        Inbox { contexts, memory, command: Vec::new(), message: None }
+    }
+
+    /// Whether the association is between two messages.
+    pub fn is_empty(&self) -> bool {
+        self.command.is_empty() && self.message.is_none()
+    }
+
+    /// Takes one value; the message when it was its last.
+    pub fn take(&mut self, value: PDataValue) -> Result<Option<Message>, MessageError> {
+        match value.value_type {
+            PDataValueType::Command => self.take_command(value),
+            PDataValueType::Data => self.take_data(&value),
+        }
+    }
+
+    fn take_command(&mut self, value: PDataValue) -> Result<Option<Message>, MessageError> {
+        if self.message.is_some() {
+            return Err(MessageError::Interrupted);
+        }
+        if self.command.len() + value.data.len() > MAX_COMMAND_BYTES {
+            return Err(MessageError::CommandTooLarge);
+        }
+        self.command.extend_from_slice(&value.data);
+        if !value.is_last {
+            return Ok(None);
+        }
+        let request = Request::read(&std::mem::take(&mut self.command))?;
+        let context_id = value.presentation_context_id;
+        let context = self.contexts.get(&context_id).ok_or(MessageError::UnknownContext)?.clone();
+        let message = Message {
+            context_id,
+            context,
+            data_set: Vec::new(),
+            refused: None,
+            memory: None,
+            request,
+        };
+        if message.request.has_data_set {
+            self.message = Some(message);
+            return Ok(None);
+        }
+        Ok(Some(message))
+    }
+
+    fn take_data(&mut self, value: &PDataValue) -> Result<Option<Message>, MessageError> {
+        let message = self.message.as_mut().ok_or(MessageError::NoCommand)?;
+        if value.presentation_context_id != message.context_id {
+            return Err(MessageError::UnknownContext);
+        }
+        // Only C-STORE keeps its data set; that of an operation we do not know is let pass.
+        if message.request.field == dimse::C_STORE {
+            message.append(&value.data, &self.memory);
+        }
+        Ok(if value.is_last { self.message.take() } else { None })
+    }
+}
