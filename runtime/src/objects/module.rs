@@ -1,1 +1,448 @@
-//! (being written)
+//! What all our objects share: patient, study and frame of reference copied from the source, series, equipment,
+//! geometry, references to the source, identity, and the Part 10 file around it.
+//!
+//! Attributes of one kind of object are in [`super::derived`], [`super::capture`] and [`super::segmentation`].
+
+use super::codes;
+use super::element::{
+    Code, LO_CHARACTERS, ST_CHARACTERS, code, copied, decimals, empty, line, number_of, sequence,
+    text, value_of,
+};
+use super::{Made, ObjectError, OutputKind, OutputObject};
+use crate::decode::{DicomSeries, FrameRef};
+use crate::identity::{Provenance, derived_uid};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::mem::InMemElement;
+use dicom_object::meta::FileMetaTableBuilder;
+use dicom_object::{FileMetaTable, InMemDicomObject};
+use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
+use kernels::Grid;
+use kernels::volume::{cross, dot, norm, scale};
+use pipeline::Segmentation;
+
+/// Manufacturer and model of the equipment that made our objects.
+const MANUFACTURER: &str = "Sagitta";
+/// Enhanced General Equipment wants a serial number (type 1, PS3.3 C.7.5.2). The appliance's own is not part of a
+/// result: another device repeats the same bytes.
+const SERIAL_NUMBER: &str = "none";
+/// The words that every object carries where its readers look.
+pub(super) const WARNING: &str = "AI result, not for diagnostic use";
+/// Identifies this implementation in the file meta information (PS3.7 D.3.3.2): a UUID drawn once for Sagitta.
+const IMPLEMENTATION_CLASS_UID: &str = "2.25.208734917362148290776105391548813216404";
+const IMPLEMENTATION_VERSION_NAME: &str = concat!("SAGITTA_", env!("CARGO_PKG_VERSION"));
+/// Our series take the numbers `source * 100 + k`; a source number beyond this would leave the range of IS.
+const SOURCE_NUMBER_LIMIT: i64 = i32::MAX as i64 / 100;
+/// Generations told apart by series number; later ones share the last block.
+const NUMBERED_GENERATIONS: u32 = 10;
+
+/// Patient, study and patient study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): attributes copied with their raw values;
+/// those of type 2 are there even when empty.
+const COPIED: [(Tag, Option<VR>); 23] = [
+    (tags::SPECIFIC_CHARACTER_SET, None),
+    (tags::PATIENT_NAME, Some(VR::PN)),
+    (tags::PATIENT_ID, Some(VR::LO)),
+    (tags::ISSUER_OF_PATIENT_ID, None),
+    (tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, None),
+    (tags::PATIENT_BIRTH_DATE, Some(VR::DA)),
+    (tags::PATIENT_BIRTH_TIME, None),
+    (tags::PATIENT_SEX, Some(VR::CS)),
+    (tags::PATIENT_COMMENTS, None),
+    (tags::PATIENT_IDENTITY_REMOVED, None),
+    (tags::DEIDENTIFICATION_METHOD, None),
+    (tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, None),
+    (tags::PATIENT_AGE, None),
+    (tags::PATIENT_SIZE, None),
+    (tags::PATIENT_WEIGHT, None),
+    (tags::STUDY_DATE, Some(VR::DA)),
+    (tags::STUDY_TIME, Some(VR::TM)),
+    (tags::STUDY_ID, Some(VR::SH)),
+    (tags::STUDY_DESCRIPTION, None),
+    (tags::ACCESSION_NUMBER, Some(VR::SH)),
+    (tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, None),
+    (tags::REFERRING_PHYSICIAN_NAME, Some(VR::PN)),
+    (tags::POSITION_REFERENCE_INDICATOR, Some(VR::LO)),
+];
+
+/// What the acquisition equipment item takes over from the source (PS3.3 C.12.1, General Equipment).
+const ACQUISITION: [Tag; 6] = [
+    tags::INSTITUTION_NAME,
+    tags::STATION_NAME,
+    tags::MANUFACTURER,
+    tags::MANUFACTURER_MODEL_NAME,
+    tags::DEVICE_SERIAL_NUMBER,
+    tags::SOFTWARE_VERSIONS,
+];
+
+/// One result, checked against its source.
+pub(super) struct Context<'a> {
+    source: &'a DicomSeries,
+    provenance: &'a Provenance,
+    made: &'a Made,
+    /// Everything that decides the pixels, as one UID: see [`Context::uid`].
+    fingerprint: String,
+    study_uid: String,
+    series_uid: String,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        source: &'a DicomSeries,
+        result: &Segmentation,
+        provenance: &'a Provenance,
+        made: &'a Made,
+    ) -> Result<Context<'a>, ObjectError> {
+        let grid = source.series.volume.grid();
+        if result.semantic.grid() != grid {
+            return Err(ObjectError::OffGrid { mask: "semantic" });
+        }
+        if result.instances.grid() != grid {
+            return Err(ObjectError::OffGrid { mask: "instance" });
+        }
+        let [columns, rows, slices] = grid.dims.counts();
+        if columns.max(rows) > usize::from(u16::MAX) {
+            return Err(ObjectError::TooLarge { columns, rows });
+        }
+        for slice in 0..slices {
+            let frame = source.series.sources.get(slice).and_then(|&at| source.frames.get(at));
+            if frame.and_then(|frame| source.instances.get(frame.instance)).is_none() {
+                return Err(ObjectError::UnknownSource { slice });
+            }
+        }
+        let required = |tag, attribute| {
+            value_of(&source.header, tag).ok_or(ObjectError::MissingSource { attribute })
+        };
+        let study_uid = required(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
+        let series_uid = required(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;
+        let fingerprint = fingerprint(source, provenance);
+        Ok(Context { source, provenance, made, fingerprint, study_uid, series_uid })
+    }
+
+    pub(super) fn header(&self) -> &InMemDicomObject {
+        &self.source.header
+    }
+
+    pub(super) fn grid(&self) -> &Grid {
+        self.source.series.volume.grid()
+    }
+
+    pub(super) fn provenance(&self) -> &Provenance {
+        self.provenance
+    }
+
+    pub(super) fn made(&self) -> &Made {
+        self.made
+    }
+
+    /// A UID that is a function of (source instances in slice order, model, configuration, engine and precision,
+    /// software, generation) and of what it names in the result.
+    pub(super) fn uid(&self, role: &str, kind: OutputKind, number: usize) -> String {
+        derived_uid(&[&self.fingerprint, role, kind.name(), &number.to_string()])
+    }
+
+    /// The attributes that every object has: SOP common, patient, study, series, frame of reference, equipment, date.
+    /// `instance` counts from 1 within the series of `kind`.
+    pub(super) fn common(&self, kind: OutputKind, instance: usize) -> InMemDicomObject {
+        let mut object = InMemDicomObject::new_empty();
+        for (tag, required) in COPIED {
+            let absent = || required.map(|vr| empty(tag, vr));
+            if let Some(element) = copied(self.header(), tag).or_else(absent) {
+                object.put(element);
+            }
+        }
+        let Made { date, time } = self.made;
+        for element in [
+            text(tags::SOP_CLASS_UID, VR::UI, sop_class(kind)),
+            text(tags::SOP_INSTANCE_UID, VR::UI, self.uid("instance", kind, instance)),
+            text(tags::STUDY_INSTANCE_UID, VR::UI, &*self.study_uid),
+            text(tags::SERIES_INSTANCE_UID, VR::UI, self.uid("series", kind, 0)),
+            text(tags::FRAME_OF_REFERENCE_UID, VR::UI, self.frame_of_reference()),
+            text(tags::SERIES_NUMBER, VR::IS, self.series_number(kind).to_string()),
+            text(tags::SERIES_DESCRIPTION, VR::LO, self.series_description(kind)),
+            text(tags::INSTANCE_NUMBER, VR::IS, instance.to_string()),
+            text(tags::INSTANCE_CREATION_DATE, VR::DA, date),
+            text(tags::INSTANCE_CREATION_TIME, VR::TM, time),
+            text(tags::SERIES_DATE, VR::DA, date),
+            text(tags::SERIES_TIME, VR::TM, time),
+            text(tags::CONTENT_DATE, VR::DA, date),
+            text(tags::CONTENT_TIME, VR::TM, time),
+        ] {
+            object.put(element);
+        }
+        // Without a body part the series would have to say its laterality (PS3.3 C.7.3.1, type 2C).
+        let part = value_of(self.header(), tags::BODY_PART_EXAMINED);
+        let part = part.unwrap_or_else(|| "SPINE".to_owned());
+        object.put(text(tags::BODY_PART_EXAMINED, VR::CS, part));
+        for element in self.equipment() {
+            object.put(element);
+        }
+        object
+    }
+
+    /// Our own equipment (PS3.3 C.7.5.1, C.7.5.2), and who contributed: the scanner and, with everything needed to trace
+    /// the result, the processing.
+    fn equipment(&self) -> [InMemElement; 5] {
+        let Provenance { software, model, model_version, weights_sha256, engine, .. } =
+            self.provenance;
+        let versions = [
+            line(software, LO_CHARACTERS),
+            line(&format!("{model} {model_version}"), LO_CHARACTERS),
+            line(weights_sha256, LO_CHARACTERS),
+            line(engine, LO_CHARACTERS),
+        ]
+        .join("\\");
+        let own = || {
+            [
+                text(tags::MANUFACTURER, VR::LO, MANUFACTURER),
+                text(tags::MANUFACTURER_MODEL_NAME, VR::LO, MANUFACTURER),
+                text(tags::DEVICE_SERIAL_NUMBER, VR::LO, SERIAL_NUMBER),
+                text(tags::SOFTWARE_VERSIONS, VR::LO, &*versions),
+            ]
+        };
+        let mut contributors: Vec<InMemDicomObject> = self.acquisition().into_iter().collect();
+        let mut processing = InMemDicomObject::from_element_iter(own());
+        for element in [
+            code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, codes::PROCESSING_EQUIPMENT),
+            text(
+                tags::CONTRIBUTION_DATE_TIME,
+                VR::DT,
+                format!("{}{}", self.made.date, self.made.time),
+            ),
+            text(
+                tags::CONTRIBUTION_DESCRIPTION,
+                VR::ST,
+                line(&format!("{WARNING}. {}", self.trace()), ST_CHARACTERS),
+            ),
+        ] {
+            processing.put(element);
+        }
+        contributors.push(processing);
+        let [manufacturer, model, serial, versions] = own();
+        let contributing = sequence(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, contributors);
+        [manufacturer, model, serial, versions, contributing]
+    }
+
+    /// The scanner's item of the contributing equipment; `None` when the source does not name its manufacturer.
+    fn acquisition(&self) -> Option<InMemDicomObject> {
+        value_of(self.header(), tags::MANUFACTURER)?;
+        let copies = ACQUISITION.iter().filter_map(|&tag| copied(self.header(), tag));
+        let purpose = code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, codes::ACQUISITION_EQUIPMENT);
+        Some(InMemDicomObject::from_element_iter(copies.chain([purpose])))
+    }
+
+    /// The provenance as `name=value` pairs, one line.
+    pub(super) fn trace(&self) -> String {
+        let p = self.provenance;
+        format!(
+            "software={}; model={} {}; weights-sha256={}; engine={}; configuration-sha256={}; \
+             generation={}",
+            p.software,
+            p.model,
+            p.model_version,
+            p.weights_sha256,
+            p.engine,
+            p.configuration_sha256,
+            p.generation
+        )
+    }
+
+    /// A source without a frame of reference gets one of its own, the same for all objects of the result.
+    fn frame_of_reference(&self) -> String {
+        value_of(self.header(), tags::FRAME_OF_REFERENCE_UID)
+            .unwrap_or_else(|| derived_uid(&["frame of reference", &self.series_uid]))
+    }
+
+    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-4 for the first result,
+    /// 11-14 for the second, so a superseding series does not take its predecessor's number.
+    fn series_number(&self, kind: OutputKind) -> i64 {
+        let source = number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64;
+        let at = OutputKind::ALL.iter().position(|&k| k == kind).map_or(0, |at| at as i64 + 1);
+        let generation = (self.provenance.generation.max(1) - 1).min(NUMBERED_GENERATIONS - 1);
+        source.rem_euclid(SOURCE_NUMBER_LIMIT) * 100 + i64::from(generation) * 10 + at
+    }
+
+    /// `AI labels T2 sag`: what it is, then the source's own words as far as they fit.
+    fn series_description(&self, kind: OutputKind) -> String {
+        let what = match kind {
+            OutputKind::DerivedMr => "labels",
+            OutputKind::SecondaryCapture => "overlay",
+            OutputKind::SemanticSegmentation => "structures",
+            OutputKind::InstanceSegmentation => "levels",
+        };
+        let revision = match self.provenance.generation {
+            0 | 1 => String::new(),
+            n => format!(" (result {n}, supersedes {})", n - 1),
+        };
+        // Escape sequences of ISO 2022 text must not be cut: such a description is left out.
+        let whole = |words: &String| !words.contains(|c: char| c.is_control());
+        let source = value_of(self.header(), tags::SERIES_DESCRIPTION).filter(whole);
+        let words = source.map(|s| format!(" {}", s.replace('\\', " "))).unwrap_or_default();
+        let full: String =
+            format!("AI {what}{revision}{words}").chars().take(LO_CHARACTERS).collect();
+        full.trim_end().to_owned()
+    }
+
+    fn frame(&self, slice: usize) -> FrameRef {
+        self.source.frames[self.source.series.sources[slice]]
+    }
+
+    /// The reference from a result to the image behind slice `k` (PS3.3 table 10-3 and C.7.6.16.2.6).
+    pub(super) fn source_image(&self, slice: usize) -> InMemDicomObject {
+        let frame = self.frame(slice);
+        let mut item = self.reference(frame.instance);
+        if let Some(number) = frame.frame {
+            item.put(text(tags::REFERENCED_FRAME_NUMBER, VR::IS, number.to_string()));
+        }
+        item.put(text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES"));
+        item.put(code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, codes::SOURCE_IMAGE));
+        item
+    }
+
+    fn reference(&self, instance: usize) -> InMemDicomObject {
+        let instance = &self.source.instances[instance];
+        InMemDicomObject::from_element_iter([
+            text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &*instance.sop_class_uid),
+            text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &*instance.sop_instance_uid),
+        ])
+    }
+
+    /// The source series with all its instances (PS3.3 C.12.2): those of the slices in slice order, then the others.
+    pub(super) fn referenced_series(&self) -> InMemElement {
+        let slices = (0..self.grid().dims.counts()[2]).map(|k| self.frame(k).instance);
+        let mut order: Vec<usize> = Vec::with_capacity(self.source.instances.len());
+        let mut listed = vec![false; self.source.instances.len()];
+        for instance in slices.chain(0..self.source.instances.len()) {
+            if !std::mem::replace(&mut listed[instance], true) {
+                order.push(instance);
+            }
+        }
+        let instances = order.into_iter().map(|instance| self.reference(instance)).collect();
+        let series = InMemDicomObject::from_element_iter([
+            text(tags::SERIES_INSTANCE_UID, VR::UI, &*self.series_uid),
+            sequence(tags::REFERENCED_INSTANCE_SEQUENCE, instances),
+        ]);
+        sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![series])
+    }
+
+    /// Direction cosines along increasing column, then along increasing row (PS3.3 C.7.6.2.1.1).
+    pub(super) fn directions(&self) -> [[f64; 3]; 2] {
+        let [i, j, _] = self.grid().affine.axes();
+        [scale(i, 1.0 / norm(i)), scale(j, 1.0 / norm(j))]
+    }
+
+    pub(super) fn orientation(&self) -> InMemElement {
+        decimals(tags::IMAGE_ORIENTATION_PATIENT, self.directions().as_flattened())
+    }
+
+    /// Centre of the first pixel of slice `k`.
+    pub(super) fn position(&self, slice: usize) -> InMemElement {
+        let world = self.grid().affine.world([0.0, 0.0, slice as f64]);
+        decimals(tags::IMAGE_POSITION_PATIENT, &world)
+    }
+
+    /// Pixel spacing (rows first), slice thickness and the distance between slices along the normal, in mm.
+    pub(super) fn pixel_measures(&self) -> [InMemElement; 3] {
+        let [dx, dy, _] = self.grid().affine.spacing();
+        let [row, column] = self.directions();
+        let pitch = dot(self.grid().affine.axes()[2], cross(row, column)).abs();
+        let thickness = slice_thickness(self.header()).unwrap_or(pitch);
+        [
+            decimals(tags::PIXEL_SPACING, &[dy, dx]),
+            decimals(tags::SLICE_THICKNESS, &[thickness]),
+            decimals(tags::SPACING_BETWEEN_SLICES, &[pitch]),
+        ]
+    }
+
+    /// The Part 10 file of a finished data set (PS3.10 section 7.1), Explicit VR Little Endian.
+    pub(super) fn file(
+        &self,
+        kind: OutputKind,
+        instance: usize,
+        file_name: String,
+        object: &InMemDicomObject,
+    ) -> Result<OutputObject, ObjectError> {
+        let encode = |source: Box<dyn std::error::Error + Send + Sync>| ObjectError::Encode {
+            file_name: file_name.clone(),
+            source,
+        };
+        let sop_instance_uid = self.uid("instance", kind, instance);
+        let meta = file_meta(sop_class(kind), &sop_instance_uid).map_err(|e| encode(e.into()))?;
+        let mut bytes = vec![0; 128];
+        bytes.extend(b"DICM");
+        meta.write(&mut bytes).map_err(|e| encode(e.into()))?;
+        object
+            .write_dataset_with_ts(&mut bytes, &EXPLICIT_VR_LITTLE_ENDIAN.erased())
+            .map_err(|e| encode(e.into()))?;
+        Ok(OutputObject {
+            kind,
+            file_name,
+            sop_class_uid: sop_class(kind).to_owned(),
+            sop_instance_uid,
+            transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
+            bytes,
+        })
+    }
+}
+
+fn file_meta(class: &str, instance: &str) -> Result<FileMetaTable, dicom_object::meta::Error> {
+    FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(class)
+        .media_storage_sop_instance_uid(instance)
+        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
+        .implementation_version_name(IMPLEMENTATION_VERSION_NAME)
+        .build()
+}
+
+fn sop_class(kind: OutputKind) -> &'static str {
+    match kind {
+        OutputKind::DerivedMr => uids::MR_IMAGE_STORAGE,
+        OutputKind::SecondaryCapture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+        OutputKind::SemanticSegmentation | OutputKind::InstanceSegmentation => {
+            uids::SEGMENTATION_STORAGE
+        }
+    }
+}
+
+/// Everything that decides the pixels of a result.
+fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
+    let frames = source.series.sources.iter().map(|&at| source.frames[at]);
+    let images: Vec<String> = frames
+        .map(|frame| {
+            let uid = &source.instances[frame.instance].sop_instance_uid;
+            format!("{uid}#{}", frame.frame.unwrap_or(0))
+        })
+        .collect();
+    let Provenance {
+        software,
+        model,
+        model_version,
+        weights_sha256,
+        engine,
+        configuration_sha256,
+        generation,
+    } = provenance;
+    let generation = generation.to_string();
+    let made_by =
+        [software, model, model_version, weights_sha256, engine, configuration_sha256, &generation];
+    let parts: Vec<&str> = images.iter().chain(made_by).map(String::as_str).collect();
+    derived_uid(&parts)
+}
+
+/// Slice thickness of a classic header, or of the first pixel measures of an enhanced one.
+fn slice_thickness(header: &InMemDicomObject) -> Option<f64> {
+    let inner = |object: &InMemDicomObject, tag| Some(object.get(tag)?.items()?.first()?.clone());
+    let grouped = |groups| {
+        let measures = inner(&inner(header, groups)?, tags::PIXEL_MEASURES_SEQUENCE)?;
+        number_of(&measures, tags::SLICE_THICKNESS)
+    };
+    number_of(header, tags::SLICE_THICKNESS)
+        .or_else(|| grouped(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE))
+        .or_else(|| grouped(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE))
+        .filter(|&mm| mm > 0.0)
+}
+
+/// The derivation of an image from its source: what was done.
+pub(super) fn derivation(code_of: Code) -> InMemElement {
+    code(tags::DERIVATION_CODE_SEQUENCE, code_of)
+}

@@ -1,0 +1,221 @@
+//! A small synthetic source series with a result, and the outside tools the tests check our objects with.
+
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR, value::DataSetSequence};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+use kernels::{Affine, Dims, Grid, Volume};
+use pipeline::segment::Numbering;
+use pipeline::{Segmentation, Series};
+use sagitta::decode::{DicomSeries, FrameRef, InstanceRef};
+use sagitta::identity::Provenance;
+use sagitta::objects::{Made, OutputObject, RgbImage, build};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Odd on purpose: 35 * 29 pixels do not fill whole bytes of a SEG, so its frames begin inside bytes.
+pub(crate) const DIMS: [usize; 3] = [35, 29, 6];
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Form {
+    Classic,
+    Enhanced,
+}
+
+/// Double-oblique sagittal, with slices 4.4 mm apart.
+pub(crate) fn grid() -> Grid {
+    let (s, c) = 0.2f64.sin_cos();
+    let axes = [[0.9 * s * c, 0.9 * c * c, 0.9 * s], [0.0, 0.8 * s, -0.8 * c]];
+    let unit = |v: [f64; 3]| kernels::volume::scale(v, 1.0 / kernels::volume::norm(v));
+    let normal = kernels::volume::cross(unit(axes[0]), unit(axes[1]));
+    let normal = kernels::volume::scale(unit(normal), 4.4);
+    // The second axis made exactly perpendicular to the first.
+    let column = kernels::volume::scale(unit(kernels::volume::cross(normal, axes[0])), 0.8);
+    let affine = Affine::new([axes[0], column, normal], [-11.25, -93.5, 61.125]).unwrap();
+    Grid { dims: Dims::new(DIMS).unwrap(), affine }
+}
+
+fn text(tag: Tag, vr: VR, value: &str) -> DataElement<InMemDicomObject> {
+    DataElement::new(tag, vr, PrimitiveValue::from(value))
+}
+
+/// A source whose slices come from its images in reverse order.
+pub(crate) fn source(form: Form) -> DicomSeries {
+    let slices = DIMS[2];
+    let mut header = InMemDicomObject::from_element_iter([
+        text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100"),
+        text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.826.0.1.3680043.10.1.1"),
+        text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.826.0.1.3680043.10.1.2"),
+        text(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.826.0.1.3680043.10.1.3"),
+        text(tags::PATIENT_NAME, VR::PN, "M\u{fc}ller^J\u{f6}rg"),
+        text(tags::PATIENT_ID, VR::LO, "P-4711"),
+        text(tags::PATIENT_BIRTH_DATE, VR::DA, "19700101"),
+        text(tags::PATIENT_SEX, VR::CS, "M"),
+        text(tags::STUDY_DATE, VR::DA, "20260102"),
+        text(tags::STUDY_TIME, VR::TM, "101112"),
+        text(tags::SERIES_NUMBER, VR::IS, "7"),
+        text(tags::SERIES_DESCRIPTION, VR::LO, "T2 TSE sagittal R\u{fc}cken"),
+        text(tags::PATIENT_POSITION, VR::CS, "HFS"),
+        text(tags::MANUFACTURER, VR::LO, "ACME"),
+        text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Scanner"),
+        text(Tag(0x0029, 0x0010), VR::LO, "ACME PRIVATE"),
+    ]);
+    let uid = |n: usize| format!("1.2.826.0.1.3680043.10.2.{n}");
+    let (instances, frames): (Vec<_>, Vec<_>) = match form {
+        Form::Classic => {
+            for (tag, vr, value) in [
+                (tags::SCANNING_SEQUENCE, VR::CS, "SE"),
+                (tags::SEQUENCE_VARIANT, VR::CS, "SK"),
+                (tags::ECHO_TIME, VR::DS, "101"),
+                (tags::SLICE_THICKNESS, VR::DS, "4"),
+            ] {
+                header.put(text(tag, vr, value));
+            }
+            let class = "1.2.840.10008.5.1.4.1.1.4".to_owned();
+            (0..slices)
+                .map(|n| {
+                    let (sop_class_uid, sop_instance_uid) = (class.clone(), uid(n));
+                    let instance = InstanceRef { sop_class_uid, sop_instance_uid };
+                    (instance, FrameRef { instance: n, frame: None })
+                })
+                .unzip()
+        }
+        Form::Enhanced => {
+            let nested =
+                |tag, inner| DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![inner]));
+            let thickness =
+                InMemDicomObject::from_element_iter([text(tags::SLICE_THICKNESS, VR::DS, "4")]);
+            let shared = InMemDicomObject::from_element_iter([nested(
+                tags::PIXEL_MEASURES_SEQUENCE,
+                thickness,
+            )]);
+            header.put(nested(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, shared));
+            let sop_class_uid = "1.2.840.10008.5.1.4.1.1.4.1".to_owned();
+            let frames = (1..=slices as u32).map(|n| FrameRef { instance: 0, frame: Some(n) });
+            (vec![InstanceRef { sop_class_uid, sop_instance_uid: uid(0) }], frames.collect())
+        }
+    };
+    let volume = Volume::filled(grid(), 0.0f32);
+    let series = Series { volume, sources: (0..slices).rev().collect() };
+    DicomSeries { series, frames, instances, header, contrast: Some("t2") }
+}
+
+/// Blocks of structures: L4 with its disc, L5, sacrum, cord; the first slice stays empty.
+pub(crate) fn result(numbering: Numbering) -> Segmentation {
+    let mut semantic = Volume::filled(grid(), 0u8);
+    let mut instances = Volume::filled(grid(), 0u16);
+    let dims = semantic.dims();
+    for offset in 0..dims.voxels() {
+        let [i, j, k] = dims.index(offset);
+        let (structure, id) = match (i, j) {
+            _ if k == 0 => (0, 0),
+            (10..=20, 2..=8) => (49, 23),
+            (10..=19, 9..=10) => (100, 123),
+            (10..=20, 11..=17) => (49, 24),
+            (24..=30, 3..=7) if k == 2 => (43, 23),
+            (12..=20, 20..=28) => (26, 26),
+            (21..=22, _) if (2..=4).contains(&k) => (60, 0),
+            _ => (0, 0),
+        };
+        semantic.voxels_mut()[offset] = structure;
+        instances.voxels_mut()[offset] = id;
+    }
+    Segmentation {
+        semantic,
+        instances,
+        vertebrae: Vec::new(),
+        sacrum: true,
+        numbering,
+        flags: Vec::new(),
+        confidence: 0.9,
+    }
+}
+
+pub(crate) fn provenance() -> Provenance {
+    Provenance {
+        software: "Sagitta 0.1.0".to_owned(),
+        model: "spine".to_owned(),
+        model_version: "1".to_owned(),
+        weights_sha256: "ab".repeat(32),
+        engine: "simd f32".to_owned(),
+        configuration_sha256: "cd".repeat(32),
+        generation: 1,
+    }
+}
+
+pub(crate) fn made() -> Made {
+    Made { date: "20261121".to_owned(), time: "101530".to_owned() }
+}
+
+/// A picture of every slice; the last one at twice the size.
+pub(crate) fn captures() -> Vec<RgbImage> {
+    let scale = |slice| if slice + 1 == DIMS[2] { 2 } else { 1 };
+    (0..DIMS[2])
+        .map(|slice| {
+            let (columns, rows) = (DIMS[0] * scale(slice), DIMS[1] * scale(slice));
+            let pixels = (0..columns * rows * 3).map(|n| (n * 7 + slice) as u8).collect();
+            RgbImage { columns, rows, pixels, slice }
+        })
+        .collect()
+}
+
+pub(crate) fn objects(form: Form) -> Vec<OutputObject> {
+    let result = result(Numbering::FromSacrum);
+    build(&source(form), &result, &provenance(), &made(), &captures()).unwrap()
+}
+
+/// A folder of its own, removed at the end of the test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("sagitta-objects-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, objects: &[OutputObject]) {
+        for object in objects {
+            std::fs::write(self.file(&object.file_name), &object.bytes).unwrap();
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs a tool to its end; a missing one fails the test with the name of its Debian package.
+pub(crate) fn tool(name: &str, package: &str, arguments: &[&str]) -> Output {
+    Command::new(name)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|e| panic!("{name} cannot run ({e}): install the Debian package {package}"))
+}
+
+/// Runs a script of the peers' Python with the arguments; returns what it printed.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
+    let python = std::env::var("SAGITTA_PYTHON").expect(
+        "SAGITTA_PYTHON names no Python with highdicom and nibabel: tests/run installs one",
+    );
+    let output = Command::new(&python)
+        .args(["-c", script])
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|e| panic!("{python} cannot run ({e}): see SAGITTA_PYTHON"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the Python peer failed:\n{stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
