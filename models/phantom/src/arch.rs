@@ -60,12 +60,12 @@ struct Person {
 
 impl Person {
     fn new(random: &mut Random) -> Person {
-        let inferior_back = random.between(0.7, 0.95);
+        let inferior_back = random.between(0.75, 0.95);
         Person {
             pedicle: 1.0 + 0.06 * random.normal(),
             lamina: 1.0 + 0.06 * random.normal(),
             inferior_back,
-            superior_back: inferior_back - random.between(0.2, 0.3),
+            superior_back: inferior_back - random.between(0.22, 0.32),
             superior_side: random.between(3.0, 5.0),
             inferior_side: random.between(0.0, 2.5),
             inferior_low: random.between(0.87, 0.98),

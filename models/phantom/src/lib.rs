@@ -107,6 +107,8 @@ mod stream {
 
 /// Thickness of cortical bone, millimetres; drawn in whole voxels, at least one.
 const CORTEX_MM: f64 = 0.9;
+/// Bounds the passes over the canvas; reached by voxels of 0.11 mm, finer than any MR exam of a spine.
+const MAX_CORTEX_VOXELS: f64 = 8.0;
 
 /// Makes the patient and the exam of `recipe`.
 ///
@@ -128,7 +130,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
     sacrum::draw(&mut canvas, &mut stream(stream::SACRUM), &spine, &bodies, &roughness);
     arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &roughness);
     bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
-    let layers = (CORTEX_MM / recipe.in_plane_mm).round().max(1.0) as usize;
+    let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
     canvas.cortex(layers);
     canvas.joints();
     let image = paint::paint(&canvas, grid, &spine, &mut stream(stream::PAINT));
@@ -166,6 +168,10 @@ fn vertebra_value(voxel: &Voxel) -> u16 {
 /// by hand, never about the left-right axis (see `canvas::Row`).
 fn grid(recipe: &Recipe, random: &mut Random) -> Result<Grid, GeometryError> {
     let dims = Dims::new([recipe.columns, recipe.rows, recipe.slices])?;
+    // A negative size would turn left into right.
+    if recipe.in_plane_mm <= 0.0 || recipe.slice_mm <= 0.0 {
+        return Err(GeometryError::Singular);
+    }
     let (turn_sine, turn_cosine) = angle::sin_cos(random.normal().clamp(-2.0, 2.0) * 1.5);
     let (lean_sine, lean_cosine) = angle::sin_cos(random.normal().clamp(-2.0, 2.0) * 1.0);
     let posterior = [-turn_sine, turn_cosine, 0.0];

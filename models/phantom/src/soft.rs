@@ -142,12 +142,13 @@ fn layers(mut row: Row<'_>, spine: &Spine, outline: &Outline, fields: &Fields<'_
 
 /// What fills the space in front of the column between the organs: neck muscles, lung beside the mediastinum, fat.
 fn contents(level: f64, ahead: f64) -> Tissue {
-    // The dome of the diaphragm stands at T9, the apex of the lung at T1.
-    const LUNG: std::ops::Range<f64> = 13.0..21.5;
+    // The diaphragm stands at T9, the apex of the lung at T1; both are domes.
+    const LUNG: std::ops::Range<f64> = 14.0..21.8;
     const MEDIASTINUM_MM: f64 = 50.0;
-    if level >= LUNG.end {
+    let dome = (ahead + 85.0) / 35.0;
+    if level >= LUNG.end - dome * dome {
         Tissue::Muscle
-    } else if LUNG.contains(&level) && ahead < -MEDIASTINUM_MM {
+    } else if level > LUNG.start - dome * dome && ahead < -MEDIASTINUM_MM {
         Tissue::Gas
     } else {
         Tissue::VisceralFat

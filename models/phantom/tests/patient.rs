@@ -102,9 +102,10 @@ fn vertebrae_and_discs_are_ordered_from_top_to_bottom() {
         )
         .unwrap();
         let heights = centres(&bodies);
-        let mut chain = Vec::new();
+        let mut chain: Vec<([f64; 3], usize)> = Vec::new();
         for id in 2..=24 {
-            chain.extend([id, id + 100].iter().filter_map(|v| heights.get(v)).filter(|v| v.1 > 30));
+            let both = [id, id + 100].into_iter().filter_map(|v| heights.get(&v));
+            chain.extend(both.filter(|level| level.1 > 30));
         }
         assert!(chain.len() > 10, "{region:?}: {}", chain.len());
         for pair in chain.windows(2) {
@@ -129,9 +130,9 @@ fn left_structures_lie_on_the_left() {
 
 #[test]
 fn the_cord_lies_inside_the_dural_sac_and_nobody_is_outside_the_skin() {
-    for seed in 1..=4 {
+    for seed in 1..=2 {
         let phantom = made(&Recipe {
-            slices: 23,
+            slices: 9,
             slice_mm: 2.0,
             in_plane_mm: 1.0,
             columns: 300,
@@ -151,7 +152,7 @@ fn the_cord_lies_inside_the_dural_sac_and_nobody_is_outside_the_skin() {
                 }
             }
         }
-        assert!(cord > 100, "seed {seed}: {cord}");
+        assert!(cord > 1000, "seed {seed}: {cord}");
         // Where the sac is narrow the cord may reach the epidural fat; it is a rim of a few voxels.
         assert!(touching_bone * 10 < cord, "seed {seed}: {touching_bone} of {cord}");
         let labelled = std::iter::zip(semantic.voxels(), phantom.image.voxels());
