@@ -27,9 +27,6 @@ use std::time::Duration;
 /// Complete series that may wait: half an hour of a busy scanner. Beyond, the receiver answers "out of resources" by way of
 /// a full queue, and the console sends again.
 pub const MAX_WAITING: usize = 64;
-/// Deeply nested headers are parsed by recursion (bounded by the pre-scan); this holds far more than they need.
-const STACK_BYTES: usize = 64 << 20;
-
 /// Section `jobs` of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +66,7 @@ impl std::fmt::Debug for Bench {
 
 /// Starts the worker. It ends when the queue's senders are gone.
 pub fn start(mut bench: Bench, queue: Receiver<Job>) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("jobs".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+    std::thread::Builder::new().name("jobs".to_owned()).stack_size(decode::dicom::STACK_BYTES).spawn(move || {
         while let Ok(job) = queue.recv() {
             let worked = std::panic::catch_unwind(AssertUnwindSafe(|| bench.work(&job)));
             if worked.is_err() {
@@ -109,7 +106,7 @@ impl Bench {
         let board = self.board.clone();
         let mut begin = |stage| board.begin(&job.id, stage);
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
-        let source = Source::Dicom(Box::new(decode::dicom::decode_files(&job.files)?));
+        let source = Source::Dicom(Box::new(decode::dicom::decode(&read(&job.files)?)?));
         let request = Request {
             name: job.id.to_string(),
             folder: folder.clone(),
@@ -118,18 +115,12 @@ impl Bench {
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         clock.end();
-        self.show(job, &source, &product, &clock)?;
+        self.show(job, &product, &clock)?;
         self.hand_over(job, &product)
     }
 
     /// Puts the result where the page and the last acknowledgement find it.
-    fn show(
-        &self,
-        job: &Job,
-        source: &Source,
-        product: &Product,
-        clock: &StageClock,
-    ) -> Result<(), ProduceError> {
+    fn show(&self, job: &Job, product: &Product, clock: &StageClock) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
         let mut result = JobResult::new(id, job.generation, segmentation, model, engine);
@@ -138,11 +129,8 @@ impl Bench {
         let mut report = product.report.clone();
         report.series.complete = Some(job.completion);
         let folder = self.folder(job);
-        let shown = Shown::new(
-            source.series().clone(),
-            segmentation.clone(),
-            product.overview.clone(),
-        );
+        let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
+        let shown = Shown { scene, overview };
         self.board.produced(&job.id, shown, Produced { result, report, folder });
         Ok(())
     }
@@ -168,6 +156,13 @@ impl Bench {
         }
         Ok(if waiting { JobState::Sending } else { JobState::Done })
     }
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, ProduceError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
+    };
+    files.iter().map(read).collect()
 }
 
 fn relative(folder: &Path, path: &Path) -> PathBuf {

@@ -1,4 +1,5 @@
 //! Results out: C-STORE to the console or PACS, MQTT to the broker. An outbox row leaves only on the receiver's word.
 
+pub mod deliveries;
 pub mod mqtt;
 pub mod store;

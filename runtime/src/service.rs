@@ -56,7 +56,7 @@ impl Service {
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
         let listener = bind(config.dicom.bind, "DICOM").await?;
         let page_listener = match config.dashboard.bind {
-            Some(address) => Some(bind(address, "the dashboard").await?),
+            Some(address) => Some(dashboard::bind(address).await?),
             None => None,
         };
         let (dicom, page) = (listener.local_addr()?, page_listener.as_ref());
@@ -98,8 +98,13 @@ impl Service {
             association::serve(listener, config.dicom, Arc::new(spool), events, stopped.clone());
         tasks.push(tokio::spawn(receiver));
         if let Some(listener) = page_listener {
-            let page = dashboard::serve(listener, Arc::new(Page::new(board.clone())), live.clone());
-            tasks.push(tokio::spawn(page));
+            let page = Arc::new(Page::new(board.clone()));
+            let served = dashboard::serve(listener, page, live.subscribe(), stopped);
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = served.await {
+                    tracing::error!("the page ended: {error}");
+                }
+            }));
         }
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, worker })

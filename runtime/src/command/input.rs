@@ -1,5 +1,6 @@
 //! What a command works on: a DICOM folder, a NIfTI file or a procedural patient.
 
+use crate::decode::dicom::{Folder, read_folder};
 use crate::dress::{Contrast, Dress, Form, Vendor, dress};
 use crate::publish::store::StoredObject;
 use anyhow::{Context, Result};
@@ -24,14 +25,15 @@ pub fn stem(path: &Path) -> String {
 }
 
 /// A procedural patient.
-pub fn patient(seed: u64, region: phantom::Region) -> Volume<f32> {
-    phantom::generate(&phantom::Recipe { seed, region, ..phantom::Recipe::default() }).image
+pub fn patient(seed: u64, region: phantom::Region) -> Result<Volume<f32>> {
+    let recipe = phantom::Recipe { seed, region, ..phantom::Recipe::default() };
+    Ok(phantom::generate(&recipe)?.image)
 }
 
 /// The objects a scanner would send: those of a DICOM folder as they are, any volume dressed as a Siemens series.
 pub fn scanner_objects(input: Option<&Path>) -> Result<Vec<StoredObject>> {
     let volume = match input {
-        None => patient(DEMO_SEED, phantom::Region::Lumbar),
+        None => patient(DEMO_SEED, phantom::Region::Lumbar)?,
         Some(path) if is_nifti(path) => nifti::read(path)?,
         Some(path) => return folder_objects(path),
     };
@@ -47,11 +49,23 @@ pub fn scanner_objects(input: Option<&Path>) -> Result<Vec<StoredObject>> {
 }
 
 fn folder_objects(path: &Path) -> Result<Vec<StoredObject>> {
-    let files = crate::decode::dicom::read_folder(path)?;
-    let mut objects = Vec::with_capacity(files.len());
-    for file in files {
-        let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        objects.push(StoredObject::parse(&bytes).with_context(|| format!("{}", file.display()))?);
+    let folder = series_folder(path)?;
+    let pairs = folder.paths.iter().zip(&folder.files);
+    pairs
+        .map(|(path, bytes)| {
+            StoredObject::parse(bytes).with_context(|| path.display().to_string())
+        })
+        .collect()
+}
+
+/// The series of a DICOM folder; says on standard error what else is in it.
+pub fn series_folder(path: &Path) -> Result<Folder> {
+    let folder = read_folder(path)?;
+    for (file, reason) in &folder.ignored {
+        eprintln!("ignored {}: {reason}", file.display());
     }
-    Ok(objects)
+    if folder.other_series > 0 {
+        eprintln!("ignored {} smaller MR series in {}", folder.other_series, path.display());
+    }
+    Ok(folder)
 }

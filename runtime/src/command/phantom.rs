@@ -55,7 +55,7 @@ impl From<Region> for phantom::Region {
 pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let volume = match &arguments.from {
         Some(path) => nifti::read(path)?,
-        None => input::patient(arguments.seed, arguments.region.into()),
+        None => input::patient(arguments.seed, arguments.region.into())?,
     };
     let recipe = Dress {
         vendor: arguments.vendor,

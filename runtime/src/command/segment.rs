@@ -5,7 +5,9 @@ use crate::decode;
 use crate::jobs::clock::StageClock;
 use crate::jobs::produce::{ProduceError, Request, Source, Workshop};
 use crate::messages::JobStage;
+use crate::objects::Made;
 use clap::Args;
+use dicom_dictionary_std::tags;
 use models::nifti;
 use pipeline::{Refusal, Series};
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let request = Request {
         name: input::stem(&arguments.input),
         folder: arguments.out.clone(),
-        made: source.made(),
+        made: made(&source),
         generation: 1,
     };
     let mut workshop = Workshop::open(arguments.threads)?;
@@ -57,6 +59,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The date of the objects where no job stores one: the series' own, so that a repetition gives the same bytes.
+fn made(source: &Source) -> Made {
+    let header = match source {
+        Source::Dicom(dicom) => Some(&dicom.header),
+        Source::Volume(_) => None,
+    };
+    let text = |tag, otherwise: &str| {
+        let element = header.and_then(|header| header.element_opt(tag).ok().flatten());
+        let value = element.and_then(|element| element.to_str().ok()).unwrap_or_default();
+        let value = value.trim();
+        if value.is_empty() { otherwise.to_owned() } else { value.to_owned() }
+    };
+    Made { date: text(tags::SERIES_DATE, "19000101"), time: text(tags::SERIES_TIME, "000000") }
+}
+
 /// A refusal is printed as JSON where that was asked for; any other error goes up.
 fn refused(arguments: &Arguments, error: anyhow::Error) -> anyhow::Result<Outcome> {
     let refusal: Refusal = error.downcast()?;
@@ -72,6 +89,10 @@ fn read(path: &Path) -> anyhow::Result<Source> {
         series.admit()?;
         return Ok(Source::Volume(Box::new(series)));
     }
-    let files = decode::dicom::read_folder(path)?;
-    Ok(Source::Dicom(Box::new(decode::dicom::decode_files(&files)?)))
+    let folder = input::series_folder(path)?;
+    let decoded = std::thread::Builder::new()
+        .stack_size(decode::dicom::STACK_BYTES)
+        .spawn(move || decode::dicom::decode(&folder.files))?
+        .join();
+    Ok(Source::Dicom(Box::new(decoded.map_err(|_| anyhow::anyhow!("the decoder panicked"))??)))
 }

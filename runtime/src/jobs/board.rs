@@ -4,7 +4,8 @@ use crate::identity::JobId;
 use crate::messages::{JobResult, JobStage, JobState, JobStatus, Timings};
 use crate::publish::mqtt::Publisher;
 use crate::report::Report;
-use pipeline::{Refusal, Segmentation, Series};
+use crate::render::Scene;
+use pipeline::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,23 +21,12 @@ const REMEMBERED: usize = 200;
 const ANNOUNCED: [JobStage; 4] =
     [JobStage::Volume, JobStage::Semantic, JobStage::Vertebrae, JobStage::Outputs];
 
-/// A series and its result, to be looked at.
+/// A result, to be looked at.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    pub series: Arc<Series>,
-    pub segmentation: Arc<Segmentation>,
+    pub scene: Arc<Scene>,
     /// The overview picture, PNG.
     pub overview: Arc<Vec<u8>>,
-}
-
-impl Shown {
-    pub fn new(series: Series, segmentation: Segmentation, overview: Vec<u8>) -> Shown {
-        Shown {
-            series: Arc::new(series),
-            segmentation: Arc::new(segmentation),
-            overview: Arc::new(overview),
-        }
-    }
 }
 
 /// What is said of a job when its last delivery is acknowledged.
@@ -61,7 +51,8 @@ pub struct Record {
     pub shown: Option<Shown>,
     /// Why the series is not for us.
     pub refusal: Option<Refusal>,
-    /// The report, when the job is done.
+    /// The numbers and the report, when the job is done.
+    pub result: Option<JobResult>,
     pub report: Option<Report>,
     produced: Option<Produced>,
     since: Instant,
@@ -182,7 +173,10 @@ impl Board {
             tracing::error!(job = %job, "a result is lost: {error}; {}", error.whose().advice());
         }
         let report = produced.report.timed(timings);
-        self.update(job, |record| record.report = Some(report.clone()));
+        self.update(job, |record| {
+            record.report = Some(report.clone());
+            record.result = Some(result);
+        });
         if let Err(error) = report.write(&produced.folder) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
         }
@@ -228,6 +222,7 @@ impl Record {
             timings: Timings::default(),
             shown: None,
             refusal: None,
+            result: None,
             report: None,
             produced: None,
             since: Instant::now(),
@@ -236,7 +231,7 @@ impl Record {
         }
     }
 
-    fn status(&self) -> JobStatus {
+    pub fn status(&self) -> JobStatus {
         JobStatus {
             job: self.job.clone(),
             generation: self.generation,

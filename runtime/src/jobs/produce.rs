@@ -10,11 +10,13 @@ use crate::messages::{Engine, FailureCode, JobStage, MessageError, ModelTag, Out
 use crate::objects::{self, Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
 use crate::report::{EngineReport, Outputs, Report, SeriesReport};
-use crate::{files, render};
+use crate::render::{self, Scene};
+use crate::files;
 use models::engine::{self, EngineChoice, ModelError};
 use models::nifti::NiftiError;
 use pipeline::{Net, NetError, Refusal, SegmentError, Segmentation, Series, segment};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// A decoded series.
@@ -30,14 +32,6 @@ impl Source {
         match self {
             Source::Dicom(dicom) => &dicom.series,
             Source::Volume(series) => series,
-        }
-    }
-
-    /// The date of its objects where no job stores one: the series' own, so that a repetition gives the same bytes.
-    pub fn made(&self) -> Made {
-        match self {
-            Source::Dicom(dicom) => Made::of_source(dicom),
-            Source::Volume(_) => Made::unknown(),
         }
     }
 
@@ -73,6 +67,7 @@ pub struct Product {
     pub report: Report,
     /// DICOM objects in the order in which a destination wants them.
     pub objects: Vec<(OutputKind, PathBuf)>,
+    pub scene: Arc<Scene>,
     /// The overview picture, PNG.
     pub overview: Vec<u8>,
 }
@@ -86,6 +81,8 @@ pub enum ProduceError {
     Net(#[from] NetError),
     #[error(transparent)]
     Objects(#[from] ObjectError),
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -111,7 +108,7 @@ impl ProduceError {
             ProduceError::Refused(_) => Move::Peer,
             ProduceError::Objects(error) => error.whose_move(),
             ProduceError::Outbox(error) => error.whose(),
-            ProduceError::Write { .. } => Move::Site,
+            ProduceError::Read { .. } | ProduceError::Write { .. } => Move::Site,
             ProduceError::Net(_) | ProduceError::Mask(_) | ProduceError::Message(_) => Move::Sagitta,
         }
     }
@@ -119,7 +116,9 @@ impl ProduceError {
     pub fn code(&self) -> FailureCode {
         match self {
             ProduceError::Net(_) => FailureCode::Engine,
-            ProduceError::Write { .. } | ProduceError::Outbox(_) => FailureCode::Storage,
+            ProduceError::Read { .. } | ProduceError::Write { .. } | ProduceError::Outbox(_) => {
+                FailureCode::Storage
+            }
             ProduceError::Refused(_)
             | ProduceError::Objects(_)
             | ProduceError::Mask(_)
@@ -216,7 +215,8 @@ impl Workshop {
         })?;
         clock.begin(JobStage::Outputs, tell);
         let provenance = self.provenance(request.generation);
-        let overview = render::overview_png(series, &segmentation, &provenance);
+        let scene = Scene::new(&series.volume, &segmentation, &provenance, None);
+        let overview = scene.overlay_png();
         let mut outputs = Outputs::default();
         let folder = &request.folder;
         for file in files::build(series, &segmentation, &provenance, &request.name, &overview)? {
@@ -232,7 +232,7 @@ impl Workshop {
             self.engine.clone(),
             outputs,
         );
-        Ok(Product { segmentation, report, objects, overview })
+        Ok(Product { segmentation, report, objects, scene: Arc::new(scene), overview })
     }
 
     /// Builds and writes the DICOM objects of a DICOM source.
