@@ -60,14 +60,14 @@ struct Person {
 
 impl Person {
     fn new(random: &mut Random) -> Person {
-        let inferior_back = random.between(0.75, 0.95);
+        let inferior_back = random.between(0.85, 1.0);
         Person {
             pedicle: 1.0 + 0.06 * random.normal(),
             lamina: 1.0 + 0.06 * random.normal(),
             inferior_back,
-            superior_back: inferior_back - random.between(0.22, 0.32),
-            superior_side: random.between(3.0, 5.0),
-            inferior_side: random.between(0.0, 2.5),
+            superior_back: inferior_back - random.between(0.28, 0.38),
+            superior_side: random.between(4.0, 6.0),
+            inferior_side: random.between(0.5, 2.5),
             inferior_low: random.between(0.87, 0.98),
             spinous_height: random.between(0.38, 0.52),
             spinous_width: random.between(3.4, 5.0),
@@ -292,7 +292,7 @@ fn articular(base: &Base, person: &Person) -> [Capsule; 2] {
     match base.part {
         Part::Lumbar => {
             let out = base.half_canal + person.superior_side;
-            let inward = base.half_canal - person.inferior_side;
+            let inward = base.half_canal + person.inferior_side;
             let (upper, lower) = (person.superior_back, person.inferior_back);
             [
                 Capsule::new(

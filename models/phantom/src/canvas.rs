@@ -6,7 +6,7 @@
 use crate::spine::Frame;
 use crate::tissue::{Structure, Tissue, Voxel};
 use kernels::Grid;
-use kernels::volume::{add, dot, scale};
+use kernels::volume::dot;
 
 /// Thin slices drawn for each slice. Odd, so that one of them lies in the slice's own plane.
 pub(crate) const SUB_SLICES: usize = 3;
@@ -57,9 +57,14 @@ impl Row<'_> {
         let end = index(back).saturating_add(1).min(self.voxels.len());
         let first = index(front).min(end);
         for (n, voxel) in self.voxels[first..end].iter_mut().enumerate() {
-            draw(add(self.start, scale(self.step, (first + n) as f64)), voxel);
+            draw(along(self.start, self.step, (first + n) as f64), voxel);
         }
     }
+}
+
+/// `start` and `n` steps further; here, not in `kernels`, so that it is inlined into the loops over all voxels.
+fn along(start: [f64; 3], step: [f64; 3], n: f64) -> [f64; 3] {
+    std::array::from_fn(|axis| start[axis] + step[axis] * n)
 }
 
 /// A box in the frame of a vertebra: ranges along back, up and left in millimetres.
@@ -128,12 +133,11 @@ impl Canvas {
                 let offset = self.dims[0] * (j + self.dims[1] * s);
                 let row = &mut self.voxels[offset + is.start..offset + is.end];
                 for (n, voxel) in row.iter_mut().enumerate() {
-                    let along = n as f64;
-                    let place = add(local, scale(local_step, along));
+                    let place = along(local, local_step, n as f64);
                     let inside =
                         (0..3).all(|a| place[a] >= reach.low[a] && place[a] <= reach.high[a]);
                     if inside {
-                        draw(place, add(start, scale(step, along)), voxel);
+                        draw(place, along(start, step, n as f64), voxel);
                     }
                 }
             }

@@ -31,7 +31,7 @@ use kernels::{Affine, Dims, GeometryError, Grid, Volume};
 /// The part of the spine in the field of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Region {
-    /// About T10 to the coccyx.
+    /// About T10 to the lower sacrum.
     Lumbar,
     /// About T1 to T12, centred on T7.
     Thoracic,

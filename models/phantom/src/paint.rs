@@ -141,9 +141,11 @@ pub(crate) fn paint(
     let isocentre_height =
         grid.affine.world([0.0, (nj - 1) as f64 / 2.0, (nk - 1) as f64 / 2.0])[2];
     for k in 0..nk {
-        for (n, texture) in texture.iter_mut().enumerate() {
-            let point = grid.affine.world([(n % ni) as f64, (n / ni) as f64, k as f64]);
-            *texture = (coarse.at(point) + 0.5 * fine.at(point)) as f32;
+        for (n, (texture, voxel)) in texture.iter_mut().zip(canvas.middle(k)).enumerate() {
+            if voxel.tissue != Tissue::Air {
+                let point = grid.affine.world([(n % ni) as f64, (n / ni) as f64, k as f64]);
+                *texture = (coarse.at(point) + 0.5 * fine.at(point)) as f32;
+            }
         }
         plane.fill(0.0);
         for thin in canvas.thin_slices(k) {

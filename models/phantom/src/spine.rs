@@ -217,7 +217,7 @@ fn sizes(random: &mut Random) -> [Size; LEVELS] {
     let sacral = sizes[L5].depth / 35.0;
     // S1 and S2 keep a remnant of their disc, the lower segments are fused.
     let remnant =
-        if random.chance(0.65) { random.between(0.8, 2.5) } else { random.between(2.0, 5.5) };
+        if random.chance(0.65) { random.between(1.3, 2.5) } else { random.between(2.0, 5.5) };
     for level in 0..=S1 {
         sizes[level] = Size {
             depth: SACRAL_DEPTH[level] * sacral * (1.0 + 0.025 * random.normal()),

@@ -51,6 +51,9 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
     sums
 }
 
+/// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
+const FROZEN: u64 = 0x04e0_cc97_742d_42ed;
+
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
     let recipe =
@@ -61,8 +64,6 @@ fn one_seed_gives_the_same_bytes_on_every_machine() {
     assert_eq!(hash(&first), FROZEN, "{:#x}", hash(&first));
     assert_ne!(hash(&first), hash(&made(&Recipe { seed: 8, ..recipe })));
 }
-
-const FROZEN: u64 = 0;
 
 #[test]
 fn a_lumbar_exam_shows_every_structure_and_vertebra() {
@@ -129,7 +130,7 @@ fn left_structures_lie_on_the_left() {
 }
 
 #[test]
-fn the_cord_lies_inside_the_dural_sac_and_nobody_is_outside_the_skin() {
+fn the_cord_lies_inside_a_bright_dural_sac() {
     for seed in 1..=2 {
         let phantom = made(&Recipe {
             slices: 9,
