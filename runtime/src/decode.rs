@@ -1,7 +1,11 @@
 //! Foreign bytes -> checked series. Pure: bytes in, values out; shared by every way in.
 
 pub mod dicom;
+pub mod folder;
 pub mod gate;
+mod geometry;
+mod pixels;
+mod public;
 
 use dicom_object::InMemDicomObject;
 use pipeline::Series;
@@ -28,8 +32,8 @@ pub struct DicomSeries {
     pub series: Series,
     pub frames: Vec<FrameRef>,
     pub instances: Vec<InstanceRef>,
-    /// The data set of the instance behind slice 0, without pixel data: patient and study modules, character set,
-    /// frame of reference, window. Outputs copy from it. Contains patient data: never logged.
+    /// The data set of the instance behind slice 0, without pixel data and private elements: patient and study modules,
+    /// character set, frame of reference, window. Outputs copy from it. Contains patient data: never logged.
     pub header: InMemDicomObject,
     /// Contrast by the header (`t1`, `t2`, `stir`, ...), `None` where it does not tell.
     pub contrast: Option<&'static str>,

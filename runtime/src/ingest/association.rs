@@ -112,8 +112,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(settings.max_associations));
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     let memory = Arc::new(Semaphore::new(MEMORY_MIB));
-    let receiver =
-        Arc::new(Receiver { settings, spool, events, memory, next: AtomicU64::new(1) });
+    let receiver = Arc::new(Receiver { settings, spool, events, memory, next: AtomicU64::new(1) });
     let mut associations = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -285,8 +284,12 @@ impl Receiver {
 }
 
 fn response_pdu(presentation_context_id: u8, data: Vec<u8>) -> Pdu {
-    let value =
-        PDataValue { presentation_context_id, value_type: PDataValueType::Command, is_last: true, data };
+    let value = PDataValue {
+        presentation_context_id,
+        value_type: PDataValueType::Command,
+        is_last: true,
+        data,
+    };
     Pdu::PData { data: vec![value] }
 }
 

@@ -97,7 +97,8 @@ impl Request {
         put(&mut elements, 0x0800, &NO_DATA_SET.to_le_bytes());
         put(&mut elements, 0x0900, &(status as u16).to_le_bytes());
         if let Some(comment) = comment {
-            let comment: String = comment.chars().filter(char::is_ascii).take(MAX_COMMENT).collect();
+            let comment: String =
+                comment.chars().filter(char::is_ascii).take(MAX_COMMENT).collect();
             put(&mut elements, 0x0902, &even(&comment, b' '));
         }
         if let Some(instance) = &self.sop_instance {

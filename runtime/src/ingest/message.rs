@@ -75,7 +75,9 @@ impl Refused {
     /// For the Error Comment of the response: a path of ours is not the peer's business.
     pub fn comment(&self) -> String {
         match self {
-            Refused::Spool(SpoolError::Full { .. }) => "the disk of the receiver is full".to_owned(),
+            Refused::Spool(SpoolError::Full { .. }) => {
+                "the disk of the receiver is full".to_owned()
+            }
             Refused::Spool(_) => "the receiver cannot write to its disk".to_owned(),
             other => other.to_string(),
         }

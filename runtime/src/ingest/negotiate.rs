@@ -6,9 +6,10 @@ use super::classes::{self, TRANSFER_SYNTAXES};
 use super::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
-    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason,
-    AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason, UserVariableItem,
+    AssociationAC, AssociationRJ, AssociationRJResult,
+    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason,
+    AssociationRJSource, AssociationRQ, PresentationContextProposed, PresentationContextResult,
+    PresentationContextResultReason, UserVariableItem,
 };
 use std::collections::HashMap;
 

@@ -92,8 +92,10 @@ pub enum Token<'a> {
         vr: Option<[u8; 2]>,
         value: &'a [u8],
     },
+    /// `vr` is `UN` for a sequence whose writer did not know it (CP-246); its items are then in implicit encoding.
     OpenSequence {
         tag: Tag,
+        vr: Option<[u8; 2]>,
     },
     OpenItem,
     CloseItem,
@@ -249,7 +251,7 @@ impl<'a> Walker<'a> {
             return Err(ScanError::TooDeep);
         }
         self.open(Kind::Sequence, element.length, syntax)?;
-        Ok((depth, Token::OpenSequence { tag: element.tag }))
+        Ok((depth, Token::OpenSequence { tag: element.tag, vr: element.vr }))
     }
 
     /// Inside a sequence: an item, or the delimiter of an undefined length.
@@ -386,4 +388,103 @@ pub fn has_short_length(vr: &[u8; 2]) -> bool {
 /// descends into was walked here.
 fn is_sequence(tag: Tag) -> bool {
     StandardDataDictionary.by_tag(tag).is_some_and(|entry| entry.vr.exact() == Some(VR::SQ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An explicit element with a 32-bit length.
+    fn long(tag: (u16, u16), vr: &[u8; 2], length: u32, value: &[u8]) -> Vec<u8> {
+        let mut out = item(tag, 0);
+        out.truncate(4);
+        out.extend_from_slice(vr);
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(value);
+        out
+    }
+
+    fn item(tag: (u16, u16), length: u32) -> Vec<u8> {
+        let mut out = tag.0.to_le_bytes().to_vec();
+        out.extend_from_slice(&tag.1.to_le_bytes());
+        out.extend_from_slice(&length.to_le_bytes());
+        out
+    }
+
+    fn scan(bytes: &[u8]) -> Result<usize, ScanError> {
+        let mut tokens = 0;
+        walk(bytes, Syntax::Explicit, Limits::IMAGE, &mut |_, _| tokens += 1)?;
+        Ok(tokens)
+    }
+
+    fn nested(levels: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for _ in 0..levels {
+            out.extend(long((0x40, 0xA730), b"SQ", UNDEFINED, b""));
+            out.extend(item((0xFFFE, 0xE000), UNDEFINED));
+        }
+        for _ in 0..levels {
+            out.extend(item((0xFFFE, 0xE00D), 0));
+            out.extend(item((0xFFFE, 0xE0DD), 0));
+        }
+        out
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert_eq!(scan(&nested(MAX_DEPTH)), Ok(4 * MAX_DEPTH));
+        assert_eq!(scan(&nested(MAX_DEPTH + 1)), Err(ScanError::TooDeep));
+    }
+
+    #[test]
+    fn lengths_are_believed_only_within_what_is_there() {
+        assert_eq!(
+            scan(&long((9, 0x1001), b"UN", 0xFFFF_FFFE, b"abc")),
+            Err(ScanError::LengthPastEnd)
+        );
+        let mut sequence = long((8, 0x1140), b"SQ", 8, b"");
+        sequence.extend(item((0xFFFE, 0xE000), 100));
+        sequence.extend([0; 100]);
+        assert_eq!(scan(&sequence), Err(ScanError::LengthPastEnd), "an item beyond its sequence");
+        assert_eq!(scan(&item((8, 8), 0)[..3]), Err(ScanError::Truncated));
+        let large = vec![0; MAX_VALUE_BYTES + 2];
+        assert_eq!(
+            scan(&long((9, 0x1001), b"OB", large.len() as u32, &large)),
+            Err(ScanError::ValueTooLarge)
+        );
+        assert_eq!(scan(&long((0x7FE0, 0x10), b"OW", large.len() as u32, &large)), Ok(1));
+    }
+
+    #[test]
+    fn an_unknown_sequence_is_walked_in_implicit_encoding() {
+        let mut bytes = long((0x2001, 0x105F), b"UN", UNDEFINED, b"");
+        bytes.extend(item((0xFFFE, 0xE000), UNDEFINED));
+        bytes.extend(item((8, 0x60), 2));
+        bytes.extend(b"MR");
+        bytes.extend(item((0xFFFE, 0xE00D), 0));
+        bytes.extend(item((0xFFFE, 0xE0DD), 0));
+        bytes.extend(b"\x28\x00\x10\x00US\x02\x00\x10\x00");
+        assert_eq!(scan(&bytes), Ok(6));
+    }
+
+    #[test]
+    fn delimiters_out_of_place_and_strange_representations_are_refused() {
+        assert_eq!(scan(&item((0xFFFE, 0xE00D), 0)), Err(ScanError::Misplaced));
+        assert_eq!(scan(b"\x08\x00\x60\x00??\x02\x00MR"), Err(ScanError::BadRepresentation));
+        assert_eq!(scan(&long((8, 0x70), b"OB", UNDEFINED, b"")), Err(ScanError::UndefinedLength));
+        let mut fragments = long((0x7FE0, 0x10), b"OB", UNDEFINED, b"");
+        fragments.extend(item((0xFFFE, 0xE000), 0));
+        assert_eq!(scan(&fragments), Err(ScanError::Truncated), "no delimiter");
+        fragments.extend(item((0xFFFE, 0xE0DD), 0));
+        assert_eq!(scan(&fragments), Ok(3));
+    }
+
+    #[test]
+    fn every_prefix_of_a_data_set_ends_without_panic() {
+        let bytes = nested(3);
+        for end in 0..bytes.len() {
+            assert!(scan(&bytes[..end]).is_err() || end == 0);
+        }
+    }
 }

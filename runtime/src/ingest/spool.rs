@@ -121,7 +121,8 @@ impl Spool {
             fs::create_dir_all(&folder)?;
             sync_folder(&self.root)?;
         }
-        let prefix = part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
+        let prefix =
+            part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
         let name = hash(&[header.sop_instance.as_bytes()]);
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
         let partial = folder.join(format!("{name}.{number}.{PARTIAL}"));
