@@ -1,7 +1,9 @@
-//! Pictures for people: the overview PNG of a result, single slices for the page, text burned into RGB slices.
+//! Pictures for people: the overview PNG of a result, single slices for the page, text burned into RGB
+//! slices.
 //!
-//! Slices are shown as radiologists hang them: anterior to the left, superior up, whatever the order of the source. What
-//! a structure looks like is decided in `pipeline::overlay`; file names and delivery belong to others.
+//! Slices are shown as radiologists hang them: anterior to the left, superior up, whatever the order of the
+//! source. What a structure looks like is decided in `pipeline::overlay`; file names and delivery belong to
+//! others.
 
 mod canvas;
 mod enlarge;
@@ -53,7 +55,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// `image` and the masks of `segmentation` must be on one grid; `window` `None` takes percentiles of the image.
+    /// `image` and the masks of `segmentation` must be on one grid; `window` `None` takes percentiles of
+    /// the image.
     pub fn new(
         image: &Volume<f32>,
         segmentation: &Segmentation,
@@ -87,8 +90,8 @@ impl Scene {
         self.image.dims().counts()[2]
     }
 
-    /// The middle one of the slices with most of the canal; without canal of those with most structures; without any
-    /// the middle slice.
+    /// The middle one of the slices with most of the canal; without canal of those with most structures;
+    /// without any the middle slice.
     pub fn midsagittal(&self) -> usize {
         let canal = [Structure::SpinalCanal.value(), Structure::SpinalCord.value()];
         self.fullest(|v| canal.contains(&v))
@@ -114,13 +117,14 @@ impl Scene {
         good.min_by(|&a, &b| aside(a).total_cmp(&aside(b)))
     }
 
-    /// The overview as PNG: midsagittal slice without and with overlay, two paracentral slices, legend, notes, origin.
+    /// The overview as PNG: midsagittal slice without and with overlay, two paracentral slices, legend,
+    /// notes, origin.
     pub fn overlay_png(&self) -> Vec<u8> {
         overview::draw(self).png()
     }
 
-    /// Slice `k` (see [`Scene::slices`]) as PNG of 720 rows, with structures and level names when `overlay`; `None` when
-    /// there is no such slice.
+    /// Slice `k` (see [`Scene::slices`]) as PNG of 720 rows, with structures and level names when
+    /// `overlay`; `None` when there is no such slice.
     pub fn slice_png(&self, k: usize, overlay: bool) -> Option<Vec<u8>> {
         if k >= self.slices() {
             return None;
@@ -189,7 +193,8 @@ impl Scene {
         }
     }
 
-    /// The box around a level's body in slice `k`: near its centre only, since a stray voxel must not move the name.
+    /// The box around a level's body in slice `k`: near its centre only, since a stray voxel must not move
+    /// the name.
     fn body_in_slice(&self, level: &Level, k: usize) -> Option<Bounds> {
         /// Half of the largest body (L5: about 50 mm deep, 35 mm high) with room to spare.
         const REACH_MM: [f64; 2] = [35.0, 28.0];
@@ -218,7 +223,8 @@ impl Scene {
     }
 }
 
-/// Pixels across a panel of `height` for a ratio of width to height; at most 4 times as wide as high, whatever the affine.
+/// Pixels across a panel of `height` for a ratio of width to height; at most 4 times as wide as high,
+/// whatever the affine.
 fn panel_width(height: usize, ratio: f64) -> usize {
     (height as f64 * ratio.clamp(0.05, 4.0)).round() as usize
 }
@@ -234,8 +240,9 @@ fn origin(provenance: &Provenance) -> String {
     )
 }
 
-/// Writes lines at the bottom of an RGB slice of `columns`, over a darkened strip, broken between words to fit. Lines that
-/// find no room are dropped from the end: put the most important first. For the secondary capture.
+/// Writes lines at the bottom of an RGB slice of `columns`, over a darkened strip, broken between words to
+/// fit. Lines that find no room are dropped from the end: put the most important first. For the secondary
+/// capture.
 pub fn burn_text(rgb: &mut Vec<[u8; 3]>, columns: usize, lines: &[String]) {
     /// Free pixels around the text.
     const MARGIN: usize = 4;

@@ -1,5 +1,5 @@
-//! What a viewer draws on the source images: window, tints and contours. Pure, on one slice at a time; layout, text and
-//! files belong to crate `sagitta` (`render`, `objects`).
+//! What a viewer draws on the source images: window, tints and contours. Pure, on one slice at a time;
+//! layout, text and files belong to crate `sagitta` (`render`, `objects`).
 
 use crate::labels::Structure;
 use kernels::Volume;
@@ -97,7 +97,8 @@ pub fn grey(slice: Slice<'_>, window: Window) -> Vec<[u8; 3]> {
     slice.pixels.iter().map(|&value| [window.grey(value); 3]).collect()
 }
 
-/// The slice in grey with its structures tinted and outlined. The three arrays of `slice` must be equally long.
+/// The slice in grey with its structures tinted and outlined. The three arrays of `slice` must be equally
+/// long.
 pub fn blend(slice: Slice<'_>, window: Window, style: Style) -> Vec<[u8; 3]> {
     let length = slice.pixels.len();
     assert!(slice.semantic.len() == length && slice.instances.len() == length, "one slice");

@@ -1,4 +1,5 @@
-//! A picture being drawn: rectangles, pictures in pictures, text, PNG. Everything outside the canvas is cut off.
+//! A picture being drawn: rectangles, pictures in pictures, text, PNG. Everything outside the canvas is cut
+//! off.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use pipeline::overlay::mix;
@@ -134,8 +135,8 @@ impl Canvas {
         self.text([x, y], font, colour, text);
     }
 
-    /// Half the size, each pixel the mean of four: smooth edges for pictures drawn twice as large. An odd last row or
-    /// column is dropped.
+    /// Half the size, each pixel the mean of four: smooth edges for pictures drawn twice as large. An odd
+    /// last row or column is dropped.
     pub(crate) fn halved(&self) -> Canvas {
         let (width, height) = (self.width / 2, self.height / 2);
         let at = |x: usize, y: usize| self.pixels[y * self.width + x];

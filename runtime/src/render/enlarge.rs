@@ -1,4 +1,5 @@
-//! Slices at the size of a screen: intensities by a cubic filter, labels by a vote, so that no staircase shows.
+//! Slices at the size of a screen: intensities by a cubic filter, labels by a vote, so that no staircase
+//! shows.
 
 use std::ops::Range;
 
@@ -62,8 +63,8 @@ pub(crate) fn intensities(slice: &[f32], columns: usize, frame: &Frame) -> Vec<f
     result
 }
 
-/// The labels of a slice inside `frame`: each of the 16 source pixels around a target pixel votes with its weight, the
-/// first label with the most wins.
+/// The labels of a slice inside `frame`: each of the 16 source pixels around a target pixel votes with its
+/// weight, the first label with the most wins.
 pub(crate) fn labels<T: Copy + PartialEq>(slice: &[T], columns: usize, frame: &Frame) -> Vec<T> {
     let across = taps(&frame.columns, frame.width, columns, spline);
     let down = taps(&frame.rows, frame.height, slice.len() / columns, spline);

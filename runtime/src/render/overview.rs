@@ -20,7 +20,8 @@ const HEADER_HEIGHT: usize = 72;
 const FOOTER_HEIGHT: usize = 56;
 /// Where the paracentral slices lie: through facets and pedicles (12 mm beside the midline).
 const PARACENTRAL_MM: f64 = 12.0;
-/// Millimetres shown in front of and behind the structures, and the narrowest and widest panel (width to height).
+/// Millimetres shown in front of and behind the structures, and the narrowest and widest panel (width to
+/// height).
 const AROUND_MM: f64 = 30.0;
 const NARROWEST: f64 = 0.5;
 const WIDEST: f64 = 0.7;
@@ -60,7 +61,8 @@ pub(crate) fn draw(scene: &Scene) -> Canvas {
     canvas
 }
 
-/// The columns to show (source pixels) and the ratio of panel width to height in millimetres: around the structures.
+/// The columns to show (source pixels) and the ratio of panel width to height in millimetres: around the
+/// structures.
 fn region(scene: &Scene) -> (std::ops::Range<f64>, f64) {
     let [columns, rows, _] = scene.image.dims().counts();
     let [across, down, _] = scene.image.grid().affine.spacing();

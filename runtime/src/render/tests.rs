@@ -17,8 +17,8 @@ fn provenance() -> Provenance {
     }
 }
 
-/// An image with bodies, discs, canal, cord and spinous processes as ellipses down the middle: not anatomy, but the
-/// same colours at about the same places. `axes` may be in any order.
+/// An image with bodies, discs, canal, cord and spinous processes as ellipses down the middle: not anatomy,
+/// but the same colours at about the same places. `axes` may be in any order.
 fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentation) {
     let grid = *image.grid();
     let [ni, nj, nk] = grid.dims.counts();
