@@ -63,8 +63,8 @@ struct Run {
     value: u8,
 }
 
-/// Numbers the connected components of a label map from 1 in memory order of their first voxel. Voxels connect when they
-/// are neighbours and equal; 0 is background. A mask is a label map of 0 and 1.
+/// Numbers the connected components of a label map from 1 in memory order of their first voxel. Voxels
+/// connect when they are neighbours and equal; 0 is background. A mask is a label map of 0 and 1.
 pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
     let [ni, nj, nk] = map.dims().counts();
     let (runs, starts) = find_runs(map);

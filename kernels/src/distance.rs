@@ -1,13 +1,15 @@
 //! Exact Euclidean distance to the background, in squared millimetres, on anisotropic grids.
 //!
-//! Lower envelope of parabolas, one axis after the other (Felzenszwalb and Huttenlocher, "Distance Transforms of
-//! Sampled Functions", Theory of Computing 8, 2012). Axes are taken as perpendicular, which admitted series are.
+//! Lower envelope of parabolas, one axis after the other (Felzenszwalb and Huttenlocher, "Distance
+//! Transforms of Sampled Functions", Theory of Computing 8, 2012). Axes are taken as perpendicular, which
+//! admitted series are.
 
 use crate::Volume;
 use crate::components::{Bounds, crop, paste};
 
-/// Squared distance in mm² from each voxel centre to the nearest centre of a zero voxel. Outside the grid there is no
-/// background: a structure cut by the edge is not thinner there. Without any zero voxel every distance is infinite.
+/// Squared distance in mm² from each voxel centre to the nearest centre of a zero voxel. Outside the grid
+/// there is no background: a structure cut by the edge is not thinner there. Without any zero voxel every
+/// distance is infinite.
 pub fn squared_mm(mask: &Volume<u8>) -> Volume<f32> {
     squared(mask, 3)
 }
@@ -21,7 +23,8 @@ pub fn squared_mm_in_plane(mask: &Volume<u8>) -> Volume<f32> {
 fn squared(mask: &Volume<u8>, axes: usize) -> Volume<f32> {
     let mut result = Volume::filled(*mask.grid(), 0.0f32);
     let Some(bounds) = Bounds::of(mask, |v| v != 0) else { return result };
-    // The zero voxel nearest to a voxel of the box is in the box or touches it: work stays near the structure.
+    // The zero voxel nearest to a voxel of the box is in the box or touches it: work stays near the
+    // structure.
     let bounds = bounds.grown(1, mask.dims());
     let part = crop(mask, bounds);
     let [ni, nj, nk] = part.dims().counts();
@@ -81,7 +84,8 @@ impl Line {
         Line { values: room(longest), centres: Vec::with_capacity(longest), from: room(longest) }
     }
 
-    /// Replaces the `count` values at `start`, `start + stride`, ... by `min_c values[c] + ((n - c) * step)^2`.
+    /// Replaces the `count` values at `start`, `start + stride`, ... by the least over all `c` of
+    /// `values[c] + ((n - c) * step)^2`.
     fn transform(
         &mut self,
         data: &mut [f64],

@@ -3,9 +3,9 @@
 use crate::components::{Bounds, Connectivity, crop, label};
 use crate::{Dims, Volume};
 
-/// Memory offsets, ascending, of the background voxels (0) that no path through faces leads out of: every way to the edge
-/// of the volume crosses a voxel of `value`. Voxels of other structures count as open space and are not returned, as
-/// in SPINEPS (TPTBox `np_fill_holes`).
+/// Memory offsets, ascending, of the background voxels (0) that no path through faces leads out of: every
+/// way to the edge of the volume crosses a voxel of `value`. Voxels of other structures count as open space
+/// and are not returned, as in SPINEPS (TPTBox `np_fill_holes`).
 pub fn holes(map: &Volume<u8>, value: u8) -> Vec<usize> {
     // Outside the box of the structure nothing is enclosed by it, and the box's own edge is open.
     let Some(bounds) = Bounds::of(map, |v| v == value) else { return Vec::new() };
@@ -27,8 +27,8 @@ pub fn holes_in_slices(map: &Volume<u8>, value: u8) -> Vec<usize> {
     found
 }
 
-/// Indices of the enclosed background voxels; a component of open space is enclosed when it touches no edge along the
-/// first `axes` axes.
+/// Indices of the enclosed background voxels; a component of open space is enclosed when it touches no edge
+/// along the first `axes` axes.
 fn enclosed(map: &Volume<u8>, value: u8, axes: usize) -> Vec<[usize; 3]> {
     let dims = map.dims();
     let open = label(&map.map(|v| u8::from(v != value)), Connectivity::Faces6);

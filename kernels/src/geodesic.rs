@@ -1,13 +1,14 @@
 //! Which seed or marker a voxel of a domain belongs to: by the shortest path, or by flooding a height map.
 //!
-//! Both results are unique: path lengths are whole micrometres, so that no order of additions can change a tie.
+//! Both results are unique: path lengths are whole micrometres, so that no order of additions can change a
+//! tie.
 
 use crate::{Dims, Volume};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Most buckets of the queue: the ratio of the longest to the shortest step is 20 on real series; beyond this only the
-/// speed suffers.
+/// Most buckets of the queue: the ratio of the longest to the shortest step is 20 on real series; beyond
+/// this only the speed suffers.
 const MAX_BUCKETS: u64 = 1 << 12;
 
 /// Bits of a seed value below the path length in one number, so that one comparison settles both.
@@ -46,17 +47,18 @@ fn inside(dims: Dims, index: [usize; 3], by: [isize; 3]) -> bool {
     (0..3).all(|axis| index[axis].checked_add_signed(by[axis]).is_some_and(|v| v < counts[axis]))
 }
 
-/// Gives each voxel of `domain` (non-zero) the value of the seed (non-zero) it reaches by the shortest path through the
-/// domain: 26 neighbours, steps in millimetres of the grid. Of seeds equally near the lower value wins. Unreached voxels
-/// and those outside the domain are 0; seeds outside the domain do not count. The grids must agree in size.
+/// Gives each voxel of `domain` (non-zero) the value of the seed (non-zero) it reaches by the shortest path
+/// through the domain: 26 neighbours, steps in millimetres of the grid. Of seeds equally near the lower
+/// value wins. Unreached voxels and those outside the domain are 0; seeds outside the domain do not count.
+/// The grids must agree in size.
 pub fn assign(seeds: &Volume<u16>, domain: &Volume<u8>) -> Volume<u16> {
     let dims = domain.dims();
     assert_eq!(seeds.dims(), dims, "seeds and domain are on one grid");
     let steps = steps26(dims, domain.grid().affine.spacing());
     let longest = steps.iter().map(|s| s.micrometres).max().unwrap_or(1);
     let shortest = steps.iter().map(|s| s.micrometres).min().unwrap_or(1);
-    // With buckets no wider than the shortest step, a voxel is final when its bucket's turn comes. Wider buckets stay
-    // correct, since an improved voxel is queued again.
+    // With buckets no wider than the shortest step, a voxel is final when its bucket's turn comes. Wider
+    // buckets stay correct, since an improved voxel is queued again.
     let width = shortest.max(longest.div_ceil(MAX_BUCKETS));
     let mut buckets = vec![Vec::<u32>::new(); (longest / width + 2) as usize];
     let count = buckets.len() as u64;
@@ -98,8 +100,8 @@ pub fn assign(seeds: &Volume<u16>, domain: &Volume<u8>) -> Volume<u16> {
     Volume::new(*domain.grid(), values).expect("one value per voxel")
 }
 
-/// An open voxel of the flood. The first in order is flooded next: highest, then fewest steps from its marker, then the
-/// lower marker, then the lower place in memory.
+/// An open voxel of the flood. The first in order is flooded next: highest, then fewest steps from its
+/// marker, then the lower marker, then the lower place in memory.
 type Open = Reverse<(Reverse<u32>, u32, u16, u32)>;
 
 /// A number that orders as the height does (`f32::total_cmp`).
@@ -108,10 +110,10 @@ fn order(height: f32) -> u32 {
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
-/// Floods `domain` (non-zero) from the markers (non-zero) downwards: always the highest unflooded voxel that shares a face
-/// with a flooded one takes its marker. On a distance map this cuts touching bodies at their necks. Ties: fewer steps
-/// from the marker, then the lower marker. Unreached voxels and those outside the domain are 0; markers outside the
-/// domain do not count. The grids must agree in size.
+/// Floods `domain` (non-zero) from the markers (non-zero) downwards: always the highest unflooded voxel
+/// that shares a face with a flooded one takes its marker. On a distance map this cuts touching bodies at
+/// their necks. Ties: fewer steps from the marker, then the lower marker. Unreached voxels and those
+/// outside the domain are 0; markers outside the domain do not count. The grids must agree in size.
 pub fn watershed(markers: &Volume<u16>, height: &Volume<f32>, domain: &Volume<u8>) -> Volume<u16> {
     let dims = domain.dims();
     assert!(markers.dims() == dims && height.dims() == dims, "all three are on one grid");

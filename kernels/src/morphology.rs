@@ -1,13 +1,13 @@
 //! Growing and shrinking masks. Non-zero is inside; results hold 0 and 1.
 //!
-//! Discs are Euclidean in millimetres, centre to centre: slices are far thicker than pixels, so the in-plane forms leave
-//! the slice axis alone.
+//! Discs are Euclidean in millimetres, centre to centre: slices are far thicker than pixels, so the
+//! in-plane forms leave the slice axis alone.
 
 use crate::Volume;
 use crate::distance::squared_mm_in_plane;
 
-/// Keeps the voxels whose nearest background centre in their slice is farther than `radius_mm`. Outside the grid there
-/// is no background.
+/// Keeps the voxels whose nearest background centre in their slice is farther than `radius_mm`. Outside the
+/// grid there is no background.
 pub fn erode_in_plane(mask: &Volume<u8>, radius_mm: f64) -> Volume<u8> {
     let limit = (radius_mm * radius_mm) as f32;
     squared_mm_in_plane(mask).map(|d| u8::from(d > limit))

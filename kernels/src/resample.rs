@@ -1,16 +1,18 @@
 //! Values of one grid on another: nearest, trilinear, and the anti-aliased in-plane filter.
 //!
-//! All go through world coordinates, so that any two affines may meet. Which grid is wanted is the caller's business.
+//! All go through world coordinates, so that any two affines may meet. Which grid is wanted is the caller's
+//! business.
 
 use crate::volume::{add, scale, sub};
 use crate::{Affine, Dims, Grid, Volume};
 
-/// Added before rounding to the nearest voxel, in voxels. A target centre exactly between two voxels takes the higher
-/// index on every machine, whatever the last bit of the affine; a micro-voxel is far below any real shift.
+/// Added before rounding to the nearest voxel, in voxels. A target centre exactly between two voxels takes
+/// the higher index on every machine, whatever the last bit of the affine; a micro-voxel is far below any
+/// real shift.
 pub(crate) const TIE: f64 = 1e-6;
 
-/// Two axes are parallel when the tilt moves no voxel of the target by more than this share of a source voxel: NIfTI
-/// and DICOM affines of one scan differ by their `f32` rounding.
+/// Two axes are parallel when the tilt moves no voxel of the target by more than this share of a source
+/// voxel: NIfTI and DICOM affines of one scan differ by their `f32` rounding.
 const PARALLEL_VOXELS: f64 = 1e-3;
 
 /// Marks a table entry outside the source.
@@ -65,8 +67,8 @@ fn strides(dims: Dims) -> [usize; 3] {
     [1, dims.counts()[0], dims.plane()]
 }
 
-/// The voxel of `source` nearest to each voxel centre of `target`, `outside` where that centre is more than half a
-/// voxel beyond the last source centre. A centre midway between two voxels takes the higher index.
+/// The voxel of `source` nearest to each voxel centre of `target`, `outside` where that centre is more than
+/// half a voxel beyond the last source centre. A centre midway between two voxels takes the higher index.
 pub fn nearest<T: Copy>(source: &Volume<T>, target: &Grid, outside: T) -> Volume<T> {
     let map = IndexMap::new(&source.grid().affine, target);
     let counts = source.dims().counts();
@@ -162,9 +164,9 @@ pub fn linear(source: &Volume<f32>, target: &Grid) -> Volume<f32> {
     result
 }
 
-/// The grid of [`in_plane`]: `round(n * old / new)` voxels (at least one) along `i` and `j` over the same field of
-/// view, so that the spacing is the wanted one up to that rounding and the first centre moves by half the difference.
-/// A spacing so fine that no grid can hold it leaves the source grid.
+/// The grid of [`in_plane`]: `round(n * old / new)` voxels (at least one) along `i` and `j` over the same
+/// field of view, so that the spacing is the wanted one up to that rounding and the first centre moves by
+/// half the difference. A spacing so fine that no grid can hold it leaves the source grid.
 pub fn in_plane_grid(source: &Grid, spacing_mm: f64) -> Grid {
     let mut counts = source.dims.counts();
     let mut axes = source.affine.axes();
@@ -182,8 +184,9 @@ pub fn in_plane_grid(source: &Grid, spacing_mm: f64) -> Grid {
     Grid { dims, affine: Affine::new(axes, origin).expect("scaled axes keep their angles") }
 }
 
-/// Resamples every slice to `spacing_mm` along `i` and `j` with a triangle filter that widens when the slice shrinks
-/// (anti-aliasing; the filter of Pillow's `Image.BILINEAR`). Slices are untouched. Grid: [`in_plane_grid`].
+/// Resamples every slice to `spacing_mm` along `i` and `j` with a triangle filter that widens when the
+/// slice shrinks (anti-aliasing; the filter of Pillow's `Image.BILINEAR`). Slices are untouched. Grid:
+/// [`in_plane_grid`].
 pub fn in_plane(source: &Volume<f32>, spacing_mm: f64) -> Volume<f32> {
     let grid = in_plane_grid(source.grid(), spacing_mm);
     let [old_i, old_j, _] = source.dims().counts();

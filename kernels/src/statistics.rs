@@ -1,9 +1,9 @@
-//! Order statistics and moments of intensities. Sums run in memory order, so that a result is equal to the bit on
-//! every machine.
+//! Order statistics and moments of intensities. Sums run in memory order, so that a result is equal to the
+//! bit on every machine.
 
-/// Percentiles as numpy's default (`method="linear"`): the value at rank `p / 100 * (n - 1)` of the sorted values,
-/// linear between neighbours. `percents` are clamped to 0..100; NaN sorts above every number. Without values each
-/// percentile is NaN.
+/// Percentiles as numpy's default (`method="linear"`): the value at rank `p / 100 * (n - 1)` of the sorted
+/// values, linear between neighbours. `percents` are clamped to 0..100; NaN sorts above every number.
+/// Without values each percentile is NaN.
 pub fn percentiles(values: &[f32], percents: &[f64]) -> Vec<f32> {
     if values.is_empty() {
         return vec![f32::NAN; percents.len()];
@@ -14,7 +14,8 @@ pub fn percentiles(values: &[f32], percents: &[f64]) -> Vec<f32> {
     order.sort_by(|&a, &b| percents[a].total_cmp(&percents[b]));
     let mut scratch = values.to_vec();
     let mut result = vec![f32::NAN; percents.len()];
-    // Everything before `start` is already in its place: each selection searches only what is above the one before.
+    // Everything before `start` is already in its place: each selection searches only what is above the one
+    // before.
     let mut start = 0;
     for n in order {
         let rank = rank(percents[n]);
@@ -30,7 +31,8 @@ pub fn percentiles(values: &[f32], percents: &[f64]) -> Vec<f32> {
     result
 }
 
-/// Mean and population standard deviation of the values above `threshold` (strictly); `None` where there is none.
+/// Mean and population standard deviation of the values above `threshold` (strictly); `None` where there is
+/// none.
 pub fn mean_deviation_above(values: &[f32], threshold: f32) -> Option<(f64, f64)> {
     let above = || values.iter().filter(|&&v| v > threshold).map(|&v| f64::from(v));
     let (count, sum) = above().fold((0u64, 0.0), |(count, sum), v| (count + 1, sum + v));

@@ -1,7 +1,9 @@
-//! NIfTI-1 files in and out. The only place that knows RAS: affines are turned to LPS when read, back when written.
+//! NIfTI-1 files in and out. The only place that knows RAS: affines are turned to LPS when read, back when
+//! written.
 //!
-//! Images come from anywhere, so every field is checked and every refusal names the file and the reason. Masks go out
-//! as gzip with fixed header bytes, so that the same mask is the same file. Writing durably is the caller's business.
+//! Images come from anywhere, so every field is checked and every refusal names the file and the reason.
+//! Masks go out as gzip with fixed header bytes, so that the same mask is the same file. Writing durably is
+//! the caller's business.
 
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
@@ -41,17 +43,19 @@ pub enum NiftiError {
 
 /// First bytes of a gzip stream (RFC 1952, 2.3.1); names lie more often than they do.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Size of the NIfTI-1 header, and of header and extension flag: where the voxels of a single file begin at the earliest.
+/// Size of the NIfTI-1 header, and of header and extension flag: where the voxels of a single file begin at
+/// the earliest.
 const HEADER_BYTES: usize = 348;
 const FIRST_VOXEL: usize = 352;
-/// Largest header extension skipped: 16 MiB is far above any seen, and stops a damaged offset from reading for ever.
+/// Largest header extension skipped: 16 MiB is far above any seen, and stops a damaged offset from reading
+/// for ever.
 const MAX_VOXEL_OFFSET: usize = 1 << 24;
 /// Largest count along one axis (`dim` is a signed 16-bit number).
 const MAX_COUNT: usize = i16::MAX as usize;
 
-/// Reads an image as real values (scaled by `scl_slope` and `scl_inter`), `i` fastest as in the file. `.nii` or gzip, told
-/// apart by content. The affine is the sform, else the qform. Values that are not finite become 0: they mark voxels
-/// without signal.
+/// Reads an image as real values (scaled by `scl_slope` and `scl_inter`), `i` fastest as in the file.
+/// `.nii` or gzip, told apart by content. The affine is the sform, else the qform. Values that are not
+/// finite become 0: they mark voxels without signal.
 pub fn read(path: &Path) -> Result<Volume<f32>, NiftiError> {
     let (grid, values) = read_values(path)?;
     let finite = |v: f64| if v.is_finite() { v as f32 } else { 0.0 };
@@ -213,8 +217,8 @@ impl Label for u16 {
     }
 }
 
-/// A label map as the bytes of a `.nii.gz`: sform and qform set (scanner coordinates), no dates, no names; equal maps are
-/// equal bytes.
+/// A label map as the bytes of a `.nii.gz`: sform and qform set (scanner coordinates), no dates, no names;
+/// equal maps are equal bytes.
 pub fn encode_labels<T: Label>(labels: &Volume<T>) -> Result<Vec<u8>, NiftiError> {
     let counts = labels.dims().counts();
     if counts.iter().any(|&n| n > MAX_COUNT) {
@@ -244,7 +248,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), NiftiError> {
     std::fs::write(path, bytes).map_err(|source| NiftiError::Write { path: path.into(), source })
 }
 
-/// Header and extension flag, little-endian; field offsets of nifti1.h. The crate `nifti` writes only through `ndarray`.
+/// Header and extension flag, little-endian; field offsets of nifti1.h. The crate `nifti` writes only
+/// through `ndarray`.
 fn header_bytes(grid: &Grid, kind: NiftiType) -> Vec<u8> {
     /// Millimetres (`xyzt_units`), and "scanner anatomical" (`qform_code`, `sform_code`).
     const MILLIMETRES: u8 = 2;
@@ -285,8 +290,8 @@ fn header_bytes(grid: &Grid, kind: NiftiType) -> Vec<u8> {
     bytes
 }
 
-/// `quatern_b, c, d` and the handedness (`qfac`) of RAS axes. A quaternion holds a pure rotation: the slight shear of a
-/// tilted stack is in the sform only.
+/// `quatern_b, c, d` and the handedness (`qfac`) of RAS axes. A quaternion holds a pure rotation: the
+/// slight shear of a tilted stack is in the sform only.
 fn quaternion(axes: [[f64; 3]; 3], spacing: [f64; 3]) -> ([f64; 3], f64) {
     use kernels::volume::{cross, dot, norm, scale, sub};
     let x = scale(axes[0], 1.0 / spacing[0]);
@@ -294,7 +299,8 @@ fn quaternion(axes: [[f64; 3]; 3], spacing: [f64; 3]) -> ([f64; 3], f64) {
     let y = scale(tilted, 1.0 / norm(tilted));
     let z = cross(x, y);
     let hand = if dot(z, axes[2]) < 0.0 { -1.0 } else { 1.0 };
-    // Squares of the components, times 4; the largest one is divided by, so that nothing is lost near half turns.
+    // Squares of the components, times 4; the largest one is divided by, so that nothing is lost near half
+    // turns.
     let squares = [
         1.0 + x[0] + y[1] + z[2],
         1.0 + x[0] - y[1] - z[2],

@@ -1,4 +1,5 @@
-//! Definitions of `crate::geodesic`: relax until nothing changes; search the whole shore for each flooded voxel.
+//! Definitions of `crate::geodesic`: relax until nothing changes; search the whole shore for each flooded
+//! voxel.
 
 use super::components::neighbours;
 use crate::Volume;
