@@ -1,5 +1,7 @@
 //! Our DICOM objects as others see them: dciodvfy, highdicom, DCMTK, dcm2niix, and a DCMTK receiver.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 #[path = "objects/fixture.rs"]
 mod fixture;
 

@@ -67,6 +67,8 @@ pub(crate) fn source(form: Form) -> DicomSeries {
                 (tags::SCANNING_SEQUENCE, VR::CS, "SE"),
                 (tags::SEQUENCE_VARIANT, VR::CS, "SK"),
                 (tags::ECHO_TIME, VR::DS, "101"),
+                // Siemens XA writes it without inversion recovery, where MR Image forbids it.
+                (tags::INVERSION_TIME, VR::DS, "0"),
                 (tags::SLICE_THICKNESS, VR::DS, "4"),
             ] {
                 header.put(text(tag, vr, value));
