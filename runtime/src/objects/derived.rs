@@ -1,7 +1,8 @@
-//! The derived MR label series: one MR image a slice whose grey values are the structures of the semantic mask.
+//! The derived MR label series: one MR image a slice whose grey values are the structures of the
+//! semantic mask.
 //!
-//! Every console takes MR Image Storage (scanner-side conformance statements list it), so this is the output that always
-//! arrives. Classic and enhanced sources give the same classic form.
+//! Every console takes MR Image Storage (scanner-side conformance statements list it), so this is
+//! the output that always arrives. Classic and enhanced sources give the same classic form.
 
 use super::codes;
 use super::element::{
@@ -17,12 +18,13 @@ use pipeline::{Segmentation, Structure};
 
 /// Consoles store 12 bits (scanner-side design, section 2); structure values end at 100.
 const BITS_STORED: u16 = 12;
-/// A linear window (PS3.3 C.11.2.1.2.1) that maps background to black and the largest structure value, 100, to white.
+/// A linear window (PS3.3 C.11.2.1.2.1) that maps background to black and the largest structure
+/// value, 100, to white.
 const WINDOW_CENTER: f64 = 50.5;
 const WINDOW_WIDTH: f64 = 101.0;
 
-/// How the source was acquired, taken over from a classic header (PS3.3 C.8.3.1); type 2 attributes are there even when
-/// empty.
+/// How the source was acquired, taken over from a classic header (PS3.3 C.8.3.1); type 2 attributes
+/// are there even when empty.
 const ACQUISITION: [(Tag, Option<VR>); 6] = [
     (tags::SCAN_OPTIONS, Some(VR::CS)),
     (tags::MR_ACQUISITION_TYPE, Some(VR::CS)),
@@ -84,8 +86,9 @@ fn image(
     context.file(kind, slice + 1, format!("mr-derived-{:04}.dcm", slice + 1), &object)
 }
 
-/// The MR acquisition attributes. An enhanced source keeps them in functional groups with other terms: there the image is
-/// marked as research mode (`RM`), the one defined term that claims nothing.
+/// The MR acquisition attributes. An enhanced source keeps them in functional groups with other
+/// terms: there the image is marked as research mode (`RM`), the one defined term that claims
+/// nothing.
 fn acquisition(header: &InMemDicomObject) -> Vec<InMemElement> {
     let mut elements: Vec<_> = ACQUISITION
         .into_iter()
@@ -99,7 +102,8 @@ fn acquisition(header: &InMemDicomObject) -> Vec<InMemElement> {
     elements.push(or_text(tags::SEQUENCE_VARIANT, "NONE"));
     let or_empty = |tag, vr| copied(header, tag).unwrap_or_else(|| empty(tag, vr));
     elements.push(or_empty(tags::PATIENT_POSITION, VR::CS));
-    // Of inversion recovery only, then always (type 2C); Siemens writes it into other sequences too.
+    // Of inversion recovery only, then always (type 2C); Siemens writes it into other sequences
+    // too.
     let techniques = header.get(tags::SCANNING_SEQUENCE).and_then(|e| e.to_str().ok());
     if techniques.is_some_and(|terms| terms.split('\\').any(|term| term.trim() == "IR")) {
         elements.push(or_empty(tags::INVERSION_TIME, VR::DS));

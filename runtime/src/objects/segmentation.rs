@@ -1,8 +1,9 @@
-//! DICOM SEG, BINARY (PS3.3 A.51): the semantic structures in one object, the levels in another, because they overlap.
+//! DICOM SEG, BINARY (PS3.3 A.51): the semantic structures in one object, the levels in another,
+//! because they overlap.
 //!
-//! One frame per segment and slice that holds any of it, on the grid of the source; empty frames are left out. Every
-//! viewer and PACS that knows SEG reads this form; the newer LABELMAP form is refused by most (scanner-side design,
-//! section 7).
+//! One frame per segment and slice that holds any of it, on the grid of the source; empty frames
+//! are left out. Every viewer and PACS that knows SEG reads this form; the newer LABELMAP form is
+//! refused by most (scanner-side design, section 7).
 
 use super::codes::{self, Property};
 use super::element::{Code, LO_CHARACTERS, code, empty, item, line, sequence, short, shorts, text};
@@ -46,7 +47,8 @@ pub(super) fn semantic(
     object(context, kind, "seg.dcm", &mask, Vec::from(segments))
 }
 
-/// The vertebrae, discs and sacrum of the instance mask that are present; `None` when there is none.
+/// The vertebrae, discs and sacrum of the instance mask that are present; `None` when there is
+/// none.
 pub(super) fn instances(
     context: &Context<'_>,
     result: &Segmentation,
@@ -223,7 +225,8 @@ fn shared_groups(context: &Context<'_>) -> InMemDicomObject {
     ])
 }
 
-/// The functional groups of each frame. Position indices count the slices that have a frame, without holes.
+/// The functional groups of each frame. Position indices count the slices that have a frame,
+/// without holes.
 fn frame_groups(context: &Context<'_>, frames: &[Frame]) -> Vec<InMemDicomObject> {
     let used: BTreeSet<usize> = frames.iter().map(|frame| frame.slice).collect();
     let ranks: Vec<usize> = used.into_iter().collect();
@@ -250,8 +253,9 @@ fn frame_groups(context: &Context<'_>, frames: &[Frame]) -> Vec<InMemDicomObject
     frames.iter().map(group).collect()
 }
 
-/// The frames as pixels of one bit, first pixel in the least significant bit, without a gap between frames (PS3.5 section
-/// 8.1.1 and annex D: frames need not begin at a byte), padded to an even number of bytes.
+/// The frames as pixels of one bit, first pixel in the least significant bit, without a gap between
+/// frames (PS3.5 section 8.1.1 and annex D: frames need not begin at a byte), padded to an even
+/// number of bytes.
 fn pack(mask: &Volume<u16>, segments: &[Segment], frames: &[Frame]) -> Vec<u8> {
     let plane = mask.dims().plane();
     let mut bytes = vec![0; (frames.len() * plane).div_ceil(8).next_multiple_of(2)];
@@ -294,7 +298,7 @@ mod tests {
             let segments = [id(1), id(2)];
             let frames = [(0, 0), (0, 2), (1, 1)].map(|(segment, slice)| Frame { segment, slice });
             let bytes = pack(&mask, &segments, &frames);
-            assert!(bytes.len() % 2 == 0 && bytes.len() <= (3 * length).div_ceil(8) + 1);
+            assert!(bytes.len().is_multiple_of(2) && bytes.len() <= (3 * length).div_ceil(8) + 1);
             for n in 0..bytes.len() * 8 {
                 let frame = frames.get(n / length);
                 let want = frame.is_some_and(|frame| {
