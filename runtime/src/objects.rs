@@ -1,8 +1,9 @@
-//! DICOM objects out: derived MR label series, RGB secondary capture, DICOM SEG. Built from the source header, byte for
-//! byte repeatable: the same series, result, provenance and date give the same bytes.
+//! DICOM objects out: derived MR label series, RGB secondary capture, DICOM SEG. Built from the
+//! source header, byte for byte repeatable: the same series, result, provenance and date give the
+//! same bytes.
 //!
-//! Pictures are drawn by [`crate::render`]; objects leave by [`crate::publish::store`]. What all objects share is in
-//! [`module`], codes and colours are in [`codes`].
+//! Pictures are drawn by [`crate::render`]; objects leave by [`crate::publish::store`]. What all
+//! objects share is in [`module`], codes and colours are in [`codes`].
 
 mod capture;
 pub mod codes;
@@ -72,7 +73,8 @@ pub struct RgbImage {
     pub rows: usize,
     /// sRGB, three bytes a pixel, columns fastest; `rows * columns * 3` bytes.
     pub pixels: Vec<u8>,
-    /// The slice `k` it shows. It covers exactly the field of view of the source image, at any scale.
+    /// The slice `k` it shows. It covers exactly the field of view of the source image, at any
+    /// scale.
     pub slice: usize,
 }
 
@@ -129,8 +131,9 @@ impl ObjectError {
     }
 }
 
-/// All objects of a result, in the order in which a destination wants them: derived MR by slice, captures as given,
-/// semantic SEG, instance SEG. A SEG without a segment is left out: the standard has no empty one.
+/// All objects of a result, in the order in which a destination wants them: derived MR by slice,
+/// captures as given, semantic SEG, instance SEG. A SEG without a segment is left out: the standard
+/// has no empty one.
 pub fn build(
     source: &DicomSeries,
     result: &Segmentation,

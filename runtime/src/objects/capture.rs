@@ -1,7 +1,8 @@
-//! The RGB secondary capture: rendered slices with the overlay burned in, for every viewer that can show a picture.
+//! The RGB secondary capture: rendered slices with the overlay burned in, for every viewer that can
+//! show a picture.
 //!
-//! Drawing is [`crate::render`]'s work. Position, orientation and spacing are added (allowed as an extension of the class),
-//! so that a viewer can cross-reference the picture with the source.
+//! Drawing is [`crate::render`]'s work. Position, orientation and spacing are added (allowed as an
+//! extension of the class), so that a viewer can cross-reference the picture with the source.
 
 use super::codes;
 use super::element::{decimals, line, sequence, short, text};
@@ -13,7 +14,8 @@ use dicom_object::mem::InMemElement;
 
 /// Samples of an RGB pixel.
 const SAMPLES: usize = 3;
-/// A direction is named by each axis of the patient less than 60 degrees away: `P`, or `PF` when it lies between.
+/// A direction is named by each axis of the patient less than 60 degrees away: `P`, or `PF` when it
+/// lies between.
 const NAMED_COSINE: f64 = 0.5;
 
 pub(super) fn build(
@@ -78,8 +80,9 @@ fn check(context: &Context<'_>, capture: &RgbImage) -> Result<(), ObjectError> {
     Err(ObjectError::Capture { slice, columns, rows, bytes: pixels.len() })
 }
 
-/// Position, spacing and thickness of a capture that covers the field of view of its slice: the outer edges of the two
-/// images agree, so the centre of its first pixel lies elsewhere when it is scaled.
+/// Position, spacing and thickness of a capture that covers the field of view of its slice: the
+/// outer edges of the two images agree, so the centre of its first pixel lies elsewhere when it is
+/// scaled.
 fn placement(context: &Context<'_>, capture: &RgbImage) -> [InMemElement; 4] {
     let grid = context.grid();
     let [columns, rows, _] = grid.dims.counts();

@@ -1,8 +1,8 @@
 //! The coded meaning and display colour of every label: structures, vertebral levels, discs.
 //!
-//! SNOMED CT codes as in PS3.16 (CID 7150, 7151, 6115, 8134, 7602) where it has them. `3572006` Vertebral body is from the
-//! TotalSegmentator table, `360499006` Intervertebral disc from dcmqi's. The endplate has no public code: private scheme
-//! 99SPINE.
+//! SNOMED CT codes as in PS3.16 (CID 7150, 7151, 6115, 8134, 7602) where it has them. `3572006`
+//! Vertebral body is from the TotalSegmentator table, `360499006` Intervertebral disc from dcmqi's.
+//! The endplate has no public code: private scheme 99SPINE.
 
 use super::element::Code;
 use pipeline::{Structure, VertebraId};
@@ -61,8 +61,8 @@ const TRANSVERSE: Code = Code::sct("73400003", "Transverse process of vertebra")
 const SUPERIOR: Code = Code::sct("317665004", "Superior articular process of vertebra");
 const INFERIOR: Code = Code::sct("317766009", "Inferior articular process of vertebra");
 
-/// Level codes by vertebra and of the disc below it. C1 and C2 have no disc code: C1 has no disc, PS3.16 codes none
-/// for C2/C3.
+/// Level codes by vertebra and of the disc below it. C1 and C2 have no disc code: C1 has no disc,
+/// PS3.16 codes none for C2/C3.
 const LEVELS: [(u8, Code, Option<Code>); 24] = [
     (1, Code::sct("14806007", "C1 vertebra"), None),
     (2, Code::sct("39976000", "C2 vertebra"), None),
@@ -94,8 +94,8 @@ const fn disc(value: &'static str, meaning: &'static str) -> Option<Code> {
     Some(Code::sct(value, meaning))
 }
 
-/// The code of a vertebra: of its level, or `51282000` Vertebra where the level is not verified or has no code (L6,
-/// T13).
+/// The code of a vertebra: of its level, or `51282000` Vertebra where the level is not verified or
+/// has no code (L6, T13).
 pub fn vertebra(id: VertebraId, verified: bool) -> Code {
     match LEVELS.iter().find(|(level, ..)| verified && *level == id.value()) {
         Some((_, code, _)) => *code,
@@ -104,8 +104,8 @@ pub fn vertebra(id: VertebraId, verified: bool) -> Code {
     }
 }
 
-/// The code of the disc below a vertebra; `360499006` Intervertebral disc where the level is not verified or has no
-/// code.
+/// The code of the disc below a vertebra; `360499006` Intervertebral disc where the level is not
+/// verified or has no code.
 pub fn disc_below(id: VertebraId, verified: bool) -> Code {
     LEVELS
         .iter()
@@ -114,8 +114,8 @@ pub fn disc_below(id: VertebraId, verified: bool) -> Code {
         .unwrap_or(DISC)
 }
 
-/// Colours of neighbouring vertebrae, sRGB: Okabe and Ito's palette (2008) without black, which all forms of colour
-/// vision tell apart.
+/// Colours of neighbouring vertebrae, sRGB: Okabe and Ito's palette (2008) without black, which all
+/// forms of colour vision tell apart.
 const LEVEL_COLOURS: [[u8; 3]; 7] = [
     [230, 159, 0],
     [86, 180, 233],
@@ -134,8 +134,8 @@ pub fn level_colour(id: VertebraId) -> [u8; 3] {
     }
 }
 
-/// sRGB -> CIELab under D50 as Recommended Display CIELab Value wants it (PS3.3 C.10.7.1.1): `L* / 100`,
-/// `(a* + 128) / 255` and `(b* + 128) / 255`, each times 65535.
+/// sRGB -> CIELab under D50 as Recommended Display CIELab Value wants it (PS3.3 C.10.7.1.1): `L* /
+/// 100`, `(a* + 128) / 255` and `(b* + 128) / 255`, each times 65535.
 pub fn cielab(colour: [u8; 3]) -> [u16; 3] {
     /// Linear sRGB -> XYZ, Bradford-adapted to D50 (IEC 61966-2-1 with ICC.1 annex E).
     const TO_XYZ: [[f64; 3]; 3] = [

@@ -1,7 +1,8 @@
-//! The derived MR label series: one MR image a slice whose grey values are the structures of the semantic mask.
+//! The derived MR label series: one MR image a slice whose grey values are the structures of the
+//! semantic mask.
 //!
-//! Every console takes MR Image Storage (scanner-side conformance statements list it), so this is the output that always
-//! arrives. Classic and enhanced sources give the same classic form.
+//! Every console takes MR Image Storage (scanner-side conformance statements list it), so this is
+//! the output that always arrives. Classic and enhanced sources give the same classic form.
 
 use super::codes;
 use super::element::{
@@ -12,23 +13,24 @@ use super::{ObjectError, OutputKind, OutputObject};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
+use dicom_object::mem::InMemElement;
 use pipeline::{Segmentation, Structure};
 
 /// Consoles store 12 bits (scanner-side design, section 2); structure values end at 100.
 const BITS_STORED: u16 = 12;
-/// A linear window (PS3.3 C.11.2.1.2.1) that maps background to black and the largest structure value, 100, to white.
+/// A linear window (PS3.3 C.11.2.1.2.1) that maps background to black and the largest structure
+/// value, 100, to white.
 const WINDOW_CENTER: f64 = 50.5;
 const WINDOW_WIDTH: f64 = 101.0;
 
-/// How the source was acquired, taken over from a classic header (PS3.3 C.8.3.1); type 2 attributes are there even when
-/// empty.
-const ACQUISITION: [(Tag, Option<VR>); 7] = [
+/// How the source was acquired, taken over from a classic header (PS3.3 C.8.3.1); type 2 attributes
+/// are there even when empty.
+const ACQUISITION: [(Tag, Option<VR>); 6] = [
     (tags::SCAN_OPTIONS, Some(VR::CS)),
     (tags::MR_ACQUISITION_TYPE, Some(VR::CS)),
     (tags::REPETITION_TIME, Some(VR::DS)),
     (tags::ECHO_TIME, Some(VR::DS)),
     (tags::ECHO_TRAIN_LENGTH, Some(VR::IS)),
-    (tags::INVERSION_TIME, None),
     (tags::MAGNETIC_FIELD_STRENGTH, None),
 ];
 
@@ -84,9 +86,10 @@ fn image(
     context.file(kind, slice + 1, format!("mr-derived-{:04}.dcm", slice + 1), &object)
 }
 
-/// The MR acquisition attributes. An enhanced source keeps them in functional groups with other terms: there the image is
-/// marked as research mode (`RM`), the one defined term that claims nothing.
-fn acquisition(header: &InMemDicomObject) -> Vec<dicom_object::mem::InMemElement> {
+/// The MR acquisition attributes. An enhanced source keeps them in functional groups with other
+/// terms: there the image is marked as research mode (`RM`), the one defined term that claims
+/// nothing.
+fn acquisition(header: &InMemDicomObject) -> Vec<InMemElement> {
     let mut elements: Vec<_> = ACQUISITION
         .into_iter()
         .filter_map(|(tag, required)| {
@@ -94,18 +97,17 @@ fn acquisition(header: &InMemDicomObject) -> Vec<dicom_object::mem::InMemElement
         })
         .collect();
     let known = |tag| value_of(header, tag).and_then(|_| copied(header, tag));
-    elements.push(
-        known(tags::SCANNING_SEQUENCE)
-            .unwrap_or_else(|| text(tags::SCANNING_SEQUENCE, VR::CS, "RM")),
-    );
-    elements.push(
-        known(tags::SEQUENCE_VARIANT)
-            .unwrap_or_else(|| text(tags::SEQUENCE_VARIANT, VR::CS, "NONE")),
-    );
-    elements.push(
-        copied(header, tags::PATIENT_POSITION)
-            .unwrap_or_else(|| empty(tags::PATIENT_POSITION, VR::CS)),
-    );
+    let or_text = |tag, term| known(tag).unwrap_or_else(|| text(tag, VR::CS, term));
+    elements.push(or_text(tags::SCANNING_SEQUENCE, "RM"));
+    elements.push(or_text(tags::SEQUENCE_VARIANT, "NONE"));
+    let or_empty = |tag, vr| copied(header, tag).unwrap_or_else(|| empty(tag, vr));
+    elements.push(or_empty(tags::PATIENT_POSITION, VR::CS));
+    // Of inversion recovery only, then always (type 2C); Siemens writes it into other sequences
+    // too.
+    let techniques = header.get(tags::SCANNING_SEQUENCE).and_then(|e| e.to_str().ok());
+    if techniques.is_some_and(|terms| terms.split('\\').any(|term| term.trim() == "IR")) {
+        elements.push(or_empty(tags::INVERSION_TIME, VR::DS));
+    }
     elements
 }
 

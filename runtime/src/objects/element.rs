@@ -1,7 +1,7 @@
 //! Data elements in the few shapes our objects need, and values read from a source header.
 //!
-//! Knows value representations and their lengths (PS3.5 section 6.2). Which attributes an object has is said in
-//! [`super::module`] and in the module of each object.
+//! Knows value representations and their lengths (PS3.5 section 6.2). Which attributes an object
+//! has is said in [`super::module`] and in the module of each object.
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
@@ -79,7 +79,8 @@ pub(super) fn code(tag: Tag, code: Code) -> InMemElement {
     item(tag, code.elements())
 }
 
-/// The decimal string of a finite value: the most decimals that fit into 16 bytes, without trailing zeros.
+/// The decimal string of a finite value: the most decimals that fit into 16 bytes, without trailing
+/// zeros.
 fn decimal(value: f64) -> String {
     let fits = |decimals: &usize| format!("{value:.decimals$}").len() <= DS_BYTES;
     // Only magnitudes of 1e15 and more find no place; the exponent form of those always fits.
@@ -92,8 +93,8 @@ fn decimal(value: f64) -> String {
     if trimmed == "-0" { "0".to_owned() } else { trimmed.to_owned() }
 }
 
-/// One line of our own words for any character set: printable ASCII without the value separator, at most `limit`
-/// characters.
+/// One line of our own words for any character set: printable ASCII without the value separator, at
+/// most `limit` characters.
 pub(super) fn line(value: &str, limit: usize) -> String {
     value.chars().filter(|c| (' '..='~').contains(c) && *c != '\\').take(limit).collect()
 }

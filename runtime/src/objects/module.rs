@@ -1,7 +1,8 @@
-//! What all our objects share: patient, study and frame of reference copied from the source, series, equipment,
-//! geometry, references to the source, identity, and the Part 10 file around it.
+//! What all our objects share: patient, study and frame of reference copied from the source,
+//! series, equipment, geometry, references to the source, identity, and the Part 10 file around it.
 //!
-//! Attributes of one kind of object are in [`super::derived`], [`super::capture`] and [`super::segmentation`].
+//! Attributes of one kind of object are in [`super::derived`], [`super::capture`] and
+//! [`super::segmentation`].
 
 use super::codes;
 use super::element::{
@@ -23,21 +24,23 @@ use pipeline::Segmentation;
 
 /// Manufacturer and model of the equipment that made our objects.
 const MANUFACTURER: &str = "Sagitta";
-/// Enhanced General Equipment wants a serial number (type 1, PS3.3 C.7.5.2). The appliance's own is not part of a
-/// result: another device repeats the same bytes.
+/// Enhanced General Equipment wants a serial number (type 1, PS3.3 C.7.5.2). The appliance's own is
+/// not part of a result: another device repeats the same bytes.
 const SERIAL_NUMBER: &str = "none";
 /// The words that every object carries where its readers look.
 pub(super) const WARNING: &str = "AI result, not for diagnostic use";
-/// Identifies this implementation in the file meta information (PS3.7 D.3.3.2): a UUID drawn once for Sagitta.
+/// Identifies this implementation in the file meta information (PS3.7 D.3.3.2): a UUID drawn once
+/// for Sagitta.
 const IMPLEMENTATION_CLASS_UID: &str = "2.25.208734917362148290776105391548813216404";
 const IMPLEMENTATION_VERSION_NAME: &str = concat!("SAGITTA_", env!("CARGO_PKG_VERSION"));
-/// Our series take the numbers `source * 100 + k`; a source number beyond this would leave the range of IS.
+/// Our series take the numbers `source * 100 + k`; a source number beyond this would leave the
+/// range of IS.
 const SOURCE_NUMBER_LIMIT: i64 = i32::MAX as i64 / 100;
 /// Generations told apart by series number; later ones share the last block.
 const NUMBERED_GENERATIONS: u32 = 10;
 
-/// Patient, study and patient study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): attributes copied with their raw values;
-/// those of type 2 are there even when empty.
+/// Patient, study and patient study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): attributes copied
+/// with their raw values; those of type 2 are there even when empty.
 const COPIED: [(Tag, Option<VR>); 23] = [
     (tags::SPECIFIC_CHARACTER_SET, None),
     (tags::PATIENT_NAME, Some(VR::PN)),
@@ -64,7 +67,8 @@ const COPIED: [(Tag, Option<VR>); 23] = [
     (tags::POSITION_REFERENCE_INDICATOR, Some(VR::LO)),
 ];
 
-/// What the acquisition equipment item takes over from the source (PS3.3 C.12.1, General Equipment).
+/// What the acquisition equipment item takes over from the source (PS3.3 C.12.1, General
+/// Equipment).
 const ACQUISITION: [Tag; 6] = [
     tags::INSTITUTION_NAME,
     tags::STATION_NAME,
@@ -134,14 +138,14 @@ impl<'a> Context<'a> {
         self.made
     }
 
-    /// A UID that is a function of (source instances in slice order, model, configuration, engine and precision,
-    /// software, generation) and of what it names in the result.
+    /// A UID that is a function of (source instances in slice order, model, configuration, engine
+    /// and precision, software, generation) and of what it names in the result.
     pub(super) fn uid(&self, role: &str, kind: OutputKind, number: usize) -> String {
         derived_uid(&[&self.fingerprint, role, kind.name(), &number.to_string()])
     }
 
-    /// The attributes that every object has: SOP common, patient, study, series, frame of reference, equipment, date.
-    /// `instance` counts from 1 within the series of `kind`.
+    /// The attributes that every object has: SOP common, patient, study, series, frame of
+    /// reference, equipment, date. `instance` counts from 1 within the series of `kind`.
     pub(super) fn common(&self, kind: OutputKind, instance: usize) -> InMemDicomObject {
         let mut object = InMemDicomObject::new_empty();
         for (tag, required) in COPIED {
@@ -179,8 +183,8 @@ impl<'a> Context<'a> {
         object
     }
 
-    /// Our own equipment (PS3.3 C.7.5.1, C.7.5.2), and who contributed: the scanner and, with everything needed to trace
-    /// the result, the processing.
+    /// Our own equipment (PS3.3 C.7.5.1, C.7.5.2), and who contributed: the scanner and, with
+    /// everything needed to trace the result, the processing.
     fn equipment(&self) -> [InMemElement; 5] {
         let Provenance { software, model, model_version, weights_sha256, engine, .. } =
             self.provenance;
@@ -222,7 +226,8 @@ impl<'a> Context<'a> {
         [manufacturer, model, serial, versions, contributing]
     }
 
-    /// The scanner's item of the contributing equipment; `None` when the source does not name its manufacturer.
+    /// The scanner's item of the contributing equipment; `None` when the source does not name its
+    /// manufacturer.
     fn acquisition(&self) -> Option<InMemDicomObject> {
         value_of(self.header(), tags::MANUFACTURER)?;
         let copies = ACQUISITION.iter().filter_map(|&tag| copied(self.header(), tag));
@@ -246,14 +251,16 @@ impl<'a> Context<'a> {
         )
     }
 
-    /// A source without a frame of reference gets one of its own, the same for all objects of the result.
+    /// A source without a frame of reference gets one of its own, the same for all objects of the
+    /// result.
     fn frame_of_reference(&self) -> String {
         value_of(self.header(), tags::FRAME_OF_REFERENCE_UID)
             .unwrap_or_else(|| derived_uid(&["frame of reference", &self.series_uid]))
     }
 
-    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-4 for the first result,
-    /// 11-14 for the second, so a superseding series does not take its predecessor's number.
+    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-4
+    /// for the first result, 11-14 for the second, so a superseding series does not take its
+    /// predecessor's number.
     fn series_number(&self, kind: OutputKind) -> i64 {
         let source = number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64;
         let at = OutputKind::ALL.iter().position(|&k| k == kind).map_or(0, |at| at as i64 + 1);
@@ -286,7 +293,8 @@ impl<'a> Context<'a> {
         self.source.frames[self.source.series.sources[slice]]
     }
 
-    /// The reference from a result to the image behind slice `k` (PS3.3 table 10-3 and C.7.6.16.2.6).
+    /// The reference from a result to the image behind slice `k` (PS3.3 table 10-3 and
+    /// C.7.6.16.2.6).
     pub(super) fn source_image(&self, slice: usize) -> InMemDicomObject {
         let frame = self.frame(slice);
         let mut item = self.reference(frame.instance);
@@ -306,7 +314,8 @@ impl<'a> Context<'a> {
         ])
     }
 
-    /// The source series with all its instances (PS3.3 C.12.2): those of the slices in slice order, then the others.
+    /// The source series with all its instances (PS3.3 C.12.2): those of the slices in slice order,
+    /// then the others.
     pub(super) fn referenced_series(&self) -> InMemElement {
         let slices = (0..self.grid().dims.counts()[2]).map(|k| self.frame(k).instance);
         let mut order: Vec<usize> = Vec::with_capacity(self.source.instances.len());
@@ -340,7 +349,8 @@ impl<'a> Context<'a> {
         decimals(tags::IMAGE_POSITION_PATIENT, &world)
     }
 
-    /// Pixel spacing (rows first), slice thickness and the distance between slices along the normal, in mm.
+    /// Pixel spacing (rows first), slice thickness and the distance between slices along the
+    /// normal, in mm.
     pub(super) fn pixel_measures(&self) -> [InMemElement; 3] {
         let [dx, dy, _] = self.grid().affine.spacing();
         let [row, column] = self.directions();

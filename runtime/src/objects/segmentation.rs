@@ -1,8 +1,9 @@
-//! DICOM SEG, BINARY (PS3.3 A.51): the semantic structures in one object, the levels in another, because they overlap.
+//! DICOM SEG, BINARY (PS3.3 A.51): the semantic structures in one object, the levels in another,
+//! because they overlap.
 //!
-//! One frame per segment and slice that holds any of it, on the grid of the source; empty frames are left out. Every
-//! viewer and PACS that knows SEG reads this form; the newer LABELMAP form is refused by most (scanner-side design,
-//! section 7).
+//! One frame per segment and slice that holds any of it, on the grid of the source; empty frames
+//! are left out. Every viewer and PACS that knows SEG reads this form; the newer LABELMAP form is
+//! refused by most (scanner-side design, section 7).
 
 use super::codes::{self, Property};
 use super::element::{Code, LO_CHARACTERS, code, empty, item, line, sequence, short, shorts, text};
@@ -15,7 +16,7 @@ use dicom_object::mem::InMemElement;
 use kernels::Volume;
 use pipeline::segment::Numbering;
 use pipeline::{Segmentation, Structure, VertebraId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One segment: the voxels of a mask that hold `value`.
 struct Segment {
@@ -46,7 +47,8 @@ pub(super) fn semantic(
     object(context, kind, "seg.dcm", &mask, Vec::from(segments))
 }
 
-/// The vertebrae, discs and sacrum of the instance mask that are present; `None` when there is none.
+/// The vertebrae, discs and sacrum of the instance mask that are present; `None` when there is
+/// none.
 pub(super) fn instances(
     context: &Context<'_>,
     result: &Segmentation,
@@ -98,10 +100,7 @@ fn object(
         .flat_map(|segment| (0..slices).map(move |slice| Frame { segment, slice }))
         .filter(|frame| present[frame.slice].contains(&segments[frame.segment].value))
         .collect();
-    let mut bits = Bits::default();
-    for frame in &frames {
-        bits.push(mask.slice(frame.slice), segments[frame.segment].value);
-    }
+    let pixels = pack(mask, &segments, &frames);
     let mut object = context.common(kind, 1);
     let description = segments.iter().enumerate().map(|(n, s)| describe(context, kind, n, s));
     let elements = [
@@ -126,7 +125,7 @@ fn object(
         context.referenced_series(),
         sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared_groups(context)]),
         sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame_groups(context, &frames)),
-        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(bits.finish().into())),
+        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into())),
     ];
     for element in elements.into_iter().chain(dimensions(context, kind)) {
         object.put(element);
@@ -226,7 +225,8 @@ fn shared_groups(context: &Context<'_>) -> InMemDicomObject {
     ])
 }
 
-/// The functional groups of each frame. Position indices count the slices that have a frame, without holes.
+/// The functional groups of each frame. Position indices count the slices that have a frame,
+/// without holes.
 fn frame_groups(context: &Context<'_>, frames: &[Frame]) -> Vec<InMemDicomObject> {
     let used: BTreeSet<usize> = frames.iter().map(|frame| frame.slice).collect();
     let ranks: Vec<usize> = used.into_iter().collect();
@@ -253,56 +253,57 @@ fn frame_groups(context: &Context<'_>, frames: &[Frame]) -> Vec<InMemDicomObject
     frames.iter().map(group).collect()
 }
 
-/// Pixels of one bit, first pixel in the least significant bit, without a gap between frames (PS3.5 section 8.1.1 and
-/// annex D: frames need not begin at a byte).
-#[derive(Default)]
-struct Bits {
-    bytes: Vec<u8>,
-    /// Bits of the last byte in use, 0..8; 0 when the next bit opens a new byte.
-    used: usize,
-}
-
-impl Bits {
-    /// Appends a frame: 1 where a voxel holds `value`.
-    fn push(&mut self, voxels: &[u16], value: u16) {
-        self.bytes.reserve(voxels.len() / 8 + 2);
-        for chunk in voxels.chunks(8) {
-            let fold = |byte, (n, &voxel): (usize, &u16)| byte | u8::from(voxel == value) << n;
-            let byte = chunk.iter().enumerate().fold(0u8, fold);
-            match self.bytes.last_mut() {
-                Some(last) if self.used > 0 => {
-                    *last |= byte << self.used;
-                    if self.used + chunk.len() > 8 {
-                        self.bytes.push(byte >> (8 - self.used));
-                    }
+/// The frames as pixels of one bit, first pixel in the least significant bit, without a gap between
+/// frames (PS3.5 section 8.1.1 and annex D: frames need not begin at a byte), padded to an even
+/// number of bytes.
+fn pack(mask: &Volume<u16>, segments: &[Segment], frames: &[Frame]) -> Vec<u8> {
+    let plane = mask.dims().plane();
+    let mut bytes = vec![0; (frames.len() * plane).div_ceil(8).next_multiple_of(2)];
+    for slice in 0..mask.dims().counts()[2] {
+        // The frames of this slice by the value they show: their first bit.
+        let begins: BTreeMap<u16, usize> = frames
+            .iter()
+            .enumerate()
+            .filter(|(_, frame)| frame.slice == slice)
+            .map(|(n, frame)| (segments[frame.segment].value, n * plane))
+            .collect();
+        let mut at = 0;
+        for run in mask.slice(slice).chunk_by(|a, b| a == b) {
+            if let Some(begin) = begins.get(&run[0]) {
+                for bit in begin + at..begin + at + run.len() {
+                    bytes[bit / 8] |= 1 << (bit % 8);
                 }
-                _ => self.bytes.push(byte),
             }
-            self.used = (self.used + chunk.len()) % 8;
+            at += run.len();
         }
     }
-
-    /// The bytes, padded to an even number.
-    fn finish(mut self) -> Vec<u8> {
-        self.bytes.resize(self.bytes.len().next_multiple_of(2), 0);
-        self.bytes
-    }
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernels::{Affine, Dims, Grid};
 
     #[test]
     fn frames_of_any_length_are_packed_without_gaps() {
         for length in [1, 7, 8, 9, 15, 35] {
+            let dims = Dims::new([length, 1, 3]).unwrap();
+            let affine =
+                Affine::new([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 0.0, 0.0]], [0.0; 3]);
+            let grid = Grid { dims, affine: affine.unwrap() };
             let voxels: Vec<u16> = (0..length * 3).map(|n| (n * n / 3 % 3) as u16).collect();
-            let mut bits = Bits::default();
-            voxels.chunks(length).for_each(|frame| bits.push(frame, 1));
-            let bytes = bits.finish();
-            assert!(bytes.len() % 2 == 0 && bytes.len() <= voxels.len().div_ceil(8) + 1);
+            let mask = Volume::new(grid, voxels).unwrap();
+            let id = |v| vertebra(VertebraId::new(v).unwrap(), true);
+            let segments = [id(1), id(2)];
+            let frames = [(0, 0), (0, 2), (1, 1)].map(|(segment, slice)| Frame { segment, slice });
+            let bytes = pack(&mask, &segments, &frames);
+            assert!(bytes.len().is_multiple_of(2) && bytes.len() <= (3 * length).div_ceil(8) + 1);
             for n in 0..bytes.len() * 8 {
-                let want = voxels.get(n) == Some(&1);
+                let frame = frames.get(n / length);
+                let want = frame.is_some_and(|frame| {
+                    mask.slice(frame.slice)[n % length] == segments[frame.segment].value
+                });
                 assert_eq!(bytes[n / 8] >> (n % 8) & 1 == 1, want, "length {length}, bit {n}");
             }
         }

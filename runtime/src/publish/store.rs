@@ -1,7 +1,8 @@
 //! C-STORE as service class user: finished objects to a console or PACS, one association a call.
 //!
-//! Sends bytes as they are: no transcoding. Queueing, retries and what "acknowledged" leads to are the outbox's; the DIMSE
-//! messages are PS3.7 sections 9.1.1, 9.1.5 and annex E.1, always Implicit VR Little Endian.
+//! Sends bytes as they are: no transcoding. Queueing, retries and what "acknowledged" leads to are
+//! the outbox's; the DIMSE messages are PS3.7 sections 9.1.1, 9.1.5 and annex E.1, always Implicit
+//! VR Little Endian.
 
 mod object;
 
@@ -24,7 +25,8 @@ pub use object::{FileError, StoredObject};
 
 /// A peer on the hospital network answers a SYN in milliseconds; after this it is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One read or write. A PACS may write to a slow archive before it answers C-STORE; longer than this is a hang.
+/// One read or write. A PACS may write to a slow archive before it answers C-STORE; longer than
+/// this is a hang.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest PDU we take and send (scanner-side design, section 3, rule 7).
 const MAX_PDU: u32 = 131_072;
@@ -42,7 +44,8 @@ const RESPONSE: u16 = 0x8000;
 /// Command Data Set Type: none follows; anything else means that one follows.
 const NO_DATA_SET: u16 = 0x0101;
 const DATA_SET: u16 = 0x0001;
-/// Duplicate SOP Instance (PS3.7 annex C.5.7). Our UIDs are a function of the content: the receiver has this object.
+/// Duplicate SOP Instance (PS3.7 annex C.5.7). Our UIDs are a function of the content: the receiver
+/// has this object.
 const DUPLICATE_INSTANCE: u16 = 0x0111;
 
 /// A receiver of objects, as the configuration names it.
@@ -119,8 +122,8 @@ impl StoreError {
     }
 }
 
-/// Stores all objects over one association. `Ok` means that the receiver confirmed every one of them; after an error some
-/// may have arrived, and sending all again is harmless.
+/// Stores all objects over one association. `Ok` means that the receiver confirmed every one of
+/// them; after an error some may have arrived, and sending all again is harmless.
 pub async fn send(destination: &Destination, objects: &[StoredObject]) -> Result<(), StoreError> {
     if objects.is_empty() {
         return Ok(());
@@ -188,7 +191,8 @@ impl<'a> Peer<'a> {
             .await
             .map_err(|source| refused(name, kinds, source))?;
         let mut peer = Peer { destination: name, association };
-        // Without it delayed acknowledgements cost about 50 ms an object (scanner-side design, section 3, rule 1).
+        // Without it delayed acknowledgements cost about 50 ms an object (scanner-side design,
+        // section 3, rule 1).
         if let Err(error) = peer.association.inner_stream().set_nodelay(true) {
             tracing::warn!(destination = %name, %error, "no TCP_NODELAY: sending will be slow");
         }
@@ -311,8 +315,8 @@ impl<'a> Peer<'a> {
         }
     }
 
-    /// Ends the association: released after success, aborted after an error. Objects confirmed before a failed release are
-    /// stored, so such a failure is only logged.
+    /// Ends the association: released after success, aborted after an error. Objects confirmed
+    /// before a failed release are stored, so such a failure is only logged.
     async fn close(self, result: Result<(), StoreError>) -> Result<(), StoreError> {
         let destination = self.destination;
         let ended = match &result {

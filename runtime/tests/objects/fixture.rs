@@ -1,4 +1,5 @@
-//! A small synthetic source series with a result, and the outside tools the tests check our objects with.
+//! A small synthetic source series with a result, and the outside tools the tests check our objects
+//! with.
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, value::DataSetSequence};
 use dicom_dictionary_std::tags;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Odd on purpose: 35 * 29 pixels do not fill whole bytes of a SEG, so its frames begin inside bytes.
+/// Odd on purpose: 35 * 29 pixels do not fill whole bytes of a SEG, so its frames begin inside
+/// bytes.
 pub(crate) const DIMS: [usize; 3] = [35, 29, 6];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -42,6 +44,29 @@ fn text(tag: Tag, vr: VR, value: &str) -> DataElement<InMemDicomObject> {
 /// A source whose slices come from its images in reverse order.
 pub(crate) fn source(form: Form) -> DicomSeries {
     let slices = DIMS[2];
+    let instance = |n: usize| InstanceRef {
+        sop_class_uid: match form {
+            Form::Classic => "1.2.840.10008.5.1.4.1.1.4".to_owned(),
+            Form::Enhanced => "1.2.840.10008.5.1.4.1.1.4.1".to_owned(),
+        },
+        sop_instance_uid: format!("1.2.826.0.1.3680043.10.2.{n}"),
+    };
+    let (instances, frames) = match form {
+        Form::Classic => (
+            (0..slices).map(instance).collect(),
+            (0..slices).map(|n| FrameRef { instance: n, frame: None }).collect(),
+        ),
+        Form::Enhanced => (
+            vec![instance(0)],
+            (1..=slices as u32).map(|n| FrameRef { instance: 0, frame: Some(n) }).collect(),
+        ),
+    };
+    let volume = Volume::filled(grid(), 0.0f32);
+    let series = Series { volume, sources: (0..slices).rev().collect() };
+    DicomSeries { series, frames, instances, header: header(form), contrast: Some("t2") }
+}
+
+fn header(form: Form) -> InMemDicomObject {
     let mut header = InMemDicomObject::from_element_iter([
         text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100"),
         text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.826.0.1.3680043.10.1.1"),
@@ -60,44 +85,29 @@ pub(crate) fn source(form: Form) -> DicomSeries {
         text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Scanner"),
         text(Tag(0x0029, 0x0010), VR::LO, "ACME PRIVATE"),
     ]);
-    let uid = |n: usize| format!("1.2.826.0.1.3680043.10.2.{n}");
-    let (instances, frames): (Vec<_>, Vec<_>) = match form {
-        Form::Classic => {
-            for (tag, vr, value) in [
-                (tags::SCANNING_SEQUENCE, VR::CS, "SE"),
-                (tags::SEQUENCE_VARIANT, VR::CS, "SK"),
-                (tags::ECHO_TIME, VR::DS, "101"),
-                (tags::SLICE_THICKNESS, VR::DS, "4"),
-            ] {
-                header.put(text(tag, vr, value));
-            }
-            let class = "1.2.840.10008.5.1.4.1.1.4".to_owned();
-            (0..slices)
-                .map(|n| {
-                    let (sop_class_uid, sop_instance_uid) = (class.clone(), uid(n));
-                    let instance = InstanceRef { sop_class_uid, sop_instance_uid };
-                    (instance, FrameRef { instance: n, frame: None })
-                })
-                .unzip()
-        }
-        Form::Enhanced => {
-            let nested =
-                |tag, inner| DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![inner]));
-            let thickness =
-                InMemDicomObject::from_element_iter([text(tags::SLICE_THICKNESS, VR::DS, "4")]);
-            let shared = InMemDicomObject::from_element_iter([nested(
-                tags::PIXEL_MEASURES_SEQUENCE,
-                thickness,
-            )]);
-            header.put(nested(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, shared));
-            let sop_class_uid = "1.2.840.10008.5.1.4.1.1.4.1".to_owned();
-            let frames = (1..=slices as u32).map(|n| FrameRef { instance: 0, frame: Some(n) });
-            (vec![InstanceRef { sop_class_uid, sop_instance_uid: uid(0) }], frames.collect())
-        }
+    let thickness = text(tags::SLICE_THICKNESS, VR::DS, "4");
+    let nested = |tag, inner| {
+        let item = InMemDicomObject::from_element_iter([inner]);
+        DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![item]))
     };
-    let volume = Volume::filled(grid(), 0.0f32);
-    let series = Series { volume, sources: (0..slices).rev().collect() };
-    DicomSeries { series, frames, instances, header, contrast: Some("t2") }
+    let form_of_its_own = match form {
+        Form::Classic => vec![
+            text(tags::SCANNING_SEQUENCE, VR::CS, "SE"),
+            text(tags::SEQUENCE_VARIANT, VR::CS, "SK"),
+            text(tags::ECHO_TIME, VR::DS, "101"),
+            // Siemens XA writes it without inversion recovery, where MR Image forbids it.
+            text(tags::INVERSION_TIME, VR::DS, "0"),
+            thickness,
+        ],
+        Form::Enhanced => vec![nested(
+            tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+            nested(tags::PIXEL_MEASURES_SEQUENCE, thickness),
+        )],
+    };
+    form_of_its_own.into_iter().for_each(|element| {
+        header.put(element);
+    });
+    header
 }
 
 /// Blocks of structures: L4 with its disc, L5, sacrum, cord; the first slice stays empty.
@@ -218,4 +228,21 @@ pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the Python peer failed:\n{stderr}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The header of the first file of a series in the shared DICOM data, without pixel data.
+pub(crate) fn real_header(folder: &Folder, series: &str) -> InMemDicomObject {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
+    let shared = std::env::var("SAGITTA_SHARED").unwrap_or_else(|_| beside.to_owned());
+    let archive = Path::new(&shared).join("data/dicom").join(series).join("series.tar.xz");
+    assert!(archive.is_file(), "the reference data are not at {shared}: see SAGITTA_SHARED");
+    let listing = tool("tar", "tar", &["tJf", archive.to_str().unwrap()]);
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    let first = listing.lines().find(|name| !name.ends_with('/')).expect("the archive has files");
+    let into = folder.path().to_str().unwrap();
+    let output = tool("tar", "tar", &["xJf", archive.to_str().unwrap(), "-C", into, first]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut header = dicom_object::open_file(folder.file(first)).unwrap().into_inner();
+    header.remove_element(tags::PIXEL_DATA);
+    header
 }

@@ -5,7 +5,8 @@ use dicom_dictionary_std::tags;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// An object as it travels: identity and data set, without file meta information. Holds patient data: never logged.
+/// An object as it travels: identity and data set, without file meta information. Holds patient
+/// data: never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredObject {
     pub sop_class_uid: String,
@@ -32,8 +33,8 @@ pub enum FileError {
 }
 
 impl StoredObject {
-    /// Splits a Part 10 file (PS3.10 section 7.1) into identity and data set; the data set is not looked at. Bytes may be
-    /// foreign: lengths are checked, nothing is allocated by them.
+    /// Splits a Part 10 file (PS3.10 section 7.1) into identity and data set; the data set is not
+    /// looked at. Bytes may be foreign: lengths are checked, nothing is allocated by them.
     pub fn parse(file: &[u8]) -> Result<StoredObject, FileError> {
         let rest = match file.split_at_checked(132) {
             Some((preamble, rest)) if preamble.ends_with(b"DICM") => rest,
@@ -60,7 +61,8 @@ impl StoredObject {
     }
 }
 
-/// The element at `at` of the file meta group (Explicit VR Little Endian) and where the next one begins.
+/// The element at `at` of the file meta group (Explicit VR Little Endian) and where the next one
+/// begins.
 fn meta_element(bytes: &[u8], at: usize) -> Option<(Tag, &[u8], usize)> {
     let head: [u8; 8] = bytes.get(at..at + 8)?.try_into().ok()?;
     let tag = Tag(u16::from_le_bytes([head[0], head[1]]), u16::from_le_bytes([head[2], head[3]]));
