@@ -28,21 +28,21 @@ pub fn build(
     let centroids = centroids(series.volume.grid(), segmentation, provenance);
     Ok(vec![
         file(
-            OutputKind::Nifti,
+            OutputKind::SegSpine,
             format!("{name}_seg-spine_msk.nii.gz"),
             nifti::encode_labels(&segmentation.semantic)?,
         ),
         file(
-            OutputKind::Nifti,
+            OutputKind::SegVert,
             format!("{name}_seg-vert_msk.nii.gz"),
             nifti::encode_labels(&segmentation.instances)?,
         ),
         file(
-            OutputKind::Json,
+            OutputKind::Centroids,
             format!("{name}_seg-spine_ctd.json"),
             serde_json::to_vec_pretty(&centroids).expect("strings and finite numbers"),
         ),
-        file(OutputKind::Png, "overlay.png".to_owned(), overview_png.to_vec()),
+        file(OutputKind::Overlay, "overlay.png".to_owned(), overview_png.to_vec()),
     ])
 }
 

@@ -6,11 +6,13 @@
 //! others.
 
 mod canvas;
+mod capture;
 mod enlarge;
 mod overview;
 
 use crate::identity::Provenance;
 use canvas::{Canvas, Font};
+pub use capture::captures;
 use enlarge::Frame;
 use kernels::components::Bounds;
 use kernels::volume::PIR;

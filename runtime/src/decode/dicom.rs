@@ -156,7 +156,7 @@ impl Decoder {
             ..refusal
         };
         let series = Series::stack(self.images).map_err(known)?;
-        pipeline::series::admit(series.volume.grid()).map_err(known)?;
+        series.admit().map_err(known)?;
         let first = self.frames[series.sources[0]].instance;
         let header = self.headers.into_iter().nth(first);
         Ok(DicomSeries {
@@ -204,7 +204,7 @@ fn plane_of(place: Place) -> Option<Plane> {
     let [row, column] = place.orientation;
     let normal = kernels::volume::cross(row, column);
     let affine = kernels::Affine::new([row, column, normal], place.position).ok()?;
-    Some(pipeline::series::plane(&affine))
+    Some(pipeline::series::plane(&affine, 2))
 }
 
 fn image(source: usize, layout: &Layout, place: Place, pixels: Vec<f32>) -> SourceImage {

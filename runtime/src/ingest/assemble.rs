@@ -30,7 +30,7 @@ const MAX_INSTANCES: usize = 20_000;
 const MAX_SERIES: usize = 2_000;
 
 /// Waiting times; the table `[complete]` of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Wait after a release: images of the same series on another association overtake it by less.

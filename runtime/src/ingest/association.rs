@@ -12,7 +12,7 @@ use super::{AssociationId, Event};
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason, AbortRQSource, PDU_HEADER_SIZE, PDataValue, PDataValueType, Pdu,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +44,7 @@ const MAX_REJECTIONS: usize = 16;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Settings of the listener; the table `[dicom]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     pub bind: SocketAddr,

@@ -3,6 +3,7 @@
 use super::{MessageError, Name, Version};
 use crate::error::Move;
 use crate::identity::JobId;
+use crate::objects;
 use pipeline::segment::{Flag, Numbering};
 use pipeline::{ModelCard, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
@@ -32,6 +33,24 @@ pub enum JobStage {
 }
 
 impl JobStage {
+    /// The word in messages and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobStage::Receive => "receive",
+            JobStage::Complete => "complete",
+            JobStage::Volume => "volume",
+            JobStage::Prepare => "prepare",
+            JobStage::Semantic => "semantic",
+            JobStage::Clean => "clean",
+            JobStage::Vertebrae => "vertebrae",
+            JobStage::Join => "join",
+            JobStage::Restore => "restore",
+            JobStage::Measure => "measure",
+            JobStage::Outputs => "outputs",
+            JobStage::Deliver => "deliver",
+        }
+    }
+
     pub const ALL: [JobStage; 12] = [
         JobStage::Receive,
         JobStage::Complete,
@@ -97,6 +116,17 @@ pub enum Completion {
     AssociationRelease,
     /// Nothing came for a while and there is no gap.
     Silence,
+}
+
+impl Completion {
+    /// The reason in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Completion::CountKnown => "as many as announced",
+            Completion::AssociationRelease => "the association was released",
+            Completion::Silence => "nothing more came",
+        }
+    }
 }
 
 /// What kept us from finishing a job.
@@ -234,22 +264,37 @@ impl ModelTag {
     }
 }
 
-/// What was made of a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What was made of a series: in reports, with the path of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
-    /// Derived MR label series.
-    DerivedMr,
-    /// RGB secondary capture with the overlay burned in.
-    SecondaryCapture,
-    /// DICOM SEG.
-    Segmentation,
-    /// NIfTI masks.
-    Nifti,
-    /// Centroids and report, JSON.
-    Json,
-    /// The overview picture.
-    Png,
+    /// Semantic mask, NIfTI.
+    SegSpine,
+    /// Instance mask, NIfTI.
+    SegVert,
+    /// Centres of the vertebral bodies, JSON.
+    Centroids,
+    /// The picture of the whole result, PNG.
+    Overlay,
+    /// Derived MR label series, a folder.
+    MrDerived,
+    /// RGB secondary capture with the overlay burned in, a folder.
+    ScRgb,
+    /// DICOM SEG of the semantic mask.
+    SegSemantic,
+    /// DICOM SEG of the instance mask.
+    SegInstances,
+}
+
+impl From<objects::OutputKind> for OutputKind {
+    fn from(kind: objects::OutputKind) -> OutputKind {
+        match kind {
+            objects::OutputKind::DerivedMr => OutputKind::MrDerived,
+            objects::OutputKind::SecondaryCapture => OutputKind::ScRgb,
+            objects::OutputKind::SemanticSegmentation => OutputKind::SegSemantic,
+            objects::OutputKind::InstanceSegmentation => OutputKind::SegInstances,
+        }
+    }
 }
 
 /// Something a reader of the result must know.

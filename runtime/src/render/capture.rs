@@ -1,0 +1,41 @@
+//! The slices of a secondary capture: the source images with overlay and warning burned in, pixel for pixel.
+
+use super::{NOT_FOR_DIAGNOSIS, burn_text};
+use crate::identity::Provenance;
+use crate::objects::RgbImage;
+use pipeline::overlay::{Slice, Style, Window, blend};
+use pipeline::segment::Numbering;
+use pipeline::{Segmentation, Series};
+
+/// One picture a slice, in the order of the volume. `series` must be a stack of slices along `k`.
+pub fn captures(
+    series: &Series,
+    segmentation: &Segmentation,
+    provenance: &Provenance,
+) -> Vec<RgbImage> {
+    let [columns, rows, slices] = series.volume.dims().counts();
+    let window = Window::of(&series.volume);
+    let unverified = segmentation.numbering == Numbering::Unverified;
+    let style = Style { hatched: unverified, ..Style::default() };
+    let mut lines = vec![format!("AI result. {NOT_FOR_DIAGNOSIS}: check against the source.")];
+    if unverified {
+        lines.push("Levels unverified".to_owned());
+    }
+    lines.push(format!(
+        "{}, {} {}, {}",
+        provenance.software, provenance.model, provenance.model_version, provenance.engine
+    ));
+    (0..slices)
+        .map(|k| {
+            let slice = Slice {
+                columns,
+                pixels: series.volume.slice(k),
+                semantic: segmentation.semantic.slice(k),
+                instances: segmentation.instances.slice(k),
+            };
+            let mut picture = blend(slice, window, style);
+            burn_text(&mut picture, columns, &lines);
+            RgbImage { columns, rows, pixels: picture.into_flattened(), slice: k }
+        })
+        .collect()
+}
