@@ -168,7 +168,8 @@ impl Board {
     }
 
     fn announce(&self, job: &JobId, produced: Produced, timings: Timings) {
-        let result = JobResult { stages_ms: timings.clone(), ..produced.result };
+        let mut result = produced.result;
+        result.stages_ms = timings.clone();
         if let Err(error) = self.publisher.result(&result) {
             tracing::error!(job = %job, "a result is lost: {error}; {}", error.whose().advice());
         }
