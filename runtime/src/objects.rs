@@ -109,7 +109,7 @@ pub enum ObjectError {
     #[error("slice {slice} of the source series refers to no instance")]
     UnknownSource { slice: usize },
     #[error(
-        "the capture of slice {slice} ({columns}x{rows} pixels, {bytes} bytes) does not fit the series"
+        "the capture of slice {slice} ({columns}x{rows} pixels, {bytes} bytes) does not fit the series or repeats a slice"
     )]
     Capture { slice: usize, columns: usize, rows: usize, bytes: usize },
     /// The text of the source header does not fit the character set it declares.

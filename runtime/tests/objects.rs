@@ -257,6 +257,10 @@ fn unfit_input_is_named_and_nothing_found_gives_no_seg() {
     capture[2].pixels.pop();
     let built = build(&source(Form::Classic), &result, &provenance, &made, &capture);
     assert!(matches!(built, Err(ObjectError::Capture { slice: 2, .. })));
+    let mut capture = captures();
+    capture[4].slice = 3;
+    let built = build(&source(Form::Classic), &result, &provenance, &made, &capture);
+    assert!(matches!(built, Err(ObjectError::Capture { slice: 3, .. })));
     let mut source = source(Form::Classic);
     source.header.remove_element(tags::STUDY_INSTANCE_UID);
     let built = build(&source, &result, &provenance, &made, &[]);

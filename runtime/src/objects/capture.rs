@@ -11,6 +11,7 @@ use super::{ObjectError, OutputKind, OutputObject, RgbImage};
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::mem::InMemElement;
+use std::collections::BTreeSet;
 
 /// Samples of an RGB pixel.
 const SAMPLES: usize = 3;
@@ -22,13 +23,16 @@ pub(super) fn build(
     context: &Context<'_>,
     captures: &[RgbImage],
 ) -> Result<Vec<OutputObject>, ObjectError> {
+    let mut shown = BTreeSet::new();
+    for capture in captures {
+        check(context, capture, &mut shown)?;
+    }
     captures.iter().map(|capture| image(context, capture)).collect()
 }
 
 fn image(context: &Context<'_>, capture: &RgbImage) -> Result<OutputObject, ObjectError> {
     let kind = OutputKind::SecondaryCapture;
     let slice = capture.slice;
-    check(context, capture)?;
     let mut object = context.common(kind, slice + 1);
     let made = context.made();
     let mut pixels = capture.pixels.clone();
@@ -68,12 +72,19 @@ fn image(context: &Context<'_>, capture: &RgbImage) -> Result<OutputObject, Obje
     context.file(kind, slice + 1, format!("sc-rgb-{:04}.dcm", slice + 1), &object)
 }
 
-fn check(context: &Context<'_>, capture: &RgbImage) -> Result<(), ObjectError> {
+/// A capture has the size it says and shows a slice of the series that no other capture shows: the
+/// UID follows from the slice, so a second one would take the first one's place.
+fn check(
+    context: &Context<'_>,
+    capture: &RgbImage,
+    shown: &mut BTreeSet<usize>,
+) -> Result<(), ObjectError> {
     let RgbImage { columns, rows, ref pixels, slice } = *capture;
     let fits = (1..=usize::from(u16::MAX)).contains(&columns)
         && (1..=usize::from(u16::MAX)).contains(&rows)
         && pixels.len() == columns * rows * SAMPLES
-        && slice < context.grid().dims.counts()[2];
+        && slice < context.grid().dims.counts()[2]
+        && shown.insert(slice);
     if fits {
         return Ok(());
     }

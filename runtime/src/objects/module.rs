@@ -31,7 +31,7 @@ const SERIAL_NUMBER: &str = "none";
 pub(super) const WARNING: &str = "AI result, not for diagnostic use";
 /// Identifies this implementation in the file meta information (PS3.7 D.3.3.2): a UUID drawn once
 /// for Sagitta.
-const IMPLEMENTATION_CLASS_UID: &str = "2.25.208734917362148290776105391548813216404";
+const IMPLEMENTATION_CLASS_UID: &str = "2.25.228594805432401746770086253765617981398";
 const IMPLEMENTATION_VERSION_NAME: &str = concat!("SAGITTA_", env!("CARGO_PKG_VERSION"));
 /// Our series take the numbers `source * 100 + k`; a source number beyond this would leave the
 /// range of IS.

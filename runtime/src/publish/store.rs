@@ -69,6 +69,7 @@ fn console_profile() -> Vec<OutputKind> {
 }
 
 impl Destination {
+    /// Whether its profile names the kind.
     pub fn wants(&self, kind: OutputKind) -> bool {
         self.profile.contains(&kind)
     }
@@ -467,6 +468,20 @@ mod tests {
         for length in 0..command.len() {
             assert_eq!(command_short(&command[..length], tags::STATUS), None, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn sending_can_run_on_any_thread() {
+        fn spawned<T: Send>(_: T) {}
+        let destination = Destination {
+            name: "archive".to_owned(),
+            address: "localhost:104".to_owned(),
+            called_ae: "ARCHIVE".to_owned(),
+            calling_ae: "SAGITTA".to_owned(),
+            profile: console_profile(),
+        };
+        spawned(send(&destination, &[]));
+        spawned(echo(&destination));
     }
 
     #[test]
