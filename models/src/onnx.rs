@@ -1,1 +1,365 @@
-//! (being written)
+//! Reads a network from ONNX: the few operators our nets are made of, every attribute checked.
+//!
+//! What comes out is a [`Graph`] that holds no surprise: constants resolved, weights as `f32`, one input, one output.
+//! Anything else is refused with the name of the operator and of the node. How a graph is run is `engine`'s matter.
+
+mod wire;
+
+use half::f16;
+use kernels::conv::Window;
+use prost::Message;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use thiserror::Error;
+
+/// Largest file read: three times all shipped weights together (20 MB), so that a wrong file is refused before it is
+/// decoded.
+pub const MAX_BYTES: usize = 64 << 20;
+/// Most nodes: our nets have about 100.
+const MAX_NODES: usize = 4096;
+/// Most channels of a layer: ours have up to 160; bounds the memory of a feature map.
+const MAX_CHANNELS: usize = 2048;
+/// Versions of the operator set in which the operators below have the meaning implemented here.
+const OPSETS: RangeInclusive<i64> = 13..=17;
+
+/// Why a file is not a network that our engines can run. The move is the site's: install released weights.
+#[derive(Debug, Error)]
+pub enum OnnxError {
+    #[error("{0} bytes is more than a net of ours may have ({MAX_BYTES})")]
+    TooLarge(usize),
+    #[error("not an ONNX file: {0}")]
+    NotOnnx(#[from] prost::DecodeError),
+    #[error("the net {0}")]
+    Graph(String),
+    #[error(
+        "operator {operator} of node {node} is not one of Conv, Relu, MaxPool, Resize, Concat, \
+         Cast, Constant"
+    )]
+    Operator { operator: String, node: String },
+    #[error("operator {operator} of node {node}: {what}")]
+    Node { operator: String, node: String, what: String },
+    #[error("tensor {tensor}: {what}")]
+    Tensor { tensor: String, what: String },
+}
+
+/// What a node computes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operator {
+    /// Stride 1, output of the input's size. `weights` is `[outputs, inputs, window, window]`, columns fastest.
+    Conv {
+        window: Window,
+        outputs: usize,
+        inputs: usize,
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    Relu,
+    /// 2x2, stride 2.
+    MaxPool,
+    /// Nearest, twice the rows and columns.
+    Upsample,
+    /// Along the channels.
+    Concat,
+}
+
+/// One node; values have names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub name: String,
+    pub operator: Operator,
+    pub inputs: Vec<String>,
+    pub output: String,
+}
+
+/// A network: nodes in an order in which every input is there before it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    pub input: String,
+    pub input_channels: usize,
+    pub output: String,
+    pub output_channels: usize,
+    pub nodes: Vec<Node>,
+}
+
+impl Graph {
+    /// Decodes and checks a file's bytes.
+    pub fn read(bytes: &[u8]) -> Result<Graph, OnnxError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(OnnxError::TooLarge(bytes.len()));
+        }
+        let model = wire::Model::decode(bytes)?;
+        let graph = model.graph.ok_or_else(|| OnnxError::Graph("has no graph".to_owned()))?;
+        let version = model.opset_import.iter().find(|o| o.domain.is_empty()).map(|o| o.version);
+        if !version.is_some_and(|v| OPSETS.contains(&v)) {
+            let found = version.map_or("none".to_owned(), |v| v.to_string());
+            return Err(OnnxError::Graph(format!(
+                "uses operator set {found}; {} to {} are read",
+                OPSETS.start(),
+                OPSETS.end()
+            )));
+        }
+        if graph.node.len() > MAX_NODES {
+            return Err(OnnxError::Graph(format!("has more than {MAX_NODES} nodes")));
+        }
+        let (input, input_channels) = image(&graph.input, "input")?;
+        let (output, output_channels) = image(&graph.output, "output")?;
+        let mut constants = HashMap::new();
+        for tensor in graph.initializer {
+            constants.insert(tensor.name.clone(), Constant::read(tensor)?);
+        }
+        let mut nodes = Vec::new();
+        for node in graph.node {
+            nodes.extend(resolve(node, &mut constants)?);
+        }
+        Ok(Graph { input, input_channels, output, output_channels, nodes })
+    }
+}
+
+/// Name and channels of the only input or output, `float [n, channels, rows, columns]`.
+fn image(values: &[wire::ValueInfo], what: &str) -> Result<(String, usize), OnnxError> {
+    let [value] = values else {
+        return Err(OnnxError::Graph(format!("has {} {what}s, not one", values.len())));
+    };
+    let tensor = value.kind.as_ref().and_then(|k| k.tensor.as_ref());
+    let dims = tensor
+        .filter(|t| t.elem_type == wire::FLOAT)
+        .and_then(|t| t.shape.as_ref())
+        .map(|shape| shape.dim.iter().map(|d| d.dim_value).collect::<Vec<_>>());
+    match dims.as_deref() {
+        Some(&[_, channels, _, _]) if (1..=MAX_CHANNELS as i64).contains(&channels) => {
+            Ok((value.name.clone(), channels as usize))
+        }
+        _ => Err(OnnxError::Graph(format!(
+            "has an {what} that is not float [n, channels, rows, columns] with fixed channels"
+        ))),
+    }
+}
+
+/// An initialiser or the value of a Constant node.
+struct Constant {
+    dims: Vec<usize>,
+    values: Vec<f32>,
+    /// Stored in `float`; half floats must pass a Cast before an operator may use them.
+    single: bool,
+}
+
+impl Constant {
+    fn read(tensor: wire::Tensor) -> Result<Constant, OnnxError> {
+        let fault = |what: String| Err(OnnxError::Tensor { tensor: tensor.name.clone(), what });
+        if tensor.data_location != 0 {
+            return fault("its values are in another file".to_owned());
+        }
+        let raw = &tensor.raw_data;
+        let (values, left_over): (Vec<f32>, &[u8]) = match tensor.data_type {
+            wire::FLOAT if raw.is_empty() => (tensor.float_data.clone(), &[]),
+            wire::FLOAT => {
+                let (words, rest) = raw.as_chunks::<4>();
+                (words.iter().map(|&b| f32::from_le_bytes(b)).collect(), rest)
+            }
+            wire::FLOAT16 => {
+                let (words, rest) = raw.as_chunks::<2>();
+                (words.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(), rest)
+            }
+            other => return fault(format!("data type {other} is neither float nor float16")),
+        };
+        let count = tensor
+            .dims
+            .iter()
+            .try_fold(1usize, |n, &d| usize::try_from(d).ok().and_then(|d| n.checked_mul(d)));
+        if count != Some(values.len()) || !left_over.is_empty() {
+            return fault(format!("{} values for the shape {:?}", values.len(), tensor.dims));
+        }
+        if !values.iter().all(|v| v.is_finite()) {
+            return fault("holds a value that is not a finite number".to_owned());
+        }
+        let dims = tensor.dims.iter().map(|&d| d as usize).collect();
+        Ok(Constant { dims, values, single: tensor.data_type == wire::FLOAT })
+    }
+}
+
+/// Gives a node its meaning; `None` when it only made a constant.
+fn resolve(
+    mut node: wire::Node,
+    constants: &mut HashMap<String, Constant>,
+) -> Result<Option<Node>, OnnxError> {
+    let view = NodeView::new(&node);
+    if !node.domain.is_empty() {
+        return Err(view.unknown());
+    }
+    let [output] = node.output.as_slice() else {
+        return Err(view.fault(format!("{} outputs, not one", node.output.len())));
+    };
+    let output = output.clone();
+    let (operator, inputs) = match node.op_type.as_str() {
+        "Constant" => {
+            view.only(&["value"])?;
+            let tensor = node.attribute.pop().and_then(|a| a.t);
+            let tensor =
+                tensor.ok_or_else(|| NodeView::new(&node).fault("no tensor".to_owned()))?;
+            constants.insert(output, Constant::read(tensor)?);
+            return Ok(None);
+        }
+        "Cast" => {
+            view.only(&["to"])?;
+            view.integer("to", wire::FLOAT.into(), 0)?;
+            let constant = view.constant(constants, 0)?;
+            let (dims, values) = (constant.dims.clone(), constant.values.clone());
+            constants.insert(output, Constant { dims, values, single: true });
+            return Ok(None);
+        }
+        "Conv" => (conv(&view, constants)?, 1),
+        "Relu" => {
+            view.only(&[])?;
+            (Operator::Relu, 1)
+        }
+        "MaxPool" => {
+            max_pool(&view)?;
+            (Operator::MaxPool, 1)
+        }
+        "Resize" => {
+            resize(&view, constants)?;
+            (Operator::Upsample, 1)
+        }
+        "Concat" => {
+            view.only(&["axis"])?;
+            view.integer("axis", 1, i64::MIN)?;
+            (Operator::Concat, node.input.len())
+        }
+        _ => return Err(view.unknown()),
+    };
+    if inputs == 0 || node.input.len() < inputs {
+        return Err(view.fault("too few inputs".to_owned()));
+    }
+    node.input.truncate(inputs);
+    Ok(Some(Node { name: node.name, operator, inputs: node.input, output }))
+}
+
+fn conv(view: &NodeView<'_>, constants: &HashMap<String, Constant>) -> Result<Operator, OnnxError> {
+    view.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
+    let weights = view.single(constants, 1)?;
+    let bias = view.single(constants, 2)?;
+    let &[outputs, inputs, rows, cols] = weights.dims.as_slice() else {
+        return Err(view.fault(format!("weights of shape {:?}", weights.dims)));
+    };
+    let (window, pad) = match [rows, cols] {
+        [1, 1] => (Window::One, 0),
+        [3, 3] => (Window::Three, 1),
+        other => return Err(view.fault(format!("a window of {other:?}, not 1x1 or 3x3"))),
+    };
+    let channels = 1..=MAX_CHANNELS;
+    if !channels.contains(&outputs) || !channels.contains(&inputs) || bias.dims != [outputs] {
+        return Err(view.fault(format!("{inputs} -> {outputs} channels, bias {:?}", bias.dims)));
+    }
+    view.text("auto_pad", "NOTSET", "NOTSET")?;
+    view.integer("group", 1, 1)?;
+    view.integers("dilations", &[1, 1], &[1, 1])?;
+    view.integers("kernel_shape", &[rows as i64, cols as i64], &[rows as i64, cols as i64])?;
+    view.integers("pads", &[pad; 4], &[0; 4])?;
+    view.integers("strides", &[1, 1], &[1, 1])?;
+    let (weights, bias) = (weights.values.clone(), bias.values.clone());
+    Ok(Operator::Conv { window, outputs, inputs, weights, bias })
+}
+
+fn max_pool(view: &NodeView<'_>) -> Result<(), OnnxError> {
+    let known =
+        ["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"];
+    view.only(&known)?;
+    view.text("auto_pad", "NOTSET", "NOTSET")?;
+    view.integer("ceil_mode", 0, 0)?;
+    view.integer("storage_order", 0, 0)?;
+    view.integers("dilations", &[1, 1], &[1, 1])?;
+    view.integers("kernel_shape", &[2, 2], &[])?;
+    view.integers("pads", &[0; 4], &[0; 4])?;
+    view.integers("strides", &[2, 2], &[1, 1])
+}
+
+fn resize(view: &NodeView<'_>, constants: &HashMap<String, Constant>) -> Result<(), OnnxError> {
+    // The last two only matter in modes that are refused here.
+    let known = ["coordinate_transformation_mode", "mode", "nearest_mode", "cubic_coeff_a"];
+    view.only(&known)?;
+    view.text("mode", "nearest", "nearest")?;
+    view.text("coordinate_transformation_mode", "asymmetric", "half_pixel")?;
+    view.text("nearest_mode", "floor", "round_prefer_floor")?;
+    let sizes = view.node.input.get(3).is_some_and(|name| !name.is_empty());
+    if sizes || view.single(constants, 2)?.values != [1.0, 1.0, 2.0, 2.0] {
+        return Err(view.fault("only twice the rows and columns is known".to_owned()));
+    }
+    Ok(())
+}
+
+/// A node with the questions asked of it; each answers with an error that names the node.
+struct NodeView<'a> {
+    node: &'a wire::Node,
+}
+
+impl<'a> NodeView<'a> {
+    fn new(node: &'a wire::Node) -> Self {
+        NodeView { node }
+    }
+
+    fn unknown(&self) -> OnnxError {
+        OnnxError::Operator { operator: self.node.op_type.clone(), node: self.node.name.clone() }
+    }
+
+    fn fault(&self, what: String) -> OnnxError {
+        let (operator, node) = (self.node.op_type.clone(), self.node.name.clone());
+        OnnxError::Node { operator, node, what }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&wire::Attribute> {
+        self.node.attribute.iter().find(|a| a.name == name)
+    }
+
+    /// Refuses attributes whose meaning nobody looked up.
+    fn only(&self, known: &[&str]) -> Result<(), OnnxError> {
+        match self.node.attribute.iter().find(|a| !known.contains(&a.name.as_str())) {
+            Some(other) => Err(self.fault(format!("attribute {} is not known", other.name))),
+            None => Ok(()),
+        }
+    }
+
+    fn integer(&self, name: &str, want: i64, default: i64) -> Result<(), OnnxError> {
+        let got = self.attribute(name).map_or(default, |a| a.i);
+        if got == want { Ok(()) } else { Err(self.fault(format!("{name} {got}, not {want}"))) }
+    }
+
+    fn integers(&self, name: &str, want: &[i64], default: &[i64]) -> Result<(), OnnxError> {
+        let got = self.attribute(name).map_or(default, |a| &a.ints);
+        if got == want { Ok(()) } else { Err(self.fault(format!("{name} {got:?}, not {want:?}"))) }
+    }
+
+    fn text(&self, name: &str, want: &str, default: &str) -> Result<(), OnnxError> {
+        let got = self.attribute(name).map_or(default.as_bytes(), |a| &a.s);
+        if got == want.as_bytes() {
+            return Ok(());
+        }
+        Err(self.fault(format!("{name} {:?}, not {want:?}", String::from_utf8_lossy(got))))
+    }
+
+    /// The constant at an input.
+    fn constant<'c>(
+        &self,
+        constants: &'c HashMap<String, Constant>,
+        input: usize,
+    ) -> Result<&'c Constant, OnnxError> {
+        let name = self.node.input.get(input);
+        name.and_then(|name| constants.get(name))
+            .ok_or_else(|| self.fault(format!("input {input} is not a constant")))
+    }
+
+    /// The `float` constant at an input.
+    fn single<'c>(
+        &self,
+        constants: &'c HashMap<String, Constant>,
+        input: usize,
+    ) -> Result<&'c Constant, OnnxError> {
+        let constant = self.constant(constants, input)?;
+        if !constant.single {
+            return Err(self.fault(format!("input {input} is float16 without a Cast")));
+        }
+        Ok(constant)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Our own CPU engine: f32, every instruction set equal to the bit, slices of a batch spread over the cores.
+
+use super::arena::{Arena, Layout};
+use super::plan::{Plan, Step};
+use crate::weights::{ModelError, Weights};
+use kernels::conv::{
+    FeatureMap, FeatureMapMut, InstructionSet, Source, from_planar, max_pool, to_planar,
+};
+use kernels::threads::parallel_chunks;
+use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
+use std::sync::{Mutex, PoisonError};
+
+/// Most pixels of one slice: 2048 x 2048, twice the largest matrix of a scanner in each direction; about 1.2 GB of
+/// buffers per thread.
+const MAX_PIXELS: usize = 1 << 22;
+
+/// A net on this processor.
+#[derive(Debug)]
+pub struct SimdNet {
+    card: ModelCard,
+    plan: Plan,
+    set: InstructionSet,
+    threads: usize,
+    /// Buffers for the size of slice that came last; kept, because the next one usually has it too.
+    memory: Option<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    layout: Layout,
+    /// Arenas at rest: one per thread that ever ran a slice.
+    arenas: Mutex<Vec<Arena>>,
+}
+
+impl SimdNet {
+    /// `threads` of 0 is taken as 1.
+    pub fn new(
+        weights: Weights,
+        set: InstructionSet,
+        threads: usize,
+    ) -> Result<SimdNet, ModelError> {
+        let Weights { file, card, graph, .. } = weights;
+        let plan = match Plan::new(&graph) {
+            Ok(plan) => plan,
+            Err(what) => return Err(ModelError::Unsupported { file, what }),
+        };
+        if !card.multiple_of.is_multiple_of(plan.multiple_of) {
+            return Err(ModelError::Mismatch {
+                file,
+                what: "sizes in multiples of",
+                card: card.multiple_of.to_string(),
+                weights: plan.multiple_of.to_string(),
+            });
+        }
+        Ok(SimdNet { card, plan, set, threads: threads.max(1), memory: None })
+    }
+
+    /// Multiply-adds for one slice, for figures per second.
+    pub fn multiply_adds(&self, rows: usize, cols: usize) -> usize {
+        self.plan.multiply_adds(rows, cols)
+    }
+
+    /// Rows and columns of a batch whose shapes are right.
+    fn checked(
+        &self,
+        input: &TensorRef<'_>,
+        output: &TensorMut<'_>,
+    ) -> Result<[usize; 2], NetError> {
+        let [count, channels, rows, cols] = input.shape;
+        let (want_in, classes) = (2 * self.card.context + 1, self.card.classes.len());
+        let multiple = self.card.multiple_of;
+        let pixels = rows.saturating_mul(cols);
+        let side = |n: usize| n > 0 && n.is_multiple_of(multiple);
+        if channels != want_in || !side(rows) || !side(cols) || pixels > MAX_PIXELS {
+            let want = format!(
+                "[n, {want_in}, rows, columns] in multiples of {multiple}, at most {MAX_PIXELS} \
+                 pixels"
+            );
+            return Err(NetError::Shape { want, got: input.shape });
+        }
+        let filled = |shape: [usize; 4], values: usize| {
+            shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(values)
+        };
+        if !filled(input.shape, input.values.len()) {
+            let want = format!("a tensor for its {} values", input.values.len());
+            return Err(NetError::Shape { want, got: input.shape });
+        }
+        let shape = [count, classes, rows, cols];
+        if output.shape != shape || !filled(shape, output.values.len()) {
+            let want = format!("an output {shape:?} that is as long as it says");
+            return Err(NetError::Shape { want, got: output.shape });
+        }
+        Ok([rows, cols])
+    }
+
+    /// One slice through the net, its rows spread over `threads`.
+    fn slice(
+        &self,
+        layout: &Layout,
+        arena: &mut Arena,
+        input: &[f32],
+        output: &mut [f32],
+        threads: usize,
+    ) {
+        let buffers = &mut arena.buffers;
+        from_planar(input, FeatureMapMut::new(layout.sizes[0], &mut buffers[layout.buffers[0]]));
+        let mut last = 0;
+        for step in &self.plan.steps {
+            let to = step.writes();
+            // Taken out while it is written, so that the others can be read; moving a Vec copies no values.
+            let mut buffer = std::mem::take(&mut buffers[layout.buffers[to]]);
+            let out = FeatureMapMut::new(layout.sizes[to], &mut buffer);
+            let map = |number: usize| {
+                FeatureMap::new(layout.sizes[number], &buffers[layout.buffers[number]])
+            };
+            match step {
+                Step::Pool { from, .. } => max_pool(map(*from), out, threads),
+                Step::Conv { conv, sources, .. } => {
+                    let source = |at: usize| Source {
+                        map: map(sources[at].map),
+                        upsampled: sources[at].upsampled,
+                    };
+                    match sources.len() {
+                        1 => conv.run(self.set, &[source(0)], out, threads),
+                        _ => conv.run(self.set, &[source(0), source(1)], out, threads),
+                    }
+                }
+            }
+            buffers[layout.buffers[to]] = buffer;
+            last = to;
+        }
+        let logits = FeatureMap::new(layout.sizes[last], &buffers[layout.buffers[last]]);
+        to_planar(logits, output);
+    }
+}
+
+impl Memory {
+    fn take(&self) -> Arena {
+        let resting = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        resting.unwrap_or_else(|| Arena::new(&self.layout))
+    }
+
+    fn give_back(&self, arena: Arena) {
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
+    }
+}
+
+impl Net for SimdNet {
+    fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    fn engine(&self) -> String {
+        // Without the instruction set: it changes no bit, and an output must not depend on it.
+        "simd f32".to_owned()
+    }
+
+    fn run(&mut self, input: TensorRef<'_>, output: TensorMut<'_>) -> Result<(), NetError> {
+        let [rows, cols] = self.checked(&input, &output)?;
+        let count = input.shape[0];
+        // Buffers of another size go before the new ones come, so that both never exist at once.
+        let memory = self.memory.take().filter(|m| [m.layout.rows, m.layout.cols] == [rows, cols]);
+        let memory = memory.unwrap_or_else(|| Memory {
+            layout: Layout::new(&self.plan, rows, cols),
+            arenas: Mutex::new(Vec::new()),
+        });
+        let (from, to) = (input.values.len() / count.max(1), output.values.len() / count.max(1));
+        let one = |number: usize, logits: &mut [f32], threads: usize| {
+            let mut arena = memory.take();
+            let slice = &input.values[number * from..][..from];
+            self.slice(&memory.layout, &mut arena, slice, logits, threads);
+            memory.give_back(arena);
+        };
+        // Whole slices side by side as long as every core gets one; the few that remain are shared by rows.
+        let side_by_side = count - count % self.threads;
+        let (first, rest) = output.values.split_at_mut(side_by_side * to);
+        parallel_chunks(self.threads, first, to, |number, logits| one(number, logits, 1));
+        for (i, logits) in rest.chunks_mut(to.max(1)).enumerate() {
+            one(side_by_side + i, logits, self.threads);
+        }
+        self.memory = Some(memory);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

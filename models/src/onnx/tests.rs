@@ -1,0 +1,154 @@
+//! Files that are almost a net of ours, each wrong in one place.
+
+use super::*;
+
+fn value(name: &str, channels: i64) -> wire::ValueInfo {
+    let dim = [0, channels, 0, 0].map(|dim_value| wire::Dimension { dim_value }).to_vec();
+    let tensor = wire::TensorType { elem_type: wire::FLOAT, shape: Some(wire::Shape { dim }) };
+    wire::ValueInfo { name: name.to_owned(), kind: Some(wire::Type { tensor: Some(tensor) }) }
+}
+
+fn half_tensor(name: &str, dims: &[i64]) -> wire::Tensor {
+    let count = dims.iter().product::<i64>() as usize;
+    wire::Tensor {
+        dims: dims.to_vec(),
+        data_type: wire::FLOAT16,
+        raw_data: f16::from_f32(0.5).to_le_bytes().repeat(count),
+        name: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn ints(name: &str, ints: &[i64]) -> wire::Attribute {
+    wire::Attribute { name: name.to_owned(), ints: ints.to_vec(), ..Default::default() }
+}
+
+fn integer(name: &str, i: i64) -> wire::Attribute {
+    wire::Attribute { name: name.to_owned(), i, ..Default::default() }
+}
+
+fn node(
+    operator: &str,
+    inputs: &[&str],
+    output: &str,
+    attribute: Vec<wire::Attribute>,
+) -> wire::Node {
+    wire::Node {
+        input: inputs.iter().map(|&s| s.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        name: format!("the {operator}"),
+        op_type: operator.to_owned(),
+        attribute,
+        domain: String::new(),
+    }
+}
+
+/// Cast of the weights, a 3x3 convolution of 2 channels to 3, ReLU.
+fn small() -> wire::Model {
+    let conv = node(
+        "Conv",
+        &["in", "w", "b"],
+        "sum",
+        vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4]), integer("group", 1)],
+    );
+    let single = wire::Tensor {
+        dims: vec![3],
+        data_type: wire::FLOAT,
+        float_data: vec![1.0, 2.0, 3.0],
+        name: "b".to_owned(),
+        ..Default::default()
+    };
+    wire::Model {
+        graph: Some(wire::Graph {
+            node: vec![
+                node("Cast", &["w.f16"], "w", vec![integer("to", 1)]),
+                conv,
+                node("Relu", &["sum"], "out", vec![]),
+            ],
+            initializer: vec![half_tensor("w.f16", &[3, 2, 3, 3]), single],
+            input: vec![value("in", 2)],
+            output: vec![value("out", 3)],
+        }),
+        opset_import: vec![wire::OperatorSet { domain: String::new(), version: 17 }],
+    }
+}
+
+/// The refusal of `small()` after `change`.
+fn refusal(change: impl Fn(&mut wire::Model, fn(&mut wire::Model) -> &mut wire::Graph)) -> String {
+    let mut model = small();
+    change(&mut model, |m| m.graph.as_mut().unwrap());
+    Graph::read(&model.encode_to_vec()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_small_net_is_read_with_its_half_floats_made_single() {
+    let graph = Graph::read(&small().encode_to_vec()).unwrap();
+    assert_eq!((graph.input_channels, graph.output_channels), (2, 3));
+    assert_eq!(graph.nodes.len(), 2);
+    let Operator::Conv { window, outputs, inputs, weights, bias } = &graph.nodes[0].operator else {
+        panic!("a convolution");
+    };
+    assert_eq!((*window, *outputs, *inputs), (Window::Three, 3, 2));
+    assert_eq!(*weights, vec![0.5; 54]);
+    assert_eq!(*bias, [1.0, 2.0, 3.0]);
+    assert_eq!(graph.nodes[1].operator, Operator::Relu);
+}
+
+#[test]
+fn an_unknown_operator_is_named_with_its_node() {
+    let text = refusal(|m, graph| graph(m).node[2].op_type = "Sigmoid".to_owned());
+    assert!(text.starts_with("operator Sigmoid of node the Relu is not one of Conv"), "{text}");
+    let text = refusal(|m, graph| graph(m).node[2].domain = "com.example".to_owned());
+    assert!(text.starts_with("operator Relu of node the Relu"), "{text}");
+}
+
+#[test]
+fn wrong_attributes_are_named() {
+    let expect = |attribute: wire::Attribute, want: &str| {
+        let text = refusal(|m, graph| graph(m).node[1].attribute.insert(0, attribute.clone()));
+        assert_eq!(text, format!("operator Conv of node the Conv: {want}"));
+    };
+    expect(ints("strides", &[2, 2]), "strides [2, 2], not [1, 1]");
+    expect(integer("group", 2), "group 2, not 1");
+    expect(integer("new_meaning", 2), "attribute new_meaning is not known");
+    expect(ints("pads", &[0; 4]), "pads [0, 0, 0, 0], not [1, 1, 1, 1]");
+}
+
+#[test]
+fn tensors_that_do_not_hold_what_they_say_are_refused() {
+    let text = refusal(|m, graph| graph(m).initializer[0].dims[0] = 4);
+    assert_eq!(text, "tensor w.f16: 54 values for the shape [4, 2, 3, 3]");
+    let text = refusal(|m, graph| graph(m).initializer[0].raw_data.push(0));
+    assert!(text.starts_with("tensor w.f16: 54 values"), "{text}");
+    let text = refusal(|m, graph| graph(m).initializer[0].dims = vec![i64::MAX, i64::MAX, 3, 3]);
+    assert!(text.starts_with("tensor w.f16: 54 values"), "{text}");
+    let text = refusal(|m, graph| graph(m).initializer[1].float_data[1] = f32::NAN);
+    assert_eq!(text, "tensor b: holds a value that is not a finite number");
+    let text = refusal(|m, graph| graph(m).initializer[1].data_location = 1);
+    assert_eq!(text, "tensor b: its values are in another file");
+    let text = refusal(|m, graph| graph(m).node[1].input[1] = "w.f16".to_owned());
+    assert!(text.ends_with("input 1 is float16 without a Cast"), "{text}");
+}
+
+#[test]
+fn other_files_are_refused_in_a_sentence() {
+    let text = refusal(|m, _| m.opset_import[0].version = 9);
+    assert_eq!(text, "the net uses operator set 9; 13 to 17 are read");
+    let text = refusal(|m, _| m.graph = None);
+    assert_eq!(text, "the net has no graph");
+    let text = refusal(|m, graph| graph(m).input.push(value("more", 1)));
+    assert_eq!(text, "the net has 2 inputs, not one");
+    let text = refusal(|m, graph| graph(m).node[2].input.clear());
+    assert_eq!(text, "operator Relu of node the Relu: too few inputs");
+}
+
+#[test]
+fn every_truncation_is_an_error_or_a_smaller_net_but_never_a_panic() {
+    let bytes = small().encode_to_vec();
+    let whole = Graph::read(&bytes).unwrap();
+    for length in 0..bytes.len() {
+        if let Ok(graph) = Graph::read(&bytes[..length]) {
+            assert_eq!(graph, whole, "only trailing fields may be missing");
+        }
+    }
+}
