@@ -9,6 +9,7 @@ use half::f16;
 use kernels::conv::Window;
 use prost::Message;
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use thiserror::Error;
 
@@ -43,7 +44,7 @@ pub enum OnnxError {
 }
 
 /// What a node computes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Operator {
     /// Stride 1, output of the input's size. `weights` is `[outputs, inputs, window, window]`, columns fastest.
     Conv {
@@ -60,6 +61,21 @@ pub enum Operator {
     Upsample,
     /// Along the channels.
     Concat,
+}
+
+/// Without the weights: a net printed by mistake would be megabytes.
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operator::Conv { window, outputs, inputs, .. } => {
+                write!(f, "Conv {window:?} {inputs} -> {outputs}")
+            }
+            Operator::Relu => f.write_str("Relu"),
+            Operator::MaxPool => f.write_str("MaxPool"),
+            Operator::Upsample => f.write_str("Upsample"),
+            Operator::Concat => f.write_str("Concat"),
+        }
+    }
 }
 
 /// One node; values have names.
