@@ -1,5 +1,5 @@
-//! Which feature map lies in which buffer: buffers are taken over as soon as nobody reads their map any more, so that a
-//! slice needs a few of them instead of one per layer.
+//! Which feature map lies in which buffer: buffers are taken over as soon as nobody reads their map
+//! any more, so that a slice needs a few of them instead of one per layer.
 
 use super::plan::{Map, Plan};
 use kernels::conv::MapSize;
