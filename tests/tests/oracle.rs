@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Largest difference allowed, as a fraction of the range of the logits. Both sides sum up to 2592
-/// products per value in 27 layers in `f32`, in different orders; measured differences are about
+/// products per value in 23 convolutions in `f32`, in different orders; measured differences are about
 /// 1e-6 of the range. A thousand times more is still far below what could turn a voxel.
 const TOLERANCE: f32 = 1e-3;
 

@@ -136,7 +136,7 @@ macro_rules! kernels {
                     }
                     conv.weights.as_ptr().add(block * per_block)
                 };
-                // One source at one tap; `$number` maps a pixel's number to that of the one it reads.
+                // One source at one tap; `$number` maps a pixel to the number of the one it reads.
                 macro_rules! add_channels {
                     ($pixels:expr, $channels:expr, $number:expr) => {
                         for channel in 0..$channels {

@@ -100,6 +100,6 @@ mod tests {
             holds[layout.buffers[to]] = to;
         }
         let megabytes = layout.lengths.iter().sum::<usize>() * 4 / 1_000_000;
-        assert!(megabytes <= 40, "{megabytes} MB in {} buffers", layout.lengths.len());
+        assert!(megabytes <= 25, "{megabytes} MB in {} buffers", layout.lengths.len());
     }
 }
