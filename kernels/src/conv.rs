@@ -1,12 +1,14 @@
-//! Convolution of one slice, in the few forms our nets are made of: 3x3 with a border of zeros and 1x1, bias and ReLU
-//! fused; the sources may be two maps one behind the other (concat) and each may be read at twice its size (nearest
-//! upsampling), without either being written out. Max-pooling and the change of layout are in [`map`].
+//! Convolution of one slice, in the few forms our nets are made of: 3x3 with a border of zeros and
+//! 1x1, bias and ReLU fused; the sources may be two maps one behind the other (concat) and each may
+//! be read at twice its size (nearest upsampling), without either being written out. Max-pooling
+//! and the change of layout are in [`map`].
 //!
-//! **Definition** (`scalar`): every output starts from its bias; then taps in row order, then the channels of the
-//! first source, then of the second, each added by one fused multiply-add; then ReLU. Every instruction set keeps this
-//! order, so their results are equal to the bit.
+//! **Definition** (`scalar`): every output starts from its bias; then taps in row order, then the
+//! channels of the first source, then of the second, each added by one fused multiply-add; then
+//! ReLU. Every instruction set keeps this order, so their results are equal to the bit.
 //!
-//! What a network is, which map lies in which buffer and how slices are spread over threads is crate `models`' matter.
+//! What a network is, which map lies in which buffer and how slices are spread over threads is
+//! crate `models`' matter.
 
 pub mod map;
 mod scalar;
@@ -19,7 +21,8 @@ use crate::threads::parallel_chunks;
 use std::fmt;
 use thiserror::Error;
 
-/// Outputs are computed and stored in blocks of this many channels: one AVX-512 register, two of AVX2, four of NEON.
+/// Outputs are computed and stored in blocks of this many channels: one AVX-512 register, two of
+/// AVX2, four of NEON.
 pub const BLOCK: usize = 16;
 
 /// Channels that `channels` outputs occupy in memory: full blocks.
@@ -46,17 +49,14 @@ impl InstructionSet {
 
     /// What this processor can run, slowest first; never empty.
     pub fn available() -> Vec<InstructionSet> {
-        let mut sets = vec![InstructionSet::SCALAR];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(InstructionSet(Kind::Avx2));
-            }
-            if is_x86_feature_detected!("avx512f") {
-                sets.push(InstructionSet(Kind::Avx512));
-            }
-        }
-        sets
+        let known = [
+            Kind::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512,
+        ];
+        known.into_iter().filter(|kind| kind.detected()).map(InstructionSet).collect()
     }
 
     /// The fastest of [`InstructionSet::available`].
@@ -71,6 +71,18 @@ impl InstructionSet {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+        }
+    }
+}
+
+impl Kind {
+    fn detected(self) -> bool {
+        match self {
+            Kind::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => is_x86_feature_detected!("avx512f"),
         }
     }
 }
@@ -93,7 +105,8 @@ impl Window {
         }
     }
 
-    /// Row and column of a tap relative to the pixel, plus one: the position in a map with its border.
+    /// Row and column of a tap relative to the pixel, plus one: the position in a map with its
+    /// border.
     fn offset(self, tap: usize) -> (usize, usize) {
         match self {
             Window::One => (1, 1),
@@ -116,7 +129,8 @@ pub struct ConvSpec<'a> {
     pub inputs: &'a [InputChannels],
     pub outputs: usize,
     pub window: Window,
-    /// `[outputs, inputs, window rows, window columns]`, columns fastest; inputs of all sources one behind the other.
+    /// `[outputs, inputs, window rows, window columns]`, columns fastest; inputs of all sources
+    /// one behind the other.
     pub weights: &'a [f32],
     pub bias: &'a [f32],
     pub relu: bool,
@@ -133,8 +147,8 @@ pub enum ConvError {
     Length { what: &'static str, got: usize, want: usize },
 }
 
-/// A convolution ready to run: weights packed `[output block][tap][stored input channel][BLOCK]`, zero where a stored
-/// channel is not used.
+/// A convolution ready to run: weights packed `[output block][tap][stored input channel][BLOCK]`,
+/// zero where a stored channel is not used.
 #[derive(Clone)]
 pub struct Conv {
     inputs: Vec<InputChannels>,
@@ -189,7 +203,8 @@ impl Conv {
     /// Fills `out` and its border, its rows spread over `threads`.
     ///
     /// # Panics
-    /// When the maps do not have the channels and sizes of this convolution: a fault of the caller, never of the data.
+    /// When the maps do not have the channels and sizes of this convolution: a fault of the caller,
+    /// never of the data.
     pub fn run(
         &self,
         set: InstructionSet,

@@ -1,8 +1,8 @@
 //! A small parallel loop for the kernels: scoped threads that take the next item from a counter.
 //!
-//! Items are handed out one by one, so that a core which is busy elsewhere only takes fewer of them. Results must not
-//! depend on the order: every item owns its output. There is no pool; starting a thread costs tens of microseconds, so
-//! one call should be worth a millisecond or more.
+//! Items are handed out one by one, so that a core which is busy elsewhere only takes fewer of
+//! them. Results must not depend on the order: every item owns its output. There is no pool;
+//! starting a thread costs tens of microseconds, so one call should be worth a millisecond or more.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +12,11 @@ pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Calls `work(item)` once for every item of `0..items`, on at most `threads` threads including the caller's.
+/// Calls `work(item)` once for every item of `0..items`, on at most `threads` threads including the
+/// caller's.
 ///
-/// A thread that the system refuses to start costs speed, not the result. A panic of `work` reaches the caller once
-/// the other threads have come to rest.
+/// A thread that the system refuses to start costs speed, not the result. A panic of `work` reaches
+/// the caller once the other threads have come to rest.
 pub fn parallel_for(threads: usize, items: usize, work: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     let take_until_empty = || {
@@ -30,8 +31,8 @@ pub fn parallel_for(threads: usize, items: usize, work: impl Fn(usize) + Sync) {
     with_helpers(threads.min(items), &take_until_empty);
 }
 
-/// Cuts `values` into chunks of `length` (the last may be shorter) and calls `work(number, chunk)` once for each, on at
-/// most `threads` threads. A `length` of 0 is taken as 1.
+/// Cuts `values` into chunks of `length` (the last may be shorter) and calls `work(number, chunk)`
+/// once for each, on at most `threads` threads. A `length` of 0 is taken as 1.
 pub fn parallel_chunks<T: Send>(
     threads: usize,
     values: &mut [T],
@@ -43,7 +44,8 @@ pub fn parallel_chunks<T: Send>(
     let chunks = Mutex::new(values.chunks_mut(length).enumerate());
     let take_until_empty = || {
         loop {
-            // The lock is held only while the iterator steps, so a panic of `work` cannot poison it.
+            // The lock is held only while the iterator steps, so a panic of `work`
+            // cannot poison it.
             let taken = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((number, chunk)) = taken else { break };
             work(number, chunk);

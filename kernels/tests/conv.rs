@@ -1,5 +1,5 @@
-//! The convolution over awkward shapes: the plain loops against an independent definition in `f64`, and every
-//! instruction set of this processor against the plain loops, to the bit.
+//! The convolution over awkward shapes: the plain loops against an independent definition in `f64`,
+//! and every instruction set of this processor against the plain loops, to the bit.
 
 use kernels::conv::{
     Conv, ConvSpec, FeatureMap, FeatureMapMut, InputChannels, InstructionSet, MapSize, Source,

@@ -1,7 +1,9 @@
-//! Speed and memory of the shipped net on the CPU engine: `cargo run --release -p models --example engine_speed`.
+//! Speed and memory of the shipped net on the CPU engine: `cargo run --release -p models --example
+//! engine_speed`.
 //!
-//! Arguments: slices per batch, rows, columns, threads, instruction set (defaults 8 320 320 2, the best). Prints wall
-//! and processor seconds, because on a shared machine only the latter can be compared. Linux only: reads `/proc`.
+//! Arguments: slices per batch, rows, columns, threads, instruction set (defaults 8 320 320 2, the
+//! best). Prints wall and processor seconds, because on a shared machine only the latter can be
+//! compared. Linux only: reads `/proc`.
 
 use kernels::conv::InstructionSet;
 use models::engine::simd::SimdNet;

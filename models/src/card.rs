@@ -1,5 +1,5 @@
-//! Reads a model card (TOML) into [`ModelCard`]: unknown keys refused, every value checked once, errors name file and
-//! key. The file format is described by the cards in `models/weights`.
+//! Reads a model card (TOML) into [`ModelCard`]: unknown keys refused, every value checked once,
+//! errors name file and key. The file format is described by the cards in `models/weights`.
 
 use pipeline::card::{Class, Normalisation};
 use pipeline::{ModelCard, Structure};
@@ -16,7 +16,8 @@ pub enum CardError {
     Value { file: String, key: &'static str, message: String },
 }
 
-/// What a card says beyond what the pipeline needs: for people, never for a decision of the program.
+/// What a card says beyond what the pipeline needs: for people, never for a decision of the
+/// program.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
@@ -79,7 +80,8 @@ struct ClassTable {
 
 /// Most neighbours on one side: the streaming path waits for that many slices.
 const MAX_CONTEXT: usize = 8;
-/// Most rows or columns a net may want its input rounded to: beyond, padding would outweigh the image.
+/// Most rows or columns a net may want its input rounded to: beyond, padding would outweigh the
+/// image.
 const MAX_MULTIPLE: usize = 256;
 /// Millimetres that a pixel or a slice pitch of a spine exam can have.
 const MILLIMETRES: std::ops::RangeInclusive<f64> = 0.1..=20.0;

@@ -1,7 +1,7 @@
 //! Engines: what runs a network on this machine. [`load`] chooses one and says why.
 //!
-//! Order (ARCHITECTURE.md): `tensorrt`, `cuda`, then `simd`, which is always there. This version has `simd` only. A
-//! missing library is a state that the reason names, never an error.
+//! Order (ARCHITECTURE.md): `tensorrt`, `cuda`, then `simd`, which is always there. This version
+//! has `simd` only. A missing library is a state that the reason names, never an error.
 
 mod arena;
 mod plan;
@@ -52,7 +52,8 @@ pub fn load_from(
     start(Weights::from_folder(folder, SEMANTIC)?, choice, threads)
 }
 
-/// The instruction set that `simd` uses here; for health, not for outputs, since it changes no bit of them.
+/// The instruction set that `simd` uses here; for health, not for outputs, since it changes no bit
+/// of them.
 pub fn instruction_set() -> &'static str {
     InstructionSet::best().name()
 }

@@ -1,7 +1,8 @@
 //! Reads a network from ONNX: the few operators our nets are made of, every attribute checked.
 //!
-//! What comes out is a [`Graph`] that holds no surprise: constants resolved, weights as `f32`, one input, one output.
-//! Anything else is refused with the name of the operator and of the node. How a graph is run is `engine`'s matter.
+//! What comes out is a [`Graph`] that holds no surprise: constants resolved, weights as `f32`, one
+//! input, one output. Anything else is refused with the name of the operator and of the node. How a
+//! graph is run is `engine`'s matter.
 
 mod wire;
 
@@ -13,8 +14,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use thiserror::Error;
 
-/// Largest file read: three times all shipped weights together (20 MB), so that a wrong file is refused before it is
-/// decoded.
+/// Largest file read: three times all shipped weights together (20 MB), so that a wrong file is
+/// refused before it is decoded.
 pub const MAX_BYTES: usize = 64 << 20;
 /// Most nodes: our nets have about 100.
 const MAX_NODES: usize = 4096;
@@ -23,7 +24,8 @@ const MAX_CHANNELS: usize = 2048;
 /// Versions of the operator set in which the operators below have the meaning implemented here.
 const OPSETS: RangeInclusive<i64> = 13..=17;
 
-/// Why a file is not a network that our engines can run. The move is the site's: install released weights.
+/// Why a file is not a network that our engines can run. The move is the site's: install released
+/// weights.
 #[derive(Debug, Error)]
 pub enum OnnxError {
     #[error("{0} bytes is more than a net of ours may have ({MAX_BYTES})")]
@@ -46,7 +48,8 @@ pub enum OnnxError {
 /// What a node computes.
 #[derive(Clone, PartialEq)]
 pub enum Operator {
-    /// Stride 1, output of the input's size. `weights` is `[outputs, inputs, window, window]`, columns fastest.
+    /// Stride 1, output of the input's size. `weights` is `[outputs, inputs, window, window]`,
+    /// columns fastest.
     Conv {
         window: Window,
         outputs: usize,

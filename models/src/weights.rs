@@ -1,6 +1,8 @@
-//! A card and its weights, found together and checked against each other: embedded in the binary, or from a folder.
+//! A card and its weights, found together and checked against each other: embedded in the binary,
+//! or from a folder.
 //!
-//! What a [`Weights`] holds fits: hash, input channels and class count agree. Running it is `engine`'s matter.
+//! What a [`Weights`] holds fits: hash, input channels and class count agree. Running it is
+//! `engine`'s matter.
 
 use crate::card::{About, Card, CardError};
 use crate::onnx::{Graph, MAX_BYTES, OnnxError};
@@ -19,8 +21,8 @@ pub const SEMANTIC_CARD: &str = include_str!("../weights/semantic.toml");
 /// Name of the semantic net's files without ending.
 pub const SEMANTIC: &str = "semantic";
 
-/// Why a model cannot be used. The move is the site's (another file, another setting); for the embedded model it is
-/// ours, for the tests load it.
+/// Why a model cannot be used. The move is the site's (another file, another setting); for the
+/// embedded model it is ours, for the tests load it.
 #[derive(Debug, Error)]
 pub enum ModelError {
     #[error("cannot read model file {}: {source}", path.display())]
@@ -98,7 +100,8 @@ impl Weights {
     }
 }
 
-/// The whole file, but never more than one byte beyond [`MAX_BYTES`], which its reader then refuses.
+/// The whole file, but never more than one byte beyond [`MAX_BYTES`], which its reader then
+/// refuses.
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)

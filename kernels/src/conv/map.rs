@@ -1,16 +1,17 @@
-//! Feature maps: what one slice looks like between two layers, and the operations on them that need no weights.
+//! Feature maps: what one slice looks like between two layers, and the operations on them that need
+//! no weights.
 //!
-//! Layout: `[rows + 2][cols + 2][channels]`, channels fastest, with a border of zeros one pixel wide, so that a 3x3
-//! window never asks where it is. The views do not own memory: buffers of any earlier content may be reused, because
-//! whoever writes a map also writes its border.
+//! Layout: `[rows + 2][cols + 2][channels]`, channels fastest, with a border of zeros one pixel
+//! wide, so that a 3x3 window never asks where it is. The views do not own memory: buffers of any
+//! earlier content may be reused, because whoever writes a map also writes its border.
 
 use crate::threads::parallel_chunks;
 
 /// Pixels of border on each side.
 const BORDER: usize = 1;
 
-/// Chunks of rows per thread: enough that a slow core does not keep the others waiting, few enough that the packed
-/// weights are read again only rarely.
+/// Chunks of rows per thread: enough that a slow core does not keep the others waiting, few enough
+/// that the packed weights are read again only rarely.
 const CHUNKS_PER_THREAD: usize = 4;
 
 /// Rows, columns and channels, the border not counted.
@@ -85,7 +86,8 @@ impl<'a> FeatureMapMut<'a> {
         self.size
     }
 
-    /// Sets the border to zero and returns the interior rows, each with its border pixels at both ends.
+    /// Sets the border to zero and returns the interior rows, each with its border pixels at both
+    /// ends.
     pub(super) fn clear_border(self) -> &'a mut [f32] {
         let MapSize { rows, cols, channels } = self.size;
         let stride = self.size.row_stride();
@@ -111,7 +113,8 @@ pub(super) fn rows_per_chunk(rows: usize, threads: usize) -> usize {
 
 /// Largest value of each 2x2 square. Source rows and columns must be twice those of `out`.
 ///
-/// `a > b ? a : b` in row order, which is what the processor's maximum does: NaN and the sign of zero included.
+/// `a > b ? a : b` in row order, which is what the processor's maximum does: NaN and the sign of
+/// zero included.
 pub fn max_pool(source: FeatureMap<'_>, out: FeatureMapMut<'_>, threads: usize) {
     let (size, from) = (out.size(), source.size());
     assert_eq!((from.rows, from.cols), (2 * size.rows, 2 * size.cols), "size of the pooled map");
@@ -156,7 +159,8 @@ pub fn from_planar(planar: &[f32], out: FeatureMapMut<'_>) {
     }
 }
 
-/// The first channels of a map -> `[channels][rows][cols]`; as many channels as `planar` has room for.
+/// The first channels of a map -> `[channels][rows][cols]`; as many channels as `planar` has room
+/// for.
 pub fn to_planar(map: FeatureMap<'_>, planar: &mut [f32]) {
     let size = map.size();
     let plane = size.rows * size.cols;

@@ -1,11 +1,14 @@
-//! The definition of the convolution, in plain loops; also what runs where no faster version exists.
+//! The definition of the convolution, in plain loops; also what runs where no faster version
+//! exists.
 //!
-//! The innermost loop goes over the outputs of a block, which are independent, so that a compiler for a processor with
-//! fused multiply-add in its base set (aarch64) may use vectors without changing a bit.
+//! The innermost loop goes over the outputs of a block, which are independent, so that a compiler
+//! for a processor with fused multiply-add in its base set (aarch64) may use vectors without
+//! changing a bit.
 
 use super::{BLOCK, RowRange, Source};
 
-/// Fills the interior of `out`: whole rows with their border pixels, the first being row `part.first`.
+/// Fills the interior of `out`: whole rows with their border pixels, the first being row
+/// `part.first`.
 pub(super) fn run(part: &RowRange<'_>, out: &mut [f32]) {
     let outputs = part.conv.outputs;
     for (i, row) in out.chunks_exact_mut((part.cols + 2) * outputs).enumerate() {

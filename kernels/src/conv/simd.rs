@@ -1,22 +1,25 @@
 //! The convolution for AVX2 and AVX-512: one kernel source, instantiated twice.
 //!
-//! A **strip** is a few neighbouring pixels of a row times one or two blocks of outputs, all sums in registers: each
-//! weight vector loaded serves every pixel of the strip. The last strip of a row overlaps the one before it instead of
-//! reaching over the edge, so nothing outside the maps is read or written and the same value is written twice. Sums
-//! are taken in the order of `scalar`.
+//! A **strip** is a few neighbouring pixels of a row times one or two blocks of outputs, all sums
+//! in registers: each weight vector loaded serves every pixel of the strip. The last strip of a row
+//! overlaps the one before it instead of reaching over the edge, so nothing outside the maps is
+//! read or written and the same value is written twice. Sums are taken in the order of `scalar`.
 //!
-//! Only this module of the convolution holds `unsafe` code: intrinsics on pointers. [`check`] establishes once per
-//! call what every pointer rests on.
+//! Only this module of the convolution holds `unsafe` code: intrinsics on pointers. [`check`]
+//! establishes once per call what every pointer rests on.
 #![allow(unsafe_code)]
 
 use super::{BLOCK, RowRange};
 use std::arch::x86_64::*;
 
-/// What makes every access of the kernels valid, tested in release builds too; the cost is a few comparisons per call.
+/// What makes every access of the kernels valid, tested in release builds too; the cost is a few
+/// comparisons per call.
 ///
-/// * `out` is a whole number of rows with border, and rows `first ..` of that many lie inside each source, whose size
-///   is that of the output (halved when upsampled); hence a 3x3 window at any of them stays inside the source's border.
-/// * The weights hold `outputs / BLOCK * taps * (all stored channels) * BLOCK` values, the bias `outputs`.
+/// * `out` is a whole number of rows with border, and rows `first ..` of that many lie inside each
+///   source, whose size is that of the output (halved when upsampled); hence a 3x3 window at any of
+///   them stays inside the source's border.
+/// * The weights hold `outputs / BLOCK * taps * (all stored channels) * BLOCK` values, the bias
+///   `outputs`.
 fn check(part: &RowRange<'_>, out: &[f32]) {
     let conv = part.conv;
     let stride = (part.cols + 2) * conv.outputs;
@@ -34,8 +37,8 @@ fn check(part: &RowRange<'_>, out: &[f32]) {
     assert!(conv.bias.len() == conv.outputs);
 }
 
-/// The strip width of `widths` that wastes the fewest pixels on a row of `cols`; the first of equals. `widths` end
-/// with 1, so one always fits.
+/// The strip width of `widths` that wastes the fewest pixels on a row of `cols`; the first of
+/// equals. `widths` end with 1, so one always fits.
 fn best_width(widths: &[usize], cols: usize) -> usize {
     let fitting = widths.iter().copied().filter(|&w| w <= cols);
     fitting.min_by_key(|w| cols.next_multiple_of(*w)).unwrap_or(1)
@@ -44,7 +47,8 @@ fn best_width(widths: &[usize], cols: usize) -> usize {
 macro_rules! kernels {
     (
         $module:ident, $feature:literal, $vector:ident, lanes $lanes:literal,
-        zero $zero:ident, set1 $set1:ident, load $load:ident, store $store:ident, fma $fma:ident, max $max:ident,
+        zero $zero:ident, set1 $set1:ident, load $load:ident, store $store:ident,
+        fma $fma:ident, max $max:ident,
         groups [$($blocks:literal => [$($width:literal),+]),+]
     ) => {
         mod $module {
@@ -63,8 +67,8 @@ macro_rules! kernels {
                     let width = best_width(&[$($width),+], part.cols);
                     while blocks - block >= $blocks {
                         match width {
-                            // SAFETY: passed on from the caller; the blocks exist by the loop's condition and the
-                            // width fits the row by `best_width`.
+                            // SAFETY: passed on from the caller; the blocks exist by the loop's
+                            // condition and the width fits the row by `best_width`.
                             $($width => unsafe {
                                 rows::<$width, { $blocks * VECTORS }>(part, block, out)
                             },)+
@@ -78,7 +82,8 @@ macro_rules! kernels {
             /// All rows of a group of blocks, beginning at `block`.
             ///
             /// # Safety
-            /// As [`run`]; `block` and the blocks of `V` registers exist, and a row has at least `P` pixels.
+            /// As [`run`]; `block` and the blocks of `V` registers exist, and a row has at least
+            /// `P` pixels.
             #[target_feature(enable = $feature)]
             unsafe fn rows<const P: usize, const V: usize>(
                 part: &RowRange<'_>,
@@ -90,8 +95,9 @@ macro_rules! kernels {
                 for (i, row) in out.chunks_exact_mut(stride).enumerate() {
                     let mut col = 0;
                     loop {
-                        // SAFETY: `col + P <= cols`, so with the border pixel before them the strip's pixels lie in
-                        // `row`, and the source windows at these rows and columns exist by `check`.
+                        // SAFETY: `col + P <= cols`, so with the border pixel before them the
+                        // strip's pixels lie in `row`, and the source windows at these rows and
+                        // columns exist by `check`.
                         unsafe {
                             let to = row.as_mut_ptr().add((col + 1) * outputs + block * BLOCK);
                             strip::<P, V>(part, block, [part.first + i, col], to);
@@ -104,7 +110,8 @@ macro_rules! kernels {
                 }
             }
 
-            /// `P` pixels from `[row, col]` on, `V` registers of outputs from `block` on, stored at `to`.
+            /// `P` pixels from `[row, col]` on, `V` registers of outputs from `block` on, stored at
+            /// `to`.
             ///
             /// # Safety
             /// As [`rows`], and `to` is where the first output of the first pixel belongs.
@@ -118,7 +125,8 @@ macro_rules! kernels {
                 let conv = part.conv;
                 let per_block = conv.weights.len() / conv.outputs * BLOCK;
                 let mut sums = [[$zero(); V]; P];
-                // SAFETY: `check` gives the lengths of bias and weights; registers `0 .. V` are blocks that exist.
+                // SAFETY: `check` gives the lengths of bias and weights; registers `0 .. V` belong
+                // to blocks that exist.
                 let mut weights = unsafe {
                     for v in 0..V {
                         let bias = $load(conv.bias.as_ptr().add(block * BLOCK + v * $lanes));
@@ -128,9 +136,9 @@ macro_rules! kernels {
                     }
                     conv.weights.as_ptr().add(block * per_block)
                 };
-                // One source at one tap; `$at` maps the pixel's number to that of the source pixel it reads.
+                // One source at one tap; `$number` maps a pixel to the number of the one it reads.
                 macro_rules! add_channels {
-                    ($pixels:expr, $channels:expr, $at:expr) => {
+                    ($pixels:expr, $channels:expr, $number:expr) => {
                         for channel in 0..$channels {
                             let mut loaded = [$zero(); V];
                             for v in 0..V {
@@ -139,7 +147,7 @@ macro_rules! kernels {
                                 loaded[v] = $load(weights.add(offset));
                             }
                             for p in 0..P {
-                                let value = $set1(*$pixels.add($at(p) * $channels + channel));
+                                let value = $set1(*$pixels.add($number(p) * $channels + channel));
                                 for v in 0..V {
                                     sums[p][v] = $fma(value, loaded[v], sums[p][v]);
                                 }
@@ -151,27 +159,21 @@ macro_rules! kernels {
                 for tap in 0..conv.window.taps() {
                     let (down, right) = conv.window.offset(tap);
                     for source in part.sources {
-                        let size = source.map.size();
-                        let from = source.map.values().as_ptr();
+                        let (size, count) = (source.map.size(), source.map.size().channels);
+                        // Twice its size: a position reads the one at half of it, rounded up.
+                        let seen = |n: usize| if source.upsampled { n.div_ceil(2) } else { n };
                         let (row, col) = (row + down, col + right);
-                        // SAFETY: in a map with border, rows `0 ..= rows + 1` and as many columns exist; `row` and
-                        // `col + P - 1` are at most that (halved, rounded up, when upsampled). `weights` moves by one
-                        // BLOCK per tap and stored channel, which is how many `check` counted.
+                        // SAFETY: in a map with border, rows `0 ..= rows + 1` and as many columns
+                        // exist; `row` and `col + P - 1` are at most that (halved when upsampled).
+                        // `weights` moves by one BLOCK per tap and stored channel, as many as
+                        // `check` counted.
                         unsafe {
-                            if !source.upsampled {
-                                let at = row * size.row_stride() + col * size.channels;
-                                let pixels = from.add(at);
-                                add_channels!(pixels, size.channels, |p: usize| p);
-                                continue;
-                            }
-                            let at = row.div_ceil(2) * size.row_stride()
-                                + col.div_ceil(2) * size.channels;
-                            let pixels = from.add(at);
-                            // Position `col + p` reads `(col + p)` halved and rounded up.
-                            if col.is_multiple_of(2) {
-                                add_channels!(pixels, size.channels, |p: usize| p.div_ceil(2));
-                            } else {
-                                add_channels!(pixels, size.channels, |p: usize| p / 2);
+                            let first = seen(row) * size.row_stride() + seen(col) * count;
+                            let at = source.map.values().as_ptr().add(first);
+                            match (source.upsampled, col.is_multiple_of(2)) {
+                                (false, _) => add_channels!(at, count, |p: usize| p),
+                                (true, true) => add_channels!(at, count, |p: usize| p.div_ceil(2)),
+                                (true, false) => add_channels!(at, count, |p: usize| p / 2),
                             }
                         }
                     }
@@ -204,14 +206,16 @@ kernels!(
     groups [2 => [12, 10, 8, 4, 2, 1], 1 => [24, 20, 16, 12, 8, 4, 2, 1]]
 );
 
-/// The rows of `part` into `out` with AVX2; the processor must have it, see [`super::InstructionSet`].
+/// The rows of `part` into `out` with AVX2; the processor must have it, see
+/// [`super::InstructionSet`].
 pub(super) fn run_avx2(part: &RowRange<'_>, out: &mut [f32]) {
     check(part, out);
     // SAFETY: an `InstructionSet` exists only after detection, and `check` has passed.
     unsafe { avx2::run(part, out) }
 }
 
-/// The rows of `part` into `out` with AVX-512; the processor must have it, see [`super::InstructionSet`].
+/// The rows of `part` into `out` with AVX-512; the processor must have it, see
+/// [`super::InstructionSet`].
 pub(super) fn run_avx512(part: &RowRange<'_>, out: &mut [f32]) {
     check(part, out);
     // SAFETY: an `InstructionSet` exists only after detection, and `check` has passed.

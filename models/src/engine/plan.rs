@@ -1,5 +1,6 @@
-//! From a graph to the steps that the CPU engine runs: ReLU joins its convolution; upsampling and concat become the way
-//! a convolution reads its sources; what remains is convolutions and pools over numbered feature maps.
+//! From a graph to the steps that the CPU engine runs: ReLU joins its convolution; upsampling and
+//! concat become the way a convolution reads its sources; what remains is convolutions and pools
+//! over numbered feature maps.
 
 use crate::onnx::{Graph, Node, Operator};
 use kernels::conv::{Conv, ConvSpec, InputChannels, stored_channels};
@@ -98,7 +99,8 @@ impl Plan {
     }
 }
 
-/// What has been read so far: every value is one or several maps, one behind the other along the channels.
+/// What has been read so far: every value is one or several maps, one behind the other along the
+/// channels.
 struct Builder<'a> {
     values: HashMap<&'a str, Vec<SourceMap>>,
     maps: Vec<Map>,

@@ -1,4 +1,5 @@
-//! Our own CPU engine: f32, every instruction set equal to the bit, slices of a batch spread over the cores.
+//! Our own CPU engine: f32, every instruction set equal to the bit, slices of a batch spread over
+//! the cores.
 
 use super::arena::{Arena, Layout};
 use super::plan::{Plan, Step};
@@ -10,8 +11,8 @@ use kernels::threads::parallel_chunks;
 use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
 use std::sync::{Mutex, PoisonError};
 
-/// Most pixels of one slice: 2048 x 2048, twice the largest matrix of a scanner in each direction; about 1.2 GB of
-/// buffers per thread.
+/// Most pixels of one slice: 2048 x 2048, twice the largest matrix of a scanner in each direction;
+/// about 1.2 GB of buffers per thread.
 const MAX_PIXELS: usize = 1 << 22;
 
 /// A net on this processor.
@@ -21,7 +22,8 @@ pub struct SimdNet {
     plan: Plan,
     set: InstructionSet,
     threads: usize,
-    /// Buffers for the size of slice that came last; kept, because the next one usually has it too.
+    /// Buffers for the size of slice that came last; kept, because the next one usually has it
+    /// too.
     memory: Option<Memory>,
 }
 
@@ -107,7 +109,8 @@ impl SimdNet {
         let mut last = 0;
         for step in &self.plan.steps {
             let to = step.writes();
-            // Taken out while it is written, so that the others can be read; moving a Vec copies no values.
+            // Taken out while it is written, so that the others can be read; moving a Vec copies no
+            // values.
             let mut buffer = std::mem::take(&mut buffers[layout.buffers[to]]);
             let out = FeatureMapMut::new(layout.sizes[to], &mut buffer);
             let map = |number: usize| {
@@ -171,7 +174,8 @@ impl Net for SimdNet {
             self.slice(&memory.layout, &mut arena, slice, logits, threads);
             memory.give_back(arena);
         };
-        // Whole slices side by side as long as every core gets one; the few that remain are shared by rows.
+        // Whole slices side by side as long as every core gets one; the few that remain are shared
+        // by rows.
         let side_by_side = count - count % self.threads;
         let (first, rest) = output.values.split_at_mut(side_by_side * to);
         parallel_chunks(self.threads, first, to, |number, logits| one(number, logits, 1));

@@ -1,6 +1,8 @@
-//! The part of `onnx.proto` (ONNX 1.16, `onnx/onnx.proto`) that our nets use, derived by hand: no protoc in the build.
+//! The part of `onnx.proto` (ONNX 1.16, `onnx/onnx.proto`) that our nets use, derived by hand: no
+//! protoc in the build.
 //!
-//! Field numbers are those of the standard; what is not listed is skipped by the decoder. [`super`] gives it meaning.
+//! Field numbers are those of the standard; what is not listed is skipped by the decoder. [`super`]
+//! gives it meaning.
 
 /// `ModelProto`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,4 +1,5 @@
-//! The shipped net on this engine: equal to the bit whatever runs it, frozen, and strict about shapes.
+//! The shipped net on this engine: equal to the bit whatever runs it, frozen, and strict about
+//! shapes.
 
 use super::*;
 use sha2::{Digest, Sha256};
@@ -43,8 +44,8 @@ fn every_instruction_set_and_thread_count_gives_the_same_bits() {
     }
 }
 
-/// Logits of the shipped weights, frozen: the same on every processor. New weights need a new sum, in a commit that
-/// says so; a change of this sum with the same weights is a fault of the engine.
+/// Logits of the shipped weights, frozen: the same on every processor. New weights need a new sum,
+/// in a commit that says so; a change of this sum with the same weights is a fault of the engine.
 #[test]
 fn logits_of_the_shipped_weights_are_frozen() {
     let out = logits(&mut net(InstructionSet::best(), 2), &slices(1, 64, 32));
