@@ -1,4 +1,5 @@
 //! The page over real HTTP: its files and policy, jobs, pictures, live events, and what it refuses.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 #[path = "support/page.rs"]
 mod page;
