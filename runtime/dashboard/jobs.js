@@ -85,7 +85,8 @@ export class JobList {
   }
 }
 
-function part(name, text) {
+/** A `span` of a class. */
+export function part(name, text) {
   const span = document.createElement("span");
   span.className = name;
   span.textContent = text;

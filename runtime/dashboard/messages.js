@@ -1,5 +1,5 @@
 // MQTT messages as they come. Their text goes in as text, never as markup.
-import { about } from "./jobs.js";
+import { about, part } from "./jobs.js";
 
 /** Messages kept on the page. */
 const KEPT = 200;
@@ -50,7 +50,10 @@ function item(topic, kind, job, message, payload) {
   const state = element("span", "state", kind === "result" ? "result" : message.state ?? kind);
   state.dataset.state = state.textContent;
   const summary = document.createElement("summary");
-  summary.append(time, element("span", "about", line(kind, job, message)), state);
+  const line = element("span", "about", "");
+  if (kind !== "state") line.append(part("job-id", job.slice(0, 8)));
+  line.append(news(kind, message));
+  summary.append(time, line, state);
   const details = document.createElement("details");
   const text = Object.keys(message).length ? JSON.stringify(message, null, 1) : payload;
   details.append(summary, element("p", "topic", topic), element("pre", "", text));
@@ -59,10 +62,10 @@ function item(topic, kind, job, message, payload) {
   return row;
 }
 
-function line(kind, job, message) {
+function news(kind, message) {
   if (kind === "state") return `device, session ${message.session ?? "?"}`;
-  if (kind === "result") return `${job.slice(0, 8)}  ${message.vertebrae_count ?? "?"} vertebrae`;
-  return `${job.slice(0, 8)}  ${about(message)}`;
+  if (kind === "result") return `${message.vertebrae_count ?? "?"} vertebrae`;
+  return message.state === "complete" ? String(message.reason).replaceAll("_", " ") : about(message);
 }
 
 function element(name, className, text) {

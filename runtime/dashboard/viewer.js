@@ -1,5 +1,5 @@
 // The slice on the canvas: grey picture below, the same with overlay above it at the chosen opacity.
-import { about, words } from "./jobs.js";
+import { about, part, words } from "./jobs.js";
 
 /** Wheel travel for one slice, CSS pixels: one notch of a mouse wheel is about 100. */
 const WHEEL_STEP = 60;
@@ -37,7 +37,7 @@ export class Viewer {
       this.#slice.value = Math.floor(job.slices / 2);
       this.#prefetch(shown);
     }
-    byId("job-title").textContent = `Job ${job.job.slice(0, 8)}`;
+    byId("job-title").replaceChildren("Job ", part("job-id", job.job.slice(0, 8)));
     byId("job-facts").textContent = facts(job);
     this.#redraw();
   }

@@ -50,8 +50,9 @@ const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The files of the page: path, type, text.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
+    ("/icon.svg", "image/svg+xml", include_str!("../dashboard/icon.svg")),
     ("/style.css", "text/css", include_str!("../dashboard/style.css")),
     ("/app.js", "text/javascript", include_str!("../dashboard/app.js")),
     ("/jobs.js", "text/javascript", include_str!("../dashboard/jobs.js")),

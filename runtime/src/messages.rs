@@ -21,7 +21,7 @@ use thiserror::Error;
 /// Version of the topics and of every payload. It counts up when a field changes its meaning or goes away; a new field
 /// does not change it.
 pub const VERSION: u8 = 1;
-/// Largest payload. Messages are summaries: pixels travel by HTTP. Brokers of hospital services commonly stop at 64 KiB.
+/// Largest payload. Messages are summaries: pixels travel by HTTP. Site brokers often limit packets; 64 KiB is common.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 /// Longest site, device or model name: three of them and the words between stay short enough for any broker's topic.
 const MAX_NAME_BYTES: usize = 32;

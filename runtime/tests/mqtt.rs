@@ -1,5 +1,6 @@
 //! MQTT end to end: the publisher against the embedded broker and against Debian's Mosquitto, with brokers that are
 //! away, killed, or refuse.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod support;
 
@@ -265,35 +266,16 @@ async fn the_will_tells_of_a_device_that_died_under_the_session_of_its_birth() {
     let endpoint = Endpoint::open(&settings.broker).unwrap();
     let device = tokio::runtime::Runtime::new().unwrap();
     let outbox = outbox(&folder);
-    let publisher = device.block_on_start(&settings, endpoint, outbox);
+    let publisher = {
+        let _entered = device.enter();
+        Publisher::start(&settings, endpoint, outbox)
+    };
     let birth = watcher.next_state().await;
     device.shutdown_background(); // the connection breaks without a word, as when the process is killed
     drop(publisher);
     let will = watcher.next_state().await;
     assert_eq!((&birth["state"], &will["state"]), (&"online".into(), &"lost".into()));
     assert_eq!((&birth["boot"], &birth["session"]), (&will["boot"], &will["session"]));
-}
-
-/// Starts a publisher on another runtime than the test's.
-trait StartOn {
-    fn block_on_start(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        outbox: Arc<Outbox>,
-    ) -> Publisher;
-}
-
-impl StartOn for tokio::runtime::Runtime {
-    fn block_on_start(
-        &self,
-        settings: &Settings,
-        endpoint: Endpoint,
-        outbox: Arc<Outbox>,
-    ) -> Publisher {
-        let _entered = self.enter();
-        Publisher::start(settings, endpoint, outbox)
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

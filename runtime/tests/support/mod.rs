@@ -1,5 +1,6 @@
 //! What the tests of MQTT and of the page share: example messages, a folder and a broker process per test.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "the example page uses it too")]
 
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::segment::{Flag, Numbering, Vertebra};

@@ -1,4 +1,5 @@
 //! A source for the page: jobs in several states and a drawn spine, for the tests and the example server.
+#![allow(clippy::unwrap_used, reason = "the example page uses it too")]
 
 use crate::support::{job, result, status, timings};
 use pipeline::RefusalCode;

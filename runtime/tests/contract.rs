@@ -1,0 +1,384 @@
+//! The MQTT contract: what is published and what `packaging/` says are the same, both ways, to the byte where it is
+//! frozen; and no field can carry patient data.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+mod support;
+
+use pipeline::RefusalCode;
+use pipeline::segment::Numbering;
+use sagitta::error::Move;
+use sagitta::messages::{
+    Boot, Completion, DeviceState, Envelope, FailureCode, JobStage, JobState, Name, Presence,
+    Timestamp, Topics, Version,
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use support::{job, result, status, timings};
+
+fn encode(seq: u64, message: &impl Serialize) -> String {
+    let (boot, ts) = (Boot::from_bytes([0xab; 8]), Timestamp::from_millis(1_795_236_169_123));
+    String::from_utf8(Envelope { seq, boot, ts }.encode(message)).unwrap()
+}
+
+const REFUSALS: [RefusalCode; 13] = [
+    RefusalCode::WrongClass,
+    RefusalCode::UnreadablePixels,
+    RefusalCode::Lossy,
+    RefusalCode::MissingGeometry,
+    RefusalCode::MixedOrientation,
+    RefusalCode::DuplicateSlice,
+    RefusalCode::Gap,
+    RefusalCode::TooFewSlices,
+    RefusalCode::NotSagittal,
+    RefusalCode::Resolution,
+    RefusalCode::NotAnatomical,
+    RefusalCode::TooLarge,
+    RefusalCode::NoSpine,
+];
+const FAILURES: [FailureCode; 5] = [
+    FailureCode::Engine,
+    FailureCode::Deadline,
+    FailureCode::Storage,
+    FailureCode::Delivery,
+    FailureCode::Internal,
+];
+
+/// Every state a job can be in.
+fn job_states() -> Vec<JobState> {
+    let mut states = vec![JobState::Receiving, JobState::Sending, JobState::Done];
+    let reasons = [Completion::CountKnown, Completion::AssociationRelease, Completion::Silence];
+    states.extend(reasons.map(|reason| JobState::Complete { reason }));
+    states.extend(JobStage::ALL.map(|stage| JobState::Running { stage }));
+    states.extend(REFUSALS.map(|code| JobState::Refused { code }));
+    for whose in [Move::Peer, Move::Site, Move::Sagitta] {
+        states.extend(FAILURES.map(|code| JobState::Failed { code, whose }));
+    }
+    states.extend([Some(15), None].map(|expect| JobState::Incomplete { have: 11, expect }));
+    states
+}
+
+/// One message of every form, by the name of its schema.
+fn published() -> Vec<(&'static str, Value)> {
+    let mut messages = Vec::new();
+    let mut add = |schema, text: String| {
+        messages.push((schema, serde_json::from_str(&text).unwrap()));
+    };
+    for state in [Presence::Online, Presence::Offline, Presence::Lost] {
+        add("state", encode(0, &DeviceState { state, session: 1, software: Version::software() }));
+    }
+    for state in job_states() {
+        let mut status = status(&job("1.2.3"), state);
+        status.stages_ms = timings();
+        add("status", encode(7, &status));
+    }
+    for numbering in [Numbering::FromSacrum, Numbering::Unverified] {
+        add("result", encode(8, &result(&job("1.2.3"), numbering)));
+    }
+    messages
+}
+
+fn packaged(name: &str) -> String {
+    let path = format!("{}/packaging/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn schema(name: &str) -> Value {
+    serde_json::from_str(&packaged(&format!("schemas/{name}.json"))).unwrap()
+}
+
+/// The patterns our schemas use; each stands for text that cannot hold a name, a UID or a date of a patient.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let all = |text: &str, allowed: &dyn Fn(u8) -> bool| text.bytes().all(allowed);
+    let hexadecimal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    match pattern {
+        "^[0-9a-f]{16}$" => text.len() == 16 && all(text, &hexadecimal),
+        "^[0-9a-f]{64}$" => text.len() == 64 && all(text, &hexadecimal),
+        "^[a-z2-7]{20}$" => {
+            text.len() == 20 && all(text, &|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
+        }
+        "^[a-z0-9-]{1,32}$" => Name::new(text).is_ok(),
+        r"^[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}$" => Version::parse(text, "version").is_ok(),
+        "^[CTLS][0-9]{1,2}$" => {
+            (2..=3).contains(&text.len())
+                && text.starts_with(['C', 'T', 'L', 'S'])
+                && all(&text[1..], &|b| b.is_ascii_digit())
+        }
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$" => {
+            let shape = |b: u8| if b.is_ascii_digit() { b'0' } else { b };
+            text.bytes().map(shape).eq(*b"0000-00-00T00:00:00.000Z")
+        }
+        other => panic!("a pattern this test does not know: {other}"),
+    }
+}
+
+/// Keywords of JSON Schema 2020-12 that our schemas use; any other is an error, so that nothing goes unchecked.
+fn check(schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("{place}: {what}: {value}"));
+    let Value::Object(keywords) = schema else {
+        return if schema == &Value::Bool(false) { wrong("not allowed") } else { Ok(()) };
+    };
+    for (keyword, wanted) in keywords {
+        let right = match keyword.as_str() {
+            "$schema" | "title" | "description" | "format" | "additionalProperties" => true,
+            "const" => value == wanted,
+            "enum" => wanted.as_array().unwrap().contains(value),
+            "type" => match wanted {
+                Value::Array(types) => types.iter().any(|t| has_type(value, t)),
+                one => has_type(value, one),
+            },
+            "minimum" => value.as_f64().is_none_or(|v| v >= wanted.as_f64().unwrap()),
+            "maximum" => value.as_f64().is_none_or(|v| v <= wanted.as_f64().unwrap()),
+            "pattern" => {
+                value.as_str().is_none_or(|text| matches_pattern(wanted.as_str().unwrap(), text))
+            }
+            "required" => {
+                wanted.as_array().unwrap().iter().all(|k| value.get(k.as_str().unwrap()).is_some())
+            }
+            "properties" => {
+                let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    match wanted.get(key) {
+                        Some(schema) => check(schema, value, &format!("{place}.{key}"))?,
+                        None if closed => return wrong(&format!("undocumented field {key}")),
+                        None => {}
+                    }
+                }
+                true
+            }
+            "items" => {
+                for value in value.as_array().into_iter().flatten() {
+                    check(wanted, value, &format!("{place}[]"))?;
+                }
+                true
+            }
+            "oneOf" => {
+                let fits = |schema: &&Value| check(schema, value, place).is_ok();
+                wanted.as_array().unwrap().iter().filter(fits).count() == 1
+            }
+            other => return wrong(&format!("this test does not know the keyword {other}")),
+        };
+        if !right {
+            return wrong(keyword);
+        }
+    }
+    Ok(())
+}
+
+fn has_type(value: &Value, name: &Value) -> bool {
+    match name.as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("unknown type {other}"),
+    }
+}
+
+/// Every text that a string of the message may be, as `path=text`; with `words` from the schema's enumerations.
+fn documented_words(schema: &Value, place: &str, found: &mut BTreeSet<String>) {
+    for word in schema.get("enum").and_then(Value::as_array).into_iter().flatten() {
+        found.insert(format!("{place}={}", word.as_str().unwrap()));
+    }
+    for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        found.insert(format!("{place}.{key}"));
+        documented_words(schema, &format!("{place}.{key}"), found);
+    }
+    if let Some(items) = schema.get("items") {
+        documented_words(items, &format!("{place}[]"), found);
+    }
+}
+
+fn published_words(value: &Value, place: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                found.insert(format!("{place}.{key}"));
+                published_words(value, &format!("{place}.{key}"), found);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().for_each(|item| published_words(item, &format!("{place}[]"), found));
+        }
+        Value::String(text) => drop(found.insert(format!("{place}={text}"))),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_published_message_fits_its_schema() {
+    for (name, message) in published() {
+        check(&schema(name), &message, name).unwrap();
+    }
+}
+
+#[test]
+fn a_message_with_a_wrong_field_does_not_fit() {
+    let (_, good) = published().into_iter().find(|(name, _)| *name == "status").unwrap();
+    let with = |key: &str, value: Value| {
+        let mut message = good.clone();
+        message[key] = value;
+        check(&schema("status"), &message, "status")
+    };
+    assert!(with("instances", 16.into()).is_ok());
+    for (key, value) in [
+        ("patient", "Doe^Jane".into()),
+        ("job", "1.2.840.113619.2.55.3".into()),
+        ("state", "sleeping".into()),
+        ("reason", "count_known".into()), // belongs to another state
+        ("v", 2.into()),
+        ("ts", "yesterday".into()),
+    ] {
+        assert!(with(key, value).is_err(), "{key} was taken");
+    }
+}
+
+#[test]
+fn every_documented_field_and_word_is_published() {
+    for name in ["state", "status", "result"] {
+        let (mut documented, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        documented_words(&schema(name), "", &mut documented);
+        let messages = published().into_iter().filter(|(schema, _)| *schema == name);
+        messages.for_each(|(_, message)| published_words(&message, "", &mut seen));
+        // What one example result cannot show: the other engines, flags, outputs and structures are checked by name.
+        let missing: Vec<_> = documented
+            .difference(&seen)
+            .filter(|item| {
+                !["=", ".volumes_ml."].iter().any(|part| name == "result" && item.contains(part))
+            })
+            .collect();
+        assert!(missing.is_empty(), "{name}: documented, never published: {missing:?}");
+    }
+}
+
+#[test]
+fn the_words_of_results_are_the_words_of_the_types() {
+    use sagitta::messages::{Engine, OutputKind, ResultFlag};
+    let words = |path: &str| schema("result").pointer(path).unwrap().clone();
+    let outputs = [
+        OutputKind::DerivedMr,
+        OutputKind::SecondaryCapture,
+        OutputKind::Segmentation,
+        OutputKind::Nifti,
+        OutputKind::Json,
+        OutputKind::Png,
+    ];
+    assert_eq!(words("/properties/outputs/items/enum"), serde_json::json!(outputs));
+    let flags = [
+        ResultFlag::LevelUnverified,
+        ResultFlag::DiscCountMismatch,
+        ResultFlag::BodyTooLarge,
+        ResultFlag::LaterallyTruncated,
+    ];
+    assert_eq!(words("/properties/flags/items/enum"), serde_json::json!(flags));
+    let structures: BTreeSet<String> = pipeline::Structure::ALL
+        .map(|s| serde_json::json!(s).as_str().unwrap().to_owned())
+        .into_iter()
+        .collect();
+    let volumes = words("/properties/volumes_ml/properties");
+    assert_eq!(volumes.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), structures);
+    for engine in words("/properties/engine/enum").as_array().unwrap() {
+        for precision in words("/properties/precision/enum").as_array().unwrap() {
+            let text = format!("{} {}", engine.as_str().unwrap(), precision.as_str().unwrap());
+            assert!(Engine::parse(&text).is_ok(), "{text}");
+        }
+    }
+}
+
+/// AsyncAPI's `address: ` lines are the published topics, and each schema is some message's payload.
+#[test]
+fn the_documented_topics_are_the_published_ones() {
+    let document = packaged("asyncapi.yaml");
+    let lines_after = |key: &str| -> BTreeSet<String> {
+        let lines = document.lines().filter_map(|line| line.trim().strip_prefix(key));
+        lines.map(|rest| rest.trim().to_owned()).collect()
+    };
+    let topics = Topics::new(&Name::new("site").unwrap(), &Name::new("device").unwrap());
+    let id = job("1.2.3");
+    let published = [topics.state(), topics.status(&id), topics.result(&id)].map(|topic| {
+        let topic = topic.replace("/site/device/", "/{site}/{device}/");
+        topic.replace(id.as_str(), "{job}")
+    });
+    assert_eq!(lines_after("address:"), BTreeSet::from(published));
+    let payloads =
+        ["state", "status", "result"].map(|name| format!("{{$ref: './schemas/{name}.json'}}"));
+    assert_eq!(lines_after("payload:"), BTreeSet::from(payloads));
+}
+
+/// Frozen: consumers parse these. A new field is added here and in `packaging/`; anything else is version 2.
+#[test]
+fn bytes_of_version_1() {
+    let software = Version::parse("0.1.0", "version").unwrap();
+    let state = DeviceState { state: Presence::Lost, session: 3, software };
+    assert_eq!(
+        encode(41, &state),
+        r#"{"v":1,"seq":41,"boot":"abababababababab","ts":"2026-11-21T04:42:49.123Z","state":"lost","session":3,"software":"0.1.0"}"#
+    );
+    let failed = JobState::Failed { code: FailureCode::Delivery, whose: Move::Site };
+    assert_eq!(
+        encode(42, &status(&job("1.2.3"), failed)),
+        r#"{"v":1,"seq":42,"boot":"abababababababab","ts":"2026-11-21T04:42:49.123Z","job":"nwbvvvbbijtioowjsy6a","generation":1,"state":"failed","code":"delivery","move":"site","instances":15,"elapsed_ms":1234,"stages_ms":{}}"#
+    );
+    let mut done = result(&job("1.2.3"), Numbering::Unverified);
+    done.stages_ms = Default::default();
+    done.stages_ms.add(JobStage::Semantic, std::time::Duration::from_micros(812_440));
+    assert_eq!(
+        encode(43, &done).replace(env!("CARGO_PKG_VERSION"), "0.1.0"),
+        concat!(
+            r#"{"v":1,"seq":43,"boot":"abababababababab","ts":"2026-11-21T04:42:49.123Z","job":"nwbvvvbbijtioowjsy6a","#,
+            r#""generation":1,"vertebrae_count":2,"vertebrae":[{"id":20,"level":null,"body_ml":21.46,"truncated":true},"#,
+            r#"{"id":21,"level":null,"body_ml":24.1,"truncated":false}],"sacrum":false,"numbering":"unverified","#,
+            r#""flags":["level_unverified","laterally_truncated"],"volumes_ml":{"vertebral_body":2.0,"disc":1.0},"#,
+            r#""confidence":0.9513,"engine":"simd","precision":"f32","model":"semantic-cpu","model_version":"0.1.0","#,
+            r#""weights_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","software":"0.1.0","#,
+            r#""stages_ms":{"semantic":812.4},"total_ms":812.4,"outputs":["derived_mr","segmentation","png"]}"#
+        )
+    );
+}
+
+/// Every text a schema allows is one of a fixed set of words or has a shape no name, UID or date of birth has.
+#[test]
+fn phi_has_no_field_to_travel_in() {
+    fn walk(schema: &Value, place: &str) {
+        let types = schema.get("type").map(Value::to_string).unwrap_or_default();
+        if types.contains("string") {
+            let fixed = schema.get("enum").or_else(|| schema.get("pattern"));
+            assert!(fixed.is_some(), "{place} takes free text");
+        }
+        if types.contains("object") {
+            let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+            assert!(closed, "{place} takes fields that nobody documented");
+        }
+        let fields = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        fields.for_each(|(key, schema)| walk(schema, &format!("{place}.{key}")));
+        schema.get("items").into_iter().for_each(|items| walk(items, &format!("{place}[]")));
+    }
+    for name in ["state", "status", "result"] {
+        walk(&schema(name), name);
+    }
+    // The shapes themselves take no patient data.
+    for text in ["Doe^Jane", "1.2.840.113619.2.55.3.1", "19700101", "DOE JANE", "Lumbar T2 Doe"] {
+        for pattern in ["^[0-9a-f]{16}$", "^[0-9a-f]{64}$", "^[a-z2-7]{20}$", "^[CTLS][0-9]{1,2}$"]
+        {
+            assert!(!matches_pattern(pattern, text), "{pattern} takes {text}");
+        }
+    }
+}
+
+/// The same with the messages: nothing of a series' header comes out of them, whatever the site key.
+#[test]
+fn phi_of_the_series_is_not_in_its_messages() {
+    let uid = "1.2.840.113619.2.55.3.604688119.971.1234567890.123";
+    let job = job(uid);
+    let texts = [
+        encode(1, &status(&job, JobState::Receiving)),
+        encode(2, &result(&job, Numbering::FromSacrum)),
+        Topics::new(&Name::new("north").unwrap(), &Name::new("mr1").unwrap()).status(&job),
+    ];
+    for text in texts {
+        assert!(!text.contains(uid) && !text.contains("113619"), "{text}");
+    }
+}

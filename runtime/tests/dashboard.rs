@@ -1,0 +1,169 @@
+//! The page over real HTTP: its files and policy, jobs, pictures, live events, and what it refuses.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+#[path = "support/page.rs"]
+mod page;
+mod support;
+
+use page::{DrawnSpine, SLICES};
+use sagitta::dashboard;
+use sagitta::publish::mqtt::LiveMessage;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use support::{PATIENCE, job};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+
+struct Server {
+    address: SocketAddr,
+    live: broadcast::Sender<LiveMessage>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<Result<(), dashboard::DashboardError>>,
+}
+
+impl Server {
+    async fn start() -> Server {
+        let listener = dashboard::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (live, messages) = broadcast::channel(16);
+        let (stop, stopped) = watch::channel(false);
+        let served = dashboard::serve(listener, Arc::new(DrawnSpine), messages, stopped);
+        Server { address, live, stop, task: tokio::spawn(served) }
+    }
+
+    async fn request(&self, path: &str, host: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Status, headers in lower case, body.
+    async fn get_as(&self, path: &str, host: &str) -> (u16, String, Vec<u8>) {
+        let mut answer = Vec::new();
+        let mut stream = self.request(path, host).await;
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head, answer[end + 4..].to_vec())
+    }
+
+    async fn get(&self, path: &str) -> (u16, String, Vec<u8>) {
+        self.get_as(path, &self.address.to_string()).await
+    }
+}
+
+fn message(n: u32) -> LiveMessage {
+    let payload = format!("{{\"seq\":{n}}}");
+    LiveMessage { topic: "sagitta/v1/north/mr1/state".to_owned(), payload, retained: false }
+}
+
+#[tokio::test]
+async fn the_page_and_all_it_asks_for_are_served_under_a_strict_policy() {
+    let server = Server::start().await;
+    let (status, head, body) = server.get("/").await;
+    let html = String::from_utf8(body).unwrap();
+    assert_eq!(status, 200);
+    assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
+    assert!(head.contains("cache-control: no-store"), "{head}");
+    assert!(html.contains("Not for diagnostic use"));
+    assert!(!html.contains("http://") && !html.contains("https://"), "no foreign address");
+    assert!(!html.contains("style=") && !html.contains("<script>"), "the policy would block it");
+    let mut files: Vec<String> = html
+        .split('"')
+        .filter(|text| text.starts_with('/') && text.contains('.'))
+        .map(str::to_owned)
+        .collect();
+    let mut seen = 0;
+    while let Some(path) = files.get(seen).cloned() {
+        seen += 1;
+        let (status, _, body) = server.get(&path).await;
+        assert_eq!(status, 200, "{path}");
+        // Modules ask for their neighbours.
+        for name in String::from_utf8(body).unwrap().split("from \"./").skip(1) {
+            let name = format!("/{}", name.split('"').next().unwrap());
+            if !files.contains(&name) {
+                files.push(name);
+            }
+        }
+    }
+    assert_eq!(seen, 7, "{files:?}");
+}
+
+#[tokio::test]
+async fn jobs_and_pictures_are_served() {
+    let server = Server::start().await;
+    let (status, _, body) = server.get("/api/jobs").await;
+    let jobs: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, jobs.as_array().unwrap().len()), (200, 7));
+    assert_eq!(jobs[0]["result"]["vertebrae_count"], 2);
+    assert_eq!((&jobs[3]["state"], &jobs[3]["code"]), (&"refused".into(), &"not_sagittal".into()));
+    let job = job("1.2.3");
+    let mut pictures = Vec::new();
+    for path in ["slices/3.png", "slices/3.png?overlay=1", "overview.png"] {
+        let (status, head, body) = server.get(&format!("/api/jobs/{job}/{path}")).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(head.contains("content-type: image/png") && body.starts_with(b"\x89PNG"), "{path}");
+        pictures.push(body);
+    }
+    assert_ne!(pictures[0], pictures[1], "the overlay changes the picture");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let server = Server::start().await;
+    let id = job("1.2.3");
+    for path in [
+        format!("/api/jobs/{id}/slices/{SLICES}.png"),
+        format!("/api/jobs/{id}/slices/-1.png"),
+        format!("/api/jobs/{id}/slices/3.jpg"),
+        format!("/api/jobs/{}/slices/3.png", job("other")),
+        "/api/jobs/1.2.840.1/slices/3.png".to_owned(),
+        "/api/jobs/..%2f..%2fetc/overview.png".to_owned(),
+        "/../Cargo.toml".to_owned(),
+    ] {
+        let (status, head, _) = server.get(&path).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(head.contains("content-security-policy"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn another_sites_name_for_this_machine_is_refused() {
+    let server = Server::start().await;
+    assert_eq!(server.get_as("/api/jobs", "attacker.example").await.0, 421);
+    assert_eq!(server.get_as("/api/jobs", "localhost:8080").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_last_messages_and_then_each_new_one_once() {
+    let server = Server::start().await;
+    server.live.send(message(1)).unwrap();
+    let mut lines = BufReader::new(server.request("/events", "localhost").await).lines();
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        if let Some(data) = line.strip_prefix("data: ") {
+            let event: Value = serde_json::from_str(data).unwrap();
+            let payload: Value = serde_json::from_str(event["payload"].as_str().unwrap()).unwrap();
+            seen.push(payload["seq"].as_u64().unwrap());
+            let next = message(seen.len() as u32 + 1);
+            server.live.send(next).unwrap();
+        }
+    }
+    assert_eq!(seen, [1, 2, 3]);
+    // An open stream does not keep the service from ending.
+    server.stop.send_replace(true);
+    timeout(PATIENCE, server.task).await.expect("the page ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let server = Server::start().await;
+    let error = dashboard::bind(server.address).await.unwrap_err().to_string();
+    assert!(error.contains(&server.address.to_string()) && error.contains("in use"), "{error}");
+}
