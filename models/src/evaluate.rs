@@ -55,7 +55,7 @@ pub enum EvaluateError {
     #[error("exam {exam}: the mask {mask} is on another grid than the image")]
     Grid { exam: String, mask: PathBuf },
     #[error("exam {exam}: {source}")]
-    Segment { exam: String, source: SegmentError },
+    Segment { exam: String, source: Box<SegmentError> },
 }
 
 /// Reads `exams.toml` in `folder`.
@@ -77,7 +77,7 @@ pub fn evaluate(folder: &Path, exam: &Exam, net: &mut dyn Net) -> Result<ExamSco
     let series = Series::from_volume(image);
     let start = Instant::now();
     let result = segment(&series, net, &mut |_| {})
-        .map_err(|source| EvaluateError::Segment { exam: exam.id.clone(), source })?;
+        .map_err(|e| EvaluateError::Segment { exam: exam.id.clone(), source: Box::new(e) })?;
     let seconds = start.elapsed().as_secs_f64();
     let read = |path: &Option<PathBuf>| {
         path.as_ref().map(|path| read_mask(folder, exam, path, &series.volume)).transpose()

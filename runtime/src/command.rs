@@ -70,10 +70,11 @@ fn refusal_json(refusal: &Refusal) -> serde_json::Value {
     serde_json::json!({ "refused": refusal })
 }
 
-/// Logs to standard error; `SAGITTA_LOG` overrides the level.
+/// Logs to standard error; `SAGITTA_LOG` overrides the level. The embedded broker reports every client that comes and
+/// goes as an error: what matters of it is seen by our own clients.
 fn log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SAGITTA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{default},rumqttd=off")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

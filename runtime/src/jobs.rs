@@ -11,11 +11,11 @@ use crate::decode;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
-use board::{Board, Produced, Shown};
-use clock::StageClock;
 use crate::objects::Made;
 use crate::outbox::Outbox;
 use crate::publish::store::Destination;
+use board::{Board, Produced, Shown};
+use clock::StageClock;
 use produce::{ProduceError, Product, Request, Source, Workshop};
 use serde::{Deserialize, Serialize};
 use std::panic::AssertUnwindSafe;
@@ -65,7 +65,10 @@ impl std::fmt::Debug for Bench {
 }
 
 /// Starts the worker. It ends when the queue's senders are gone.
-pub fn start(mut bench: Bench, queue: Receiver<Job>) -> std::io::Result<std::thread::JoinHandle<()>> {
+pub fn start(
+    mut bench: Bench,
+    queue: Receiver<Job>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("jobs".to_owned()).stack_size(decode::dicom::STACK_BYTES).spawn(move || {
         while let Ok(job) = queue.recv() {
             let worked = std::panic::catch_unwind(AssertUnwindSafe(|| bench.work(&job)));

@@ -144,7 +144,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 
 async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen for {what} on {address}: set another port, or end what holds this one")
+        format!(
+            "cannot listen for {what} on {address}: set another port, or end what holds this one"
+        )
     })
 }
 

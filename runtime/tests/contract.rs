@@ -259,12 +259,14 @@ fn the_words_of_results_are_the_words_of_the_types() {
     use sagitta::messages::{Engine, OutputKind, ResultFlag};
     let words = |path: &str| schema("result").pointer(path).unwrap().clone();
     let outputs = [
-        OutputKind::DerivedMr,
-        OutputKind::SecondaryCapture,
-        OutputKind::Segmentation,
-        OutputKind::Nifti,
-        OutputKind::Json,
-        OutputKind::Png,
+        OutputKind::SegSpine,
+        OutputKind::SegVert,
+        OutputKind::Centroids,
+        OutputKind::Overlay,
+        OutputKind::MrDerived,
+        OutputKind::ScRgb,
+        OutputKind::SegSemantic,
+        OutputKind::SegInstances,
     ];
     assert_eq!(words("/properties/outputs/items/enum"), serde_json::json!(outputs));
     let flags = [
@@ -334,7 +336,7 @@ fn bytes_of_version_1() {
             r#""flags":["level_unverified","laterally_truncated"],"volumes_ml":{"vertebral_body":2.0,"disc":1.0},"#,
             r#""confidence":0.9513,"engine":"simd","precision":"f32","model":"semantic-cpu","model_version":"0.1.0","#,
             r#""weights_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","software":"0.1.0","#,
-            r#""stages_ms":{"semantic":812.4},"total_ms":812.4,"outputs":["derived_mr","segmentation","png"]}"#
+            r#""stages_ms":{"semantic":812.4},"total_ms":812.4,"outputs":["seg_spine","overlay","mr_derived"]}"#
         )
     );
 }

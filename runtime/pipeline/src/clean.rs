@@ -12,15 +12,17 @@ const BRIDGE_MM: f64 = 3.0;
 /// A part with less than this share of the largest is no part of the spine. A spine cut in two by an implant keeps
 /// both halves; an arm or a bladder called spine is far smaller.
 const MIN_PART_SHARE: f64 = 0.15;
-/// The canal is one tube: other pieces of it below this share of the largest are cysts, bladder or fat.
-const MIN_CANAL_SHARE: f64 = 0.2;
+/// Canal and sacrum are one piece each: other pieces below this share of the largest are cysts, bladder or fat, or
+/// facets taken for sacrum.
+const MIN_PIECE_SHARE: f64 = 0.2;
 /// Smallest component of one class: 30 voxels of SPINEPS' reference grid (spineps.md 4.1 b).
 const MIN_COMPONENT_ML: f64 = 0.028;
 
 /// Cleans `classes` in place.
 pub fn clean(classes: &mut Volume<u8>, card: &ModelCard) {
     keep_spine(classes);
-    keep_tube(classes, card);
+    keep_main(classes, card, &[Structure::SpinalCanal, Structure::SpinalCord]);
+    keep_main(classes, card, &[Structure::Sacrum]);
     drop_crumbs(classes);
     fill_holes(classes, card);
 }
@@ -32,11 +34,11 @@ fn keep_spine(classes: &mut Volume<u8>) {
     keep_parts(classes, &bridged, MIN_PART_SHARE);
 }
 
-/// Keeps the large parts of canal and cord together.
-fn keep_tube(classes: &mut Volume<u8>, card: &ModelCard) {
-    let tube = [Structure::SpinalCanal, Structure::SpinalCord].map(|s| card.class_of(s));
-    let mask = classes.map(|class| u8::from(class != 0 && tube.contains(&Some(class))));
-    keep_parts(classes, &mask, MIN_CANAL_SHARE);
+/// Keeps the large parts of `structures` taken together.
+fn keep_main(classes: &mut Volume<u8>, card: &ModelCard, structures: &[Structure]) {
+    let wanted: Vec<u8> = structures.iter().filter_map(|&s| card.class_of(s)).collect();
+    let mask = classes.map(|class| u8::from(wanted.contains(&class)));
+    keep_parts(classes, &mask, MIN_PIECE_SHARE);
 }
 
 /// Erases from `classes` the components of `mask` that are smaller than `share` of its largest one; voxels outside

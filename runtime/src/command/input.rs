@@ -52,9 +52,7 @@ fn folder_objects(path: &Path) -> Result<Vec<StoredObject>> {
     let folder = series_folder(path)?;
     let pairs = folder.paths.iter().zip(&folder.files);
     pairs
-        .map(|(path, bytes)| {
-            StoredObject::parse(bytes).with_context(|| path.display().to_string())
-        })
+        .map(|(path, bytes)| StoredObject::parse(bytes).with_context(|| path.display().to_string()))
         .collect()
 }
 

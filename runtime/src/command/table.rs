@@ -13,8 +13,14 @@ pub(super) fn of(report: &Report) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{args}");
     };
-    line(format_args!("series {}  {columns}x{rows}x{slices} voxels of {x:.2}x{y:.2}x{z:.2} mm", series.name));
-    line(format_args!("engine {} on {} ({} threads)", report.engine.name, report.engine.instruction_set, report.engine.threads));
+    line(format_args!(
+        "series {}  {columns}x{rows}x{slices} voxels of {x:.2}x{y:.2}x{z:.2} mm",
+        series.name
+    ));
+    line(format_args!(
+        "engine {} on {} ({} threads)",
+        report.engine.name, report.engine.instruction_set, report.engine.threads
+    ));
     line(format_args!(""));
     for (stage, ms) in report.stages.stages() {
         line(format_args!("  {:<12}{ms:>9.1} ms", stage.name()));

@@ -3,15 +3,14 @@
 use crate::identity::JobId;
 use crate::messages::{JobResult, JobStage, JobState, JobStatus, Timings};
 use crate::publish::mqtt::Publisher;
-use crate::report::Report;
 use crate::render::Scene;
+use crate::report::Report;
 use pipeline::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-
 
 /// Series whose slices the page can show: each keeps about 40 MB in memory (20 slices of 512 x 512).
 const SHOWN: usize = 4;

@@ -5,13 +5,15 @@
 use super::clock::StageClock;
 use crate::decode::DicomSeries;
 use crate::error::Move;
+use crate::files;
 use crate::identity::Provenance;
-use crate::messages::{Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published};
+use crate::messages::{
+    Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published,
+};
 use crate::objects::{self, Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
-use crate::report::{EngineReport, Outputs, Report, SeriesReport};
 use crate::render::{self, Scene};
-use crate::files;
+use crate::report::{EngineReport, Outputs, Report, SeriesReport};
 use models::engine::{self, EngineChoice, ModelError};
 use models::nifti::NiftiError;
 use pipeline::{Net, NetError, Refusal, SegmentError, Segmentation, Series, segment};
@@ -109,7 +111,9 @@ impl ProduceError {
             ProduceError::Objects(error) => error.whose_move(),
             ProduceError::Outbox(error) => error.whose(),
             ProduceError::Read { .. } | ProduceError::Write { .. } => Move::Site,
-            ProduceError::Net(_) | ProduceError::Mask(_) | ProduceError::Message(_) => Move::Sagitta,
+            ProduceError::Net(_) | ProduceError::Mask(_) | ProduceError::Message(_) => {
+                Move::Sagitta
+            }
         }
     }
 

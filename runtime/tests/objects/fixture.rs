@@ -62,7 +62,7 @@ pub(crate) fn source(form: Form) -> DicomSeries {
         ),
     };
     let volume = Volume::filled(grid(), 0.0f32);
-    let series = Series { volume, sources: (0..slices).rev().collect() };
+    let series = Series { volume, sources: (0..slices).rev().collect(), slice_axis: 2 };
     DicomSeries { series, frames, instances, header: header(form), contrast: Some("t2") }
 }
 

@@ -88,7 +88,7 @@ pub(crate) fn result(job: &JobId, numbering: Numbering) -> JobResult {
         (ModelTag::from_card(&card()).unwrap(), Engine::parse("simd f32").unwrap());
     let mut result = JobResult::new(job.clone(), 1, &segmentation(numbering), model, engine);
     result.stages_ms = timings();
-    result.outputs = vec![OutputKind::DerivedMr, OutputKind::Segmentation, OutputKind::Png];
+    result.outputs = vec![OutputKind::SegSpine, OutputKind::Overlay, OutputKind::MrDerived];
     result
 }
 
