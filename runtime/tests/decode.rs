@@ -1,5 +1,7 @@
 //! Real series of four vendors: each is decoded with its geometry, or refused with the right code.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod shared;
 
 use pipeline::{Plane, Refusal, RefusalCode};

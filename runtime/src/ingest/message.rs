@@ -91,8 +91,7 @@ pub enum Landed {
     Ignored,
 }
 
-/// A whole message.
-#[derive(Debug)]
+/// A whole message. The data set is patient data: [`std::fmt::Debug`] leaves it out.
 pub struct Message {
     pub context_id: u8,
     pub request: Request,
@@ -102,6 +101,15 @@ pub struct Message {
     refused: Option<Refused>,
     /// The share of the receiver's memory this message holds.
     memory: Option<OwnedSemaphorePermit>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("request", &self.request)
+            .field("bytes", &self.data_set.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Message {
