@@ -1,5 +1,7 @@
 //! Real series of four vendors: each is decoded with its geometry, or refused with the right code.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod shared;
 
 use pipeline::{Plane, Refusal, RefusalCode};
@@ -124,6 +126,31 @@ fn what_is_no_spine_exam_is_refused_by_code() {
     let empty = read_folder(&scratch.0).unwrap_err();
     assert!(matches!(empty, FolderError::Nothing { ignored: 0, .. }), "{empty}");
     assert_eq!(decode::<Vec<u8>>(&[]).unwrap_err().code, RefusalCode::TooFewSlices);
+}
+
+/// No anatomical Enhanced MR is among the reference data, so an fMRI object is relabelled: it then gets through functional
+/// groups, pixels and stacking, and is refused for its 86 pixels only.
+#[test]
+fn enhanced_frames_are_stacked() {
+    let scratch = Scratch::new("decode-enhanced");
+    unpack("siemens-prisma-xa30-sag-epi-enhanced", &scratch.0);
+    let mut folder = read_folder(&scratch.0).unwrap();
+    assert_eq!(folder.files.len(), 5);
+    for (from, to) in [
+        (&b"PRIMARY\\FMRI"[..], &b"PRIMARY\\SPIN"[..]),
+        (b"\x18\x00\x18\x90CS\x04\x00YES ", b"\x18\x00\x18\x90CS\x04\x00NO  "),
+        (b"\x20\x00\x05\x01IS\x02\x005 ", b"\x20\x00\x05\x01IS\x02\x001 "),
+    ] {
+        for file in &mut folder.files {
+            let at = file.windows(from.len()).position(|window| window == from).unwrap();
+            file[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    let refusal = decode(&folder.files[..1]).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Resolution, "{refusal}");
+    assert_eq!((refusal.dims, refusal.plane), (Some([86, 86, 63]), Some(Plane::Sagittal)));
+    let refusal = decode(&folder.files[..2]).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::DuplicateSlice, "two time points: {refusal}");
 }
 
 #[test]

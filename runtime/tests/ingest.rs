@@ -1,9 +1,10 @@
 //! The receiver against a real peer (DCMTK's `storescu`, `echoscu`) and against a hostile one.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod shared;
 
 use dicom_ul::association::client::ClientAssociationOptions;
-use dicom_ul::association::{Association, SyncAssociation};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use sagitta::ingest::association::{Settings, serve};
 use sagitta::ingest::spool::{Outcome, Spool};
@@ -78,7 +79,7 @@ impl Service {
     fn storescu(&self, folder: &Path) -> Command {
         let mut command = Command::new("storescu");
         command
-            .args(["--scan-directories", "+sd", "--max-pdu", "131072", "-aec", "SAGITTA"])
+            .args(["+sd", "+r", "--max-pdu", "131072", "-aec", "SAGITTA"])
             .args(["127.0.0.1", &self.address.port().to_string()])
             .arg(folder)
             .env("TCP_NODELAY", "1");
@@ -184,12 +185,12 @@ fn data_set(class: &str, instance: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_series_of_storescu_is_stored_verbatim_before_it_is_acknowledged() {
+fn a_series_of_storescu_is_stored_before_it_is_acknowledged() {
     let mut service = Service::start("ingest-series", Settings::default());
     let source = Scratch::new("ingest-series-source");
     unpack("siemens-skyra-d11-sag-t1-classic", &source.0);
     run(Command::new("echoscu").args(["127.0.0.1", &service.address.port().to_string()]));
-    assert_eq!(service.association().1, true, "C-ECHO and release");
+    assert!(service.association().1, "C-ECHO and release");
     run(&mut service.storescu(&source.0));
     // storescu ended with success: every acknowledged file must be there now, whatever we have read of the events.
     let stored = files(&service.scratch.0);
@@ -199,30 +200,14 @@ fn a_series_of_storescu_is_stored_verbatim_before_it_is_acknowledged() {
     let job = arrivals[0].job.clone();
     assert!(arrivals.iter().all(|arrival| arrival.job == job && arrival.outcome == Outcome::New));
     assert_eq!(arrivals[0].header.declared.siemens_slices, Some(192));
-    let data_sets = |paths: &[PathBuf]| -> std::collections::BTreeSet<Vec<u8>> {
-        let read = |path| part10::split(&std::fs::read(path).unwrap()).unwrap().1.to_vec();
-        paths.iter().map(read).collect()
-    };
-    let sent = files(&source.0);
-    let (kept, given) = (data_sets(&stored), data_sets(&sent));
-    assert_eq!(kept.len(), given.len());
-    // storescu re-encodes lengths of sequences: images whose data set it keeps as it is must be equal.
-    let dump = |path: &Path| run(Command::new("dcmdump").args(["-q", "+L", "-Un"]).arg(path));
-    let pixels =
-        |path: &Path| dump(path).lines().filter(|l| l.starts_with("(7fe0")).collect::<String>();
-    let by_uid = |paths: &[PathBuf]| -> std::collections::BTreeMap<String, PathBuf> {
-        let uid = |path: &PathBuf| {
-            let text = run(Command::new("dcmdump").args(["-q", "+P", "0008,0018"]).arg(path));
-            (text.split(['[', ']']).nth(1).unwrap().to_owned(), path.clone())
-        };
-        paths.iter().take(3).map(uid).collect()
-    };
-    let originals = by_uid(&sent);
-    assert_eq!(originals.len(), 3);
-    for arrival in &arrivals {
-        if let Some(original) = originals.get(&arrival.header.sop_instance) {
-            assert_eq!(pixels(original), pixels(&arrival.path));
-        }
+    // storescu may write lengths of sequences anew, so only values are compared here; bytes in the test of refusals.
+    let dump =
+        |tag: &str, path: &Path| run(Command::new("dcmdump").args(["+L", "+P", tag]).arg(path));
+    for original in files(&source.0).iter().take(3) {
+        let uid = dump("0008,0018", original);
+        let uid = uid.split(['[', ']']).nth(1).unwrap();
+        let arrival = arrivals.iter().find(|a| a.header.sop_instance == uid).unwrap();
+        assert_eq!(dump("7fe0,0010", original), dump("7fe0,0010", &arrival.path));
     }
     run(&mut service.storescu(&source.0));
     let (again, _) = service.association();
@@ -261,6 +246,8 @@ fn every_refusal_has_its_status_and_the_association_goes_on() {
     assert_eq!(peer.store(MR, "1.2.3.4", &good[..30]), 0xC000, "no UIDs");
     assert!(files(&service.scratch.0).is_empty());
     assert_eq!(peer.store(MR, "1.2.3.4", &good), 0, "the association goes on");
+    let stored = std::fs::read(&files(&service.scratch.0)[0]).unwrap();
+    assert_eq!(part10::split(&stored).unwrap(), (EXPLICIT.to_owned(), good.as_slice()), "verbatim");
     std::fs::remove_dir_all(&service.scratch.0).unwrap();
     std::fs::write(&service.scratch.0, b"a file where the spool was").unwrap();
     assert_eq!(peer.store(MR, "1.2.3.6", &data_set(MR, "1.2.3.6")), 0xA700, "no folder");

@@ -2,6 +2,7 @@
 
 use super::public::Encoded;
 use dicom_core::value::C;
+use dicom_dictionary_std::uids;
 use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
 use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use std::borrow::Cow;
@@ -67,7 +68,7 @@ fn native<'a>(bytes: &'a [u8], layout: &Layout, frame: u32) -> Result<&'a [u8], 
         .ok_or_else(|| "the pixel data are shorter than rows, columns and frames say".to_owned())
 }
 
-/// One frame through the codec of the registry.
+/// One compressed frame as native bytes.
 fn decoded(fragments: &[&[u8]], layout: &Layout, frame: u32) -> Result<Vec<u8>, String> {
     let unreadable = || "the compressed pixel data cannot be read".to_owned();
     let bytes: Vec<u8> = match layout.frames {
@@ -76,18 +77,19 @@ fn decoded(fragments: &[&[u8]], layout: &Layout, frame: u32) -> Result<Vec<u8>, 
         frames if fragments.len() == frames as usize => fragments[frame as usize].to_vec(),
         _ => return Err("compressed frames are not one fragment each".to_owned()),
     };
+    if layout.transfer_syntax == uids::RLE_LOSSLESS {
+        return unpack_rle(&bytes, layout).ok_or_else(unreadable);
+    }
+    if jpeg_size(&bytes) != Some([layout.columns, layout.rows]) {
+        return Err("the size in the compressed image is not that of the header".to_owned());
+    }
     let codec = TransferSyntaxRegistry
         .get(&layout.transfer_syntax)
         .and_then(|syntax| syntax.pixel_data_reader())
         .ok_or("no decoder for this transfer syntax")?;
-    if layout.transfer_syntax != dicom_dictionary_std::uids::RLE_LOSSLESS
-        && jpeg_size(&bytes) != Some([layout.columns, layout.rows])
-    {
-        return Err("the size in the compressed image is not that of the header".to_owned());
-    }
     let source = Frame { layout, bytes };
     let mut out = Vec::new();
-    // The codecs of the registry index without checks where the stream is short: their panic is a bad image, not our end.
+    // The adapter indexes without checks where the stream disagrees with the header: its panic is a bad image, not our end.
     catch_unwind(AssertUnwindSafe(|| codec.decode(&source, &mut out)))
         .map_err(|_| unreadable())?
         .map_err(|_| unreadable())?;
@@ -96,6 +98,46 @@ fn decoded(fragments: &[&[u8]], layout: &Layout, frame: u32) -> Result<Vec<u8>, 
     }
     out.truncate(layout.frame_bytes());
     Ok(out)
+}
+
+/// RLE of one frame (PS3.5 annex G): byte planes, most significant first, each packed. Ours, because the registry's
+/// decoder panics on every short stream.
+fn unpack_rle(bytes: &[u8], layout: &Layout) -> Option<Vec<u8>> {
+    /// The header: a count and 15 offsets of 32 bits.
+    const HEADER: usize = 64;
+    let word = |n: usize| {
+        let word: [u8; 4] = bytes.get(4 * n..4 * n + 4)?.try_into().ok()?;
+        Some(u32::from_le_bytes(word) as usize)
+    };
+    let planes = usize::from(layout.bits_allocated / 8);
+    if bytes.len() < HEADER || word(0)? != planes {
+        return None;
+    }
+    let mut out = vec![0; layout.frame_bytes()];
+    for plane in 0..planes {
+        let end = if plane + 1 < planes { word(plane + 2)? } else { bytes.len() };
+        let mut segment = bytes.get(word(plane + 1)?..end)?.iter();
+        let mut target = out.iter_mut().skip(planes - 1 - plane).step_by(planes);
+        let mut left = layout.pixels();
+        while left > 0 {
+            // 0..=127: that many and one literal bytes; 129..=255: 257 minus that many copies; 128: nothing.
+            let control = usize::from(*segment.next()?);
+            let run = match control {
+                0..=127 => control + 1,
+                128 => continue,
+                _ => 257 - control,
+            };
+            let copied = if control > 128 { Some(*segment.next()?) } else { None };
+            for _ in 0..run.min(left) {
+                *target.next()? = match copied {
+                    Some(byte) => byte,
+                    None => *segment.next()?,
+                };
+            }
+            left -= run.min(left);
+        }
+    }
+    Some(out)
 }
 
 /// Columns and rows of the frame header of a JPEG stream (ITU T.81 B.2.2). The decoder allocates what it says.
@@ -211,10 +253,14 @@ mod tests {
         };
         let mut short = vec![0; 64];
         (short[0], short[4], short[8]) = (2, 64, 66);
-        short.extend([0xFF, 7, 0xFF, 7]);
+        short.extend([0xFF, 7, 0x00, 7]);
         for bytes in [&b""[..], b"abc", &short] {
             assert!(frame(&Encoded::Fragments(vec![bytes]), &rle, 0, [1.0, 0.0]).is_err());
         }
+        short[67] = 0x09;
+        short[66] = 0xFF;
+        let whole = frame(&Encoded::Fragments(vec![&short]), &rle, 0, [1.0, 0.0]);
+        assert_eq!(whole.unwrap(), [1801.0, 1801.0], "0x0709 twice");
         let jpeg = Layout { transfer_syntax: "1.2.840.10008.1.2.4.70".to_owned(), ..rle };
         let bomb = b"\xFF\xD8\xFF\xC3\x00\x0B\x10\xFF\xFF\xFF\xFF\x01\x01\x11\x00";
         assert_eq!(jpeg_size(bomb), Some([65535, 65535]));

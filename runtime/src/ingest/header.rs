@@ -226,35 +226,84 @@ fn binary_count(value: &[u8]) -> Option<u32> {
 
 /// Slices declared by the ASCCONV protocol text inside a CSA series header: a 2-D protocol counts slices in
 /// `sSliceArray.lSize`; a 3-D one has there the slabs, and `sKSpace.lImagesPerSlab` images in each. `None` where time
-/// points are repeated: they may or may not share the series.
+/// points or echoes are repeated: they may or may not share the series.
 fn siemens_slices(header: &[u8]) -> Option<u32> {
     /// `sKSpace.ucDimension` of a 3-D protocol.
     const THREE_DIMENSIONAL: u32 = 4;
-    let start = find(header, b"### ASCCONV BEGIN")?;
-    let text = &header[start..];
+    let text = &header[find(header, b"### ASCCONV BEGIN")?..];
     let text = &text[..find(text, b"### ASCCONV END")?];
-    let value = |name: &str| {
-        text.split(|&b| b == b'\n').find_map(|line| {
-            let line = std::str::from_utf8(line).ok()?;
-            let (key, value) = line.split_once('=')?;
-            (key.trim() == name).then_some(value.split('#').next()?.trim())
-        })
-    };
-    let number = |name: &str| {
-        let text = value(name)?;
-        text.strip_prefix("0x").map_or(text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
-    };
-    if number("lRepetitions").unwrap_or(0) > 0 || number("lContrasts").unwrap_or(1) > 1 {
+    let (mut slices, mut images_per_slab) = (None, None);
+    let (mut dimension, mut repetitions, mut contrasts) = (None, None, None);
+    for line in text.split(|&b| b == b'\n') {
+        let Some((key, value)) = std::str::from_utf8(line).ok().and_then(|l| l.split_once('='))
+        else {
+            continue;
+        };
+        match key.trim_end() {
+            "sSliceArray.lSize" => slices = protocol_number(value),
+            "sKSpace.lImagesPerSlab" => images_per_slab = protocol_number(value),
+            "sKSpace.ucDimension" => dimension = protocol_number(value),
+            "lRepetitions" => repetitions = protocol_number(value),
+            "lContrasts" => contrasts = protocol_number(value),
+            _ => {}
+        }
+    }
+    if repetitions.unwrap_or(0) > 0 || contrasts.unwrap_or(1) > 1 {
         return None;
     }
-    let slices = number("sSliceArray.lSize")?;
-    let total = match number("sKSpace.ucDimension") {
-        Some(THREE_DIMENSIONAL) => slices.checked_mul(number("sKSpace.lImagesPerSlab")?)?,
-        _ => slices,
+    let total = match dimension {
+        Some(THREE_DIMENSIONAL) => slices?.checked_mul(images_per_slab?)?,
+        _ => slices?,
     };
     Some(total).filter(|&n| n > 0)
 }
 
+/// A decimal or hexadecimal number of the protocol, before a comment.
+fn protocol_number(value: &str) -> Option<u32> {
+    let value = value.split('#').next()?.trim();
+    match value.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    }
+}
+
+/// First place of a pattern. By its first byte, because these headers are 100 KiB and come with every image.
 fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
-    bytes.windows(pattern.len()).position(|window| window == pattern)
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| Some(byte) == pattern.first())?;
+        if bytes[at..].starts_with(pattern) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_siemens_protocol_counts_slices() {
+        let protocol = |lines: &str| {
+            siemens_slices(
+                format!("\0#\x01### ASCCONV BEGIN ###\n{lines}### ASCCONV END ###").as_bytes(),
+            )
+        };
+        assert_eq!(protocol("sSliceArray.lSize = 15\nsKSpace.ucDimension\t = 2\n"), Some(15));
+        let slab = "sSliceArray.lSize\t = \t1\nsKSpace.ucDimension = 0x4\n";
+        assert_eq!(protocol(&format!("{slab}sKSpace.lImagesPerSlab = 192 # 0xC0\n")), Some(192));
+        assert_eq!(protocol(slab), None);
+        assert_eq!(protocol("sSliceArray.lSize = 15\nlRepetitions = 4\n"), None);
+        assert_eq!(protocol("sSliceArray.lSize = 15\nlContrasts = 2\n"), None);
+        assert_eq!(siemens_slices(b"no protocol ###"), None);
+    }
+
+    #[test]
+    fn uids_are_digits_and_dots() {
+        assert!(is_uid("1.2.840") && is_uid(&"1".repeat(64)));
+        for bad in ["", "../x", "1.2 ", "1.2.a", &"1".repeat(65)] {
+            assert!(!is_uid(bad), "{bad}");
+        }
+    }
 }

@@ -91,8 +91,7 @@ pub enum Landed {
     Ignored,
 }
 
-/// A whole message.
-#[derive(Debug)]
+/// A whole message. The data set is patient data: [`std::fmt::Debug`] leaves it out.
 pub struct Message {
     pub context_id: u8,
     pub request: Request,
@@ -102,6 +101,15 @@ pub struct Message {
     refused: Option<Refused>,
     /// The share of the receiver's memory this message holds.
     memory: Option<OwnedSemaphorePermit>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("request", &self.request)
+            .field("bytes", &self.data_set.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Message {
@@ -241,5 +249,62 @@ impl Inbox {
             message.append(&value.data, &self.memory);
         }
         Ok(if value.is_last { self.message.take() } else { None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbox(memory_mib: usize) -> Inbox {
+        let context = Context {
+            abstract_syntax: "1.2.840.10008.5.1.4.1.1.4".to_owned(),
+            transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
+        };
+        Inbox::new([(1, context)].into(), Arc::new(Semaphore::new(memory_mib)))
+    }
+
+    fn value(value_type: PDataValueType, is_last: bool, data: Vec<u8>) -> PDataValue {
+        PDataValue { presentation_context_id: 1, value_type, is_last, data }
+    }
+
+    /// A C-STORE-RQ with message id 1.
+    fn command() -> PDataValue {
+        let mut bytes = Vec::new();
+        for (element, number) in [(0x0100u16, dimse::C_STORE), (0x0110, 1), (0x0800, 0)] {
+            bytes.extend([0, 0]);
+            bytes.extend(element.to_le_bytes());
+            bytes.extend(2u32.to_le_bytes());
+            bytes.extend(number.to_le_bytes());
+        }
+        value(PDataValueType::Command, true, bytes)
+    }
+
+    #[test]
+    fn a_message_beyond_the_memory_is_refused_and_gives_it_back() {
+        let mut inbox = inbox(2);
+        assert!(inbox.take(command()).unwrap().is_none() && !inbox.is_empty());
+        for _ in 0..3 {
+            assert!(
+                inbox.take(value(PDataValueType::Data, false, vec![0; MIB])).unwrap().is_none()
+            );
+        }
+        assert_eq!(inbox.memory.available_permits(), 2);
+        let message = inbox.take(value(PDataValueType::Data, true, vec![0; 2])).unwrap().unwrap();
+        assert!(matches!(message.refused, Some(Refused::NoMemory)) && inbox.is_empty());
+        assert_eq!(message.refused.map(|r| r.status()), Some(Status::OutOfResources));
+    }
+
+    #[test]
+    fn values_out_of_order_end_the_association() {
+        let data = || value(PDataValueType::Data, true, vec![0; 2]);
+        assert!(matches!(inbox(1).take(data()), Err(MessageError::NoCommand)));
+        let mut busy = inbox(1);
+        busy.take(command()).unwrap();
+        assert!(matches!(busy.take(command()), Err(MessageError::Interrupted)));
+        let other = PDataValue { presentation_context_id: 3, ..data() };
+        assert!(matches!(busy.take(other), Err(MessageError::UnknownContext)));
+        let large = value(PDataValueType::Command, false, vec![0; MAX_COMMAND_BYTES + 1]);
+        assert!(matches!(inbox(1).take(large), Err(MessageError::CommandTooLarge)));
     }
 }
