@@ -35,16 +35,24 @@ pub struct Settings {
     pub threads: Option<usize>,
 }
 
-/// A complete series.
+/// What is to be done with a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is complete: segment it.
+    Run(Completion),
+    /// It was given up although nothing is known to be missing: find out why, and say so.
+    Explain { have: u32 },
+}
+
+/// A series to work on.
 #[derive(Debug)]
 pub struct Job {
     pub id: JobId,
     pub generation: u32,
     /// Its instances in the spool, any order.
     pub files: Vec<PathBuf>,
-    /// Why it counts as complete.
-    pub completion: Completion,
-    /// From the last instance to that decision.
+    pub purpose: Purpose,
+    /// From the last instance to the decision that it is complete.
     pub waited: Duration,
 }
 
@@ -86,8 +94,13 @@ fn failed(code: FailureCode, whose: Move) -> JobState {
 
 impl Bench {
     fn work(&mut self, job: &Job) {
-        let clock = StageClock::new(job.waited);
-        let state = match self.produce(job, clock) {
+        let worked = match job.purpose {
+            Purpose::Run(completion) => self.produce(job, completion),
+            Purpose::Explain { have } => {
+                decode(job).map(|_| JobState::Incomplete { have, expect: None })
+            }
+        };
+        let state = match worked {
             Ok(JobState::Done) => return self.board.finished(&job.id),
             Ok(state) => state,
             Err(ProduceError::Refused(refusal)) => {
@@ -104,12 +117,13 @@ impl Bench {
     }
 
     /// Makes the outputs and hands them to the deliveries. Returns the state the job is in then.
-    fn produce(&mut self, job: &Job, mut clock: StageClock) -> Result<JobState, ProduceError> {
+    fn produce(&mut self, job: &Job, completion: Completion) -> Result<JobState, ProduceError> {
+        let mut clock = StageClock::new(job.waited);
         let folder = self.folder(job);
         let board = self.board.clone();
         let mut begin = |stage| board.begin(&job.id, stage);
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
-        let source = Source::Dicom(Box::new(decode::dicom::decode(&read(&job.files)?)?));
+        let source = decode(job)?;
         let request = Request {
             name: job.id.to_string(),
             folder: folder.clone(),
@@ -118,19 +132,25 @@ impl Bench {
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         clock.end();
-        self.show(job, &product, &clock)?;
+        self.show(job, completion, &product, &clock)?;
         self.hand_over(job, &product)
     }
 
     /// Puts the result where the page and the last acknowledgement find it.
-    fn show(&self, job: &Job, product: &Product, clock: &StageClock) -> Result<(), ProduceError> {
+    fn show(
+        &self,
+        job: &Job,
+        completion: Completion,
+        product: &Product,
+        clock: &StageClock,
+    ) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
         let mut result = JobResult::new(id, job.generation, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
         let mut report = product.report.clone();
-        report.series.complete = Some(job.completion);
+        report.series.complete = Some(completion);
         let folder = self.folder(job);
         let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
         let shown = Shown { scene, overview };
@@ -161,11 +181,12 @@ impl Bench {
     }
 }
 
-fn read(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, ProduceError> {
+fn decode(job: &Job) -> Result<Source, ProduceError> {
     let read = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
     };
-    files.iter().map(read).collect()
+    let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Source::Dicom(Box::new(decode::dicom::decode(&files)?)))
 }
 
 fn relative(folder: &Path, path: &Path) -> PathBuf {

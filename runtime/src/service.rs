@@ -8,7 +8,7 @@ use crate::ingest::spool::Spool;
 use crate::ingest::{Event, association};
 use crate::jobs::board::Board;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job};
+use crate::jobs::{self, Bench, Job, Purpose};
 use crate::messages::{Completion, JobState};
 use crate::outbox::Outbox;
 use crate::page::Page;
@@ -203,11 +203,7 @@ impl Assembly {
 
     fn decide(&self, decision: Decision) {
         let job = &decision.job;
-        let Some(completion) = completion(decision.reason) else {
-            let (have, expect) = (decision.have as u32, decision.expect.map(|n| n as u32));
-            tracing::warn!(%job, have, ?expect, "incomplete: instances are missing");
-            return self.board.change(job, JobState::Incomplete { have, expect });
-        };
+        let Some(completion) = completion(decision.reason) else { return self.give_up(decision) };
         if self.is_done(job, &decision) {
             tracing::info!(%job, "found in the spool, its result is there already");
             return self.board.change(job, JobState::Done);
@@ -217,12 +213,30 @@ impl Assembly {
             self.board.reopened(job, decision.generation);
         }
         self.board.change(job, JobState::Complete { reason: completion });
+        self.enqueue(decision, Purpose::Run(completion));
+    }
+
+    /// A series that stopped coming. Where the sender announced more, that is the reason; where not, a look at the images
+    /// tells (three slices, several orientations, a gap).
+    fn give_up(&self, decision: Decision) {
+        let (job, have) = (&decision.job, decision.have as u32);
+        match decision.expect.map(|n| n as u32).filter(|&expect| have < expect) {
+            Some(expect) => {
+                tracing::warn!(%job, have, expect, "incomplete: instances are missing; the sender's move");
+                self.board.change(job, JobState::Incomplete { have, expect: Some(expect) });
+            }
+            None => self.enqueue(decision, Purpose::Explain { have }),
+        }
+    }
+
+    fn enqueue(&self, decision: Decision, purpose: Purpose) {
+        let job = &decision.job;
         let queued = self.queue.try_send(Job {
             id: job.clone(),
             generation: decision.generation,
+            purpose,
             waited: self.board.waited(job),
-            completion,
-            files: decision.paths,
+            files: decision.paths.clone(),
         });
         if queued.is_err() {
             // The instances stay in the spool and run at the next start.

@@ -30,7 +30,7 @@ fn siemens_classic_is_decoded_with_its_geometry() {
     let expected = [0.859375, 0.859375, 0.9];
     let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-3;
     assert!(affine.spacing().iter().zip(&expected).all(close), "{affine:?}");
-    assert_eq!(pipeline::series::plane(&affine), Plane::Sagittal);
+    assert_eq!(pipeline::series::plane(&affine, 2), Plane::Sagittal);
     assert_eq!((series.frames.len(), series.instances.len()), (192, 192));
     assert!(series.header.get(dicom_dictionary_std::tags::PIXEL_DATA).is_none());
     assert!(series.header.iter().all(|element| element.header().tag.group() % 2 == 0));
