@@ -36,6 +36,21 @@ impl Guard {
         self.0.id()
     }
 
+    /// Sends a signal by name: `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let (option, id) = (format!("-{name}"), self.id().to_string());
+        let status = Command::new("kill").args([option, id]).status().context("start kill")?;
+        anyhow::ensure!(status.success(), "kill -{name} failed: {status}");
+        Ok(())
+    }
+
+    /// Waits for the process to end by itself; its exit code, `None` after a signal.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<i32>> {
+        let status =
+            wait_until("the end of the process", limit, || self.0.try_wait().transpose())??;
+        Ok(status.code())
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.0.try_wait()?.is_none())
@@ -62,7 +77,12 @@ pub struct StoreScp {
 impl StoreScp {
     /// Listens on a free port as `ae_title` and stores into `received`, which must exist.
     pub fn start(ae_title: &str, received: &Path) -> Result<StoreScp> {
-        let (port, log) = (free_port()?, TempDir::new()?);
+        StoreScp::start_on(free_port()?, ae_title, received)
+    }
+
+    /// The same on a given port: a console that comes back.
+    pub fn start_on(port: u16, ae_title: &str, received: &Path) -> Result<StoreScp> {
+        let log = TempDir::new()?;
         let mut command = Command::new("storescp");
         command.args(["--aetitle", ae_title, "--accept-all", "--bit-preserving"]);
         command.arg("--output-directory").arg(received).arg(port.to_string());
@@ -94,7 +114,12 @@ pub struct Broker {
 
 impl Broker {
     pub fn start() -> Result<Broker> {
-        let (port, directory) = (free_port()?, TempDir::new()?);
+        Broker::start_on(free_port()?)
+    }
+
+    /// The same on a given port: a broker that comes back.
+    pub fn start_on(port: u16) -> Result<Broker> {
+        let directory = TempDir::new()?;
         let config = directory.join("mosquitto.conf");
         let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
         std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
@@ -111,8 +136,21 @@ impl Broker {
     pub fn subscribe(&self, topic: &str) -> Result<Subscriber> {
         let directory = TempDir::new()?;
         let log = directory.join("messages");
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-d", "-q", "1", "-V", "5", "-F", "%t %p", "-p", &self.port.to_string()]);
+        // Into a file it writes by blocks, and only a message flushes: a subscription without one would not be seen.
+        let mut command = Command::new("stdbuf");
+        command.args([
+            "-oL",
+            "mosquitto_sub",
+            "-d",
+            "-q",
+            "1",
+            "-V",
+            "5",
+            "-F",
+            "%t %p",
+            "-p",
+            &self.port.to_string(),
+        ]);
         let process = Guard::start(command.args(["-t", topic]), &log)?;
         let subscriber = Subscriber { _process: process, _directory: directory, log };
         wait_until("the subscription", START_LIMIT, || {
