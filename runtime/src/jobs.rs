@@ -96,15 +96,17 @@ impl Bench {
     fn work(&mut self, job: &Job) {
         let worked = match job.purpose {
             Purpose::Run(completion) => self.produce(job, completion),
-            Purpose::Explain { have } => {
-                decode(job).map(|_| JobState::Incomplete { have, expect: None })
-            }
+            Purpose::Explain { have } => decode(job).map(|_| {
+                tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
+                JobState::Incomplete { have, expect: None }
+            }),
         };
         let state = match worked {
             Ok(JobState::Done) => return self.board.finished(&job.id),
             Ok(state) => state,
             Err(ProduceError::Refused(refusal)) => {
-                tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}");
+                let advice = Move::Peer.advice();
+                tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}; {advice}");
                 return self.board.refused(&job.id, refusal);
             }
             Err(error) => {

@@ -155,7 +155,10 @@ fn site_key(data: &Path) -> Result<Vec<u8>> {
     use std::io::{Read, Write};
     use std::os::unix::fs::OpenOptionsExt;
     let path = data.join("site.key");
-    let cannot = || format!("cannot use the data folder {}", data.display());
+    let cannot = || {
+        let folder = data.display();
+        format!("cannot use the data folder {folder}: name another, or let the service write there")
+    };
     if let Ok(key) = std::fs::read(&path) {
         anyhow::ensure!(key.len() == 32, "{} is not a site key of 32 bytes", path.display());
         return Ok(key);

@@ -71,6 +71,14 @@ impl Site {
         Ok(appliance)
     }
 
+    /// Brings the broker back and subscribes before the appliance can publish: it is held meanwhile.
+    pub fn broker_returns(&mut self, appliance: &Appliance) -> Result<()> {
+        appliance.process.signal("STOP")?;
+        self.broker.restart()?;
+        self.messages = self.broker.subscribe(TOPICS)?;
+        appliance.process.signal("CONT")
+    }
+
     /// The folder of the appliance's results.
     pub fn results(&self, job: &JobId) -> PathBuf {
         self.folder.join("data/results").join(job.as_str()).join("1")
