@@ -103,6 +103,8 @@ impl Bench {
         };
         let state = match worked {
             Ok(JobState::Done) => return self.board.finished(&job.id),
+            // Told before the deliveries began.
+            Ok(JobState::Sending) => return,
             Ok(state) => state,
             Err(ProduceError::Refused(refusal)) => {
                 let advice = Move::Peer.advice();
@@ -166,20 +168,20 @@ impl Bench {
 
     /// Records what every destination has to get. Without destinations the job is done.
     fn hand_over(&self, job: &Job, product: &Product) -> Result<JobState, ProduceError> {
-        let mut waiting = false;
-        for destination in &self.destinations {
-            let files: Vec<PathBuf> = product
-                .objects
-                .iter()
-                .filter(|(kind, _)| destination.wants(*kind))
-                .map(|(_, path)| relative(&self.results, path))
-                .collect();
-            if !files.is_empty() {
-                self.outbox.record_delivery(&job.id, &destination.name, &files)?;
-                waiting = true;
-            }
+        let wanted = |to: &Destination| -> Vec<PathBuf> {
+            let objects = product.objects.iter().filter(|(kind, _)| to.wants(*kind));
+            objects.map(|(_, path)| relative(&self.results, path)).collect()
+        };
+        let names = self.destinations.iter().map(|to| (to.name.as_str(), wanted(to)));
+        let deliveries: Vec<_> = names.filter(|(_, files)| !files.is_empty()).collect();
+        if deliveries.is_empty() {
+            return Ok(JobState::Done);
         }
-        Ok(if waiting { JobState::Sending } else { JobState::Done })
+        // In this order: a delivery that is quicker than this thread must not be overtaken by "sending".
+        self.board.change(&job.id, JobState::Sending);
+        self.outbox.record_deliveries(&job.id, &deliveries)?;
+        self.board.wake();
+        Ok(JobState::Sending)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What has to leave this device and has not been confirmed yet: MQTT messages and DICOM deliveries, in one redb file.
 //!
-//! A row is durable when `push` or `record_delivery` returns, and stays until the receiver confirmed it: kill -9 and
+//! A row is durable when `push` or `record_deliveries` returns, and stays until the receiver confirmed it: kill -9 and
 //! power cuts lose nothing, at the price of repetitions with the same number. redb and not SQLite: pure Rust, no C in
 //! the image, one writer, and its crash tests are part of its repository. Sending is left to `publish`.
 //!

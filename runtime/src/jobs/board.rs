@@ -160,9 +160,9 @@ impl Board {
                 Some((record.produced.take()?, record.timings.clone()))
             })
         };
-        if let Some((produced, timings)) = produced {
-            self.announce(job, produced, timings);
-        }
+        // Nothing to tell of objects that an earlier run of the service made: their job runs again, and ends then.
+        let Some((produced, timings)) = produced else { return };
+        self.announce(job, produced, timings);
         self.change(job, JobState::Done);
     }
 
@@ -200,6 +200,11 @@ impl Board {
         });
         self.notify();
         status
+    }
+
+    /// Wakes the deliveries: there is something to send.
+    pub fn wake(&self) {
+        self.notify();
     }
 
     fn notify(&self) {

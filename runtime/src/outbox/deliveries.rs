@@ -35,20 +35,22 @@ pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, OutboxError> {
 }
 
 impl Outbox {
-    /// Records that `files` have to reach `destination`. A delivery of the same job to the same destination that still
-    /// waits is replaced: its objects are superseded by the new ones.
-    pub fn record_delivery(
+    /// Records which files have to reach which destinations, all at once: a job's first delivery must not look like its
+    /// last. A delivery of the same job to the same destination that still waits is replaced: its objects are
+    /// superseded by the new ones.
+    pub fn record_deliveries(
         &self,
         job: &JobId,
-        destination: &str,
-        files: &[PathBuf],
+        deliveries: &[(&str, Vec<PathBuf>)],
     ) -> Result<(), OutboxError> {
-        let paths: Option<Vec<&str>> = files.iter().map(|path| relative(path)).collect();
-        let paths = serde_json::json!(paths.ok_or(OutboxError::Path)?).to_string();
         let transaction = self.write()?;
         {
-            let mut deliveries = transaction.open_table(DELIVERIES)?;
-            deliveries.insert((job.as_str(), destination), (now_ms(), paths.as_str()))?;
+            let mut table = transaction.open_table(DELIVERIES)?;
+            for (destination, files) in deliveries {
+                let paths: Option<Vec<&str>> = files.iter().map(|path| relative(path)).collect();
+                let paths = serde_json::json!(paths.ok_or(OutboxError::Path)?).to_string();
+                table.insert((job.as_str(), *destination), (now_ms(), paths.as_str()))?;
+            }
         }
         Ok(transaction.commit()?)
     }

@@ -100,11 +100,11 @@ fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
     let files = |name: &str| vec![PathBuf::from(name), PathBuf::from("sub/seg.dcm")];
     {
         let outbox = Outbox::open(&folder.file()).unwrap();
-        outbox.record_delivery(&job, "pacs", &files("1.dcm")).unwrap();
-        outbox.record_delivery(&job, "console", &files("2.dcm")).unwrap();
-        outbox.record_delivery(&job, "pacs", &files("3.dcm")).unwrap();
+        outbox.record_deliveries(&job, &[("pacs", files("1.dcm"))]).unwrap();
+        outbox.record_deliveries(&job, &[("console", files("2.dcm"))]).unwrap();
+        outbox.record_deliveries(&job, &[("pacs", files("3.dcm"))]).unwrap();
         for wrong in ["/etc/passwd", "../x", ""] {
-            let refused = outbox.record_delivery(&job, "pacs", &[PathBuf::from(wrong)]);
+            let refused = outbox.record_deliveries(&job, &[("pacs", vec![PathBuf::from(wrong)])]);
             assert!(matches!(refused, Err(OutboxError::Path)), "{wrong}");
         }
     }
