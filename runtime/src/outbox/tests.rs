@@ -1,3 +1,5 @@
+//! The outbox: what a crash, a full store and a newer file do to it.
+
 use super::*;
 use crate::identity::JobId;
 
