@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn unknown_keys_and_double_names_are_refused_by_name() {
         assert!(read(&format!("colour = 'red'\n{LEAST}")).unwrap_err().contains("colour"));
-        let pacs = "[[destination]]\nname = 'pacs'\naddress = 'h:104'\ncalled_ae = 'PACS'\n";
+        let pacs = "[[destination]]\nname = 'pacs'\naddress = 'h:104'\ncalled_ae = 'PACS'\ncalling_ae = 'BOX'\n";
         assert!(read(&format!("{LEAST}{pacs}{pacs}")).unwrap_err().contains("pacs"));
     }
 }
