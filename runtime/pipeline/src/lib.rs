@@ -1,7 +1,7 @@
 //! The pure core: one checked series in, one segmentation out.
 //!
 //! No sockets, files, clock or async runtime: the service, the evaluation and the tests run exactly this code. The
-//! stages stand in [`segment`] in the order in which they run.
+//! stages stand in [`segment()`] in the order in which they run.
 
 pub mod card;
 pub mod clean;
