@@ -1,11 +1,8 @@
-//! Which seed or marker a voxel of a domain belongs to: by the shortest path, or by flooding a height map.
+//! Which seed a voxel of a domain belongs to: the one with the shortest path.
 //!
-//! Both results are unique: path lengths are whole micrometres, so that no order of additions can change a
-//! tie.
+//! The result is unique: path lengths are whole micrometres, so that no order of additions can change a tie.
 
 use crate::{Dims, Volume};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// Most buckets of the queue: the ratio of the longest to the shortest step is 20 on real series; beyond
 /// this only the speed suffers.
@@ -100,56 +97,6 @@ pub fn assign(seeds: &Volume<u16>, domain: &Volume<u8>) -> Volume<u16> {
     Volume::new(*domain.grid(), values).expect("one value per voxel")
 }
 
-/// An open voxel of the flood. The first in order is flooded next: highest, then fewest steps from its
-/// marker, then the lower marker, then the lower place in memory.
-type Open = Reverse<(Reverse<u32>, u32, u16, u32)>;
-
-/// A number that orders as the height does (`f32::total_cmp`).
-fn order(height: f32) -> u32 {
-    let bits = height.to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
-}
-
-/// Floods `domain` (non-zero) from the markers (non-zero) downwards: always the highest unflooded voxel
-/// that shares a face with a flooded one takes its marker. On a distance map this cuts touching bodies at
-/// their necks. Ties: fewer steps from the marker, then the lower marker. Unreached voxels and those
-/// outside the domain are 0; markers outside the domain do not count. The grids must agree in size.
-pub fn watershed(markers: &Volume<u16>, height: &Volume<f32>, domain: &Volume<u8>) -> Volume<u16> {
-    let dims = domain.dims();
-    assert!(markers.dims() == dims && height.dims() == dims, "all three are on one grid");
-    let mut steps = steps26(dims, domain.grid().affine.spacing());
-    steps.retain(|step| step.by.iter().filter(|&&by| by != 0).count() == 1);
-    let mut flooded = Volume::filled(*domain.grid(), 0u16);
-    let mut open: BinaryHeap<Open> = BinaryHeap::new();
-    let spread = |open: &mut BinaryHeap<Open>, flooded: &[u16], at: usize, age, marker| {
-        let index = dims.index(at);
-        for step in steps.iter().filter(|step| inside(dims, index, step.by)) {
-            let next = at.wrapping_add_signed(step.offset);
-            if domain.voxels()[next] != 0 && flooded[next] == 0 {
-                let level = Reverse(order(height.voxels()[next]));
-                open.push(Reverse((level, age, marker, next as u32)));
-            }
-        }
-    };
-    let flood = flooded.voxels_mut();
-    for (at, (&marker, &inside)) in markers.voxels().iter().zip(domain.voxels()).enumerate() {
-        flood[at] = if inside != 0 { marker } else { 0 };
-    }
-    for at in 0..flood.len() {
-        if flood[at] != 0 {
-            spread(&mut open, flood, at, 1, flood[at]);
-        }
-    }
-    while let Some(Reverse((_, age, marker, at))) = open.pop() {
-        let at = at as usize;
-        if flood[at] == 0 {
-            flood[at] = marker;
-            spread(&mut open, flood, at, age + 1, marker);
-        }
-    }
-    flooded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,13 +114,5 @@ mod tests {
         let seeds = row(vec![9, 0, 0, 0, 4, 0, 0, 7]);
         let domain = row(vec![1, 1, 1, 1, 1, 0, 1, 0]);
         assert_eq!(assign(&seeds, &domain).voxels(), [9, 9, 4, 4, 4, 0, 0, 0]);
-    }
-
-    #[test]
-    fn flood_cuts_at_the_neck() {
-        let markers = row(vec![0, 2, 0, 0, 0, 1, 0]);
-        let height = row(vec![1.0, 5.0, 4.0, 0.5, 1.0, 6.0, 2.0]);
-        let domain = row(vec![1; 7]);
-        assert_eq!(watershed(&markers, &height, &domain).voxels(), [2, 2, 2, 1, 1, 1, 1]);
     }
 }

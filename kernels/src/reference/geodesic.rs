@@ -1,5 +1,4 @@
-//! Definitions of `crate::geodesic`: relax until nothing changes; search the whole shore for each flooded
-//! voxel.
+//! Definition of `crate::geodesic`: relax until nothing changes.
 
 use super::components::neighbours;
 use crate::Volume;
@@ -32,32 +31,5 @@ pub fn assign(seeds: &Volume<u16>, domain: &Volume<u8>) -> Volume<u16> {
         }
     }
     let values = best.into_iter().map(|known| known.map_or(0, |(_, seed)| seed));
-    Volume::new(*domain.grid(), values.collect()).expect("one value per voxel")
-}
-
-/// See [`crate::geodesic::watershed`].
-pub fn watershed(markers: &Volume<u16>, height: &Volume<f32>, domain: &Volume<u8>) -> Volume<u16> {
-    let dims = domain.dims();
-    // (marker, steps from it) of the flooded voxels.
-    let mut flooded: Vec<Option<(u16, u32)>> = (0..dims.voxels())
-        .map(|n| {
-            (markers.voxels()[n] != 0 && domain.voxels()[n] != 0).then(|| (markers.voxels()[n], 0))
-        })
-        .collect();
-    loop {
-        let dry = (0..dims.voxels()).filter(|&n| domain.voxels()[n] != 0 && flooded[n].is_none());
-        let shore = dry.flat_map(|n| {
-            let near = neighbours(dims, dims.index(n), Connectivity::Faces6);
-            let wet = near.filter_map(|there| flooded[dims.offset(there)]);
-            wet.map(move |(marker, steps)| (n, marker, steps + 1)).collect::<Vec<_>>()
-        });
-        let next = shore.min_by(|a, b| {
-            let fall = height.voxels()[b.0].total_cmp(&height.voxels()[a.0]);
-            fall.then((a.2, a.1, a.0).cmp(&(b.2, b.1, b.0)))
-        });
-        let Some((n, marker, steps)) = next else { break };
-        flooded[n] = Some((marker, steps));
-    }
-    let values = flooded.into_iter().map(|known| known.map_or(0, |(marker, _)| marker));
     Volume::new(*domain.grid(), values.collect()).expect("one value per voxel")
 }
