@@ -5,8 +5,8 @@
 
 use kernels::components::Connectivity;
 use kernels::{
-    Affine, Dims, Grid, Volume, components, distance, fill, geodesic, morphology, reference,
-    resample, statistics,
+    Affine, Dims, Grid, Volume, components, distance, fill, morphology, reference, resample,
+    statistics,
 };
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough for test data, the same everywhere.
@@ -143,16 +143,5 @@ fn distances_and_morphology() {
         close(distance::squared_mm_in_plane(&mask).voxels(), want.voxels(), 2e-4, case);
         let dilated = morphology::dilate_in_plane(&mask, 1.1);
         assert_eq!(dilated, reference::morphology::dilate_in_plane(&mask, 1.1), "{case}");
-    });
-}
-
-#[test]
-fn seeds() {
-    over_grids(|random, grid, case| {
-        let domain = label_map(random, grid, 1);
-        let seeds =
-            random.volume(grid, |r| if r.below(9) == 0 { 1 + r.below(4) as u16 } else { 0 });
-        let want = reference::geodesic::assign(&seeds, &domain);
-        assert_eq!(geodesic::assign(&seeds, &domain), want, "{case}");
     });
 }

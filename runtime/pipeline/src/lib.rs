@@ -10,6 +10,7 @@ pub mod labels;
 pub mod measure;
 pub mod net;
 pub mod overlay;
+pub mod posterior;
 pub mod prepare;
 pub mod refusal;
 pub mod restore;

@@ -10,8 +10,11 @@ use kernels::{Volume, basins, distance, fill};
 /// Two hills are one body when the pass between them is at least this high against the lower one. A body with a
 /// compressed waist stays whole; two bodies joined through a thin disc part.
 const MERGE_RATIO: f32 = 0.75;
-/// A hill with less than this share of the median body is a fragment.
+/// A hill with less than this share of the median body near it is a fragment.
 const MIN_BODY_SHARE: f64 = 0.35;
+/// Bodies are near one another within this distance along the spine: two or three each way. C3 is a tenth of L5, so a
+/// whole spine has no one size; within this reach the largest is less than twice the smallest.
+const NEAR_MM: f64 = 80.0;
 /// At the upper or lower edge of the field a body is cut, and this share of the median is enough.
 const MIN_CUT_BODY_SHARE: f64 = 0.05;
 /// Smallest body of all: a C3 cut to a third. Below, a hill is not even counted for the median.
@@ -21,6 +24,8 @@ const MIN_BODY_ML: f64 = 0.6;
 const MAX_OFFSET_MM: [f64; 2] = [28.0, 22.0];
 /// More bodies than C1 to L6 have is no spine.
 const MAX_BODIES: usize = 24;
+/// Hills looked at: four for each body, more than any spine's bodies fall into.
+const MAX_CANDIDATES: usize = 4 * MAX_BODIES;
 
 /// The bodies of a class map.
 #[derive(Debug)]
@@ -118,17 +123,27 @@ fn accept(hills: &[Hill], classes: &Volume<u8>) -> Vec<usize> {
     let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
     let ml = |hill: &Hill| hill.voxels as f64 * voxel_ml;
     let last_row = classes.dims().counts()[1] - 1;
-    let sizes: Vec<f64> = hills.iter().map(ml).filter(|&ml| ml >= MIN_BODY_ML).collect();
-    let largest = sizes.iter().copied().fold(0.0, f64::max);
-    // Fragments must not pull the median down: the bodies of one field of view differ by less than four times.
-    let typical = median(sizes.into_iter().filter(|&ml| ml >= largest / 4.0));
-
-    let mut found: Vec<usize> = (0..hills.len())
+    let mut candidates: Vec<usize> =
+        (0..hills.len()).filter(|&index| ml(&hills[index]) >= MIN_BODY_ML).collect();
+    // No spine has so many; the largest are enough to find its bodies, and the work stays bounded.
+    candidates.sort_by_key(|&index| std::cmp::Reverse(hills[index].voxels));
+    candidates.truncate(MAX_CANDIDATES);
+    let height = |index: usize| hills[index].centre()[1] * spacing[1];
+    let typical = |index: usize| {
+        let near = candidates.iter().filter(|&&c| (height(c) - height(index)).abs() <= NEAR_MM);
+        let sizes: Vec<f64> = near.map(|&c| ml(&hills[c])).collect();
+        let largest = sizes.iter().copied().fold(0.0, f64::max);
+        // Fragments must not pull the median down.
+        median(sizes.into_iter().filter(|&ml| ml >= largest / 4.0))
+    };
+    let mut found: Vec<usize> = candidates
+        .iter()
+        .copied()
         .filter(|&index| {
             let hill = &hills[index];
             let cut = hill.rows[0] == 0 || hill.rows[1] == last_row;
             let share = if cut { MIN_CUT_BODY_SHARE } else { MIN_BODY_SHARE };
-            ml(hill) >= MIN_BODY_ML && ml(hill) >= share * typical
+            ml(hill) >= share * typical(index)
         })
         .collect();
     found.sort_by(|&a, &b| hills[a].centre()[1].total_cmp(&hills[b].centre()[1]));
