@@ -1,20 +1,25 @@
 //! Holes in the structures of a label map: found here, filled by the caller.
 
+use crate::Volume;
 use crate::components::{Bounds, Connectivity, crop, label};
-use crate::{Dims, Volume};
 
 /// Memory offsets, ascending, of the background voxels (0) that no path through the 4 in-plane neighbours leads out of:
 /// every way to the edge of the slice (fixed `k`) crosses a voxel of `value`. Voxels of other structures count as open
 /// space and are not returned, as in SPINEPS (TPTBox `np_fill_holes`).
 pub fn holes_in_slices(map: &Volume<u8>, value: u8) -> Vec<usize> {
+    // Outside the box of the structure nothing is enclosed by it, and the box's own edge is open.
     let Some(bounds) = Bounds::of(map, |v| v == value) else { return Vec::new() };
     let mut found = Vec::new();
     for k in bounds.min[2]..=bounds.max[2] {
         let mut slice = bounds;
         (slice.min[2], slice.max[2]) = (k, k);
         let part = crop(map, slice);
-        let inside = enclosed(&part, value);
-        found.extend(inside.into_iter().map(|index| place(map.dims(), slice, index)));
+        let Some(inner) = Bounds::of(&part, |v| v == value) else { continue };
+        let inside = enclosed(&crop(&part, inner), value);
+        let place = |index: [usize; 3]| {
+            map.dims().offset(std::array::from_fn(|a| slice.min[a] + inner.min[a] + index[a]))
+        };
+        found.extend(inside.into_iter().map(place));
     }
     found
 }
@@ -35,14 +40,10 @@ fn enclosed(map: &Volume<u8>, value: u8) -> Vec<[usize; 3]> {
         .collect()
 }
 
-fn place(dims: Dims, bounds: Bounds, index: [usize; 3]) -> usize {
-    dims.offset(std::array::from_fn(|axis| bounds.min[axis] + index[axis]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Affine, Grid};
+    use crate::{Affine, Dims, Grid};
 
     fn cube(counts: [usize; 3], voxels: Vec<u8>) -> Volume<u8> {
         let axes = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
