@@ -17,6 +17,7 @@ pub mod restore;
 pub mod segment;
 pub mod semantic;
 pub mod series;
+pub mod spine;
 pub mod vertebrae;
 
 pub use card::ModelCard;

@@ -6,13 +6,11 @@
 
 use crate::card::{Class, ModelCard};
 use crate::labels::Structure;
+use crate::spine::{self, Level};
 use crate::vertebrae::Bodies;
 use kernels::Volume;
 use kernels::components::{self, Connectivity};
-use kernels::volume::{add, dot, norm, scale, sub};
 
-/// Distance between the centres of neighbouring bodies where only one is in view: between C4 (18 mm) and L4 (38 mm).
-const LONE_PITCH_MM: f64 = 28.0;
 /// A part farther than this from its place on every vertebra, in vertebrae, is part of one whose body is out of view.
 /// Half a vertebra parts neighbours; the rest is room for the curve's end, where only one neighbour gives the direction.
 const MAX_MISFIT: f64 = 0.7;
@@ -42,56 +40,16 @@ fn place(structure: Structure) -> Option<Place> {
     Some(Place { at, slope })
 }
 
-/// A body's centre and the spine's direction there, millimetres along the grid's axes.
-struct Level {
-    centre: [f64; 3],
-    /// Unit vector down the spine.
-    down: [f64; 3],
-    /// Unit vector to the back, perpendicular to `down`.
-    back: [f64; 3],
-    /// Distance to the nearer neighbour's centre: a body missed between two must not stretch it.
-    pitch: f64,
-}
-
-impl Level {
-    /// How far, in vertebrae, a point is from where a part with `place` lies on this vertebra.
-    fn misfit(&self, point: [f64; 3], place: &Place) -> f64 {
-        let from_centre = scale(sub(point, self.centre), 1.0 / self.pitch);
-        let behind = dot(from_centre, self.back).max(0.0);
-        (dot(from_centre, self.down) - place.at - place.slope * behind).abs()
-    }
-}
-
-/// The levels of `bodies`, top to bottom.
-fn levels(bodies: &Bodies) -> Vec<Level> {
-    let spacing = bodies.labels.grid().affine.spacing();
-    let centres: Vec<[f64; 3]> = bodies
-        .centres
-        .iter()
-        .map(|centre| std::array::from_fn(|axis| centre[axis] * spacing[axis]))
-        .collect();
-    let last = centres.len().saturating_sub(1);
-    (0..centres.len())
-        .map(|n| {
-            let (above, below) = (centres[n.saturating_sub(1)], centres[(n + 1).min(last)]);
-            let along = sub(below, above);
-            let down =
-                if norm(along) > 0.0 { scale(along, 1.0 / norm(along)) } else { [0.0, 1.0, 0.0] };
-            let level = [1.0, 0.0, 0.0];
-            let back = add(level, scale(down, -dot(level, down)));
-            // Two centres in one row cannot be: bodies are sorted by rows and lie on one line.
-            let back = if norm(back) > 0.0 { scale(back, 1.0 / norm(back)) } else { level };
-            let near = [above, below].map(|other| norm(sub(other, centres[n])));
-            let pitch = near.into_iter().filter(|&mm| mm > 0.0).reduce(f64::min);
-            Level { centre: centres[n], down, back, pitch: pitch.unwrap_or(LONE_PITCH_MM) }
-        })
-        .collect()
+/// How far, in vertebrae, a point is from where a part with `place` lies at `level`.
+fn misfit(level: &Level, point: [f64; 3], place: &Place) -> f64 {
+    let [below, behind] = level.place(point);
+    (below - place.at - place.slope * behind.max(0.0)).abs()
 }
 
 /// Gives every voxel of a vertebra the body it belongs to: body voxels their label, parts behind it by their height.
 /// Parts of vertebrae out of view are erased from `classes`.
 pub fn assign(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Volume<u16> {
-    let levels = levels(bodies);
+    let levels = spine::levels(&bodies.centres, classes.grid().affine.spacing());
     let places: Vec<Option<Place>> = card
         .classes
         .iter()
@@ -132,7 +90,7 @@ pub fn assign(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Vo
 
 /// The label of the level where a part with `place` fits `point` best; 0 when it fits none.
 fn nearest(levels: &[Level], point: [f64; 3], place: &Place) -> u16 {
-    let misfits = levels.iter().map(|level| level.misfit(point, place));
+    let misfits = levels.iter().map(|level| misfit(level, point, place));
     let best = misfits.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
     best.filter(|&(_, misfit)| misfit <= MAX_MISFIT).map_or(0, |(level, _)| level as u16 + 1)
 }

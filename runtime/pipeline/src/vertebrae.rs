@@ -5,6 +5,8 @@
 
 use crate::card::ModelCard;
 use crate::labels::Structure;
+use crate::spine;
+use kernels::components::Bounds;
 use kernels::{Volume, basins, distance, fill};
 
 /// Two hills are one body when the pass between them is at least this high against the lower one. A body with a
@@ -26,6 +28,13 @@ const MAX_OFFSET_MM: [f64; 2] = [28.0, 22.0];
 const MAX_BODIES: usize = 24;
 /// Hills looked at: four for each body, more than any spine's bodies fall into.
 const MAX_CANDIDATES: usize = 4 * MAX_BODIES;
+
+/// A sacrum begins below the disc under the lowest body, four tenths of a vertebra under its centre; the rest is room for
+/// slip and for the tilt between L5 and S1.
+const SACRUM_BELOW: f64 = 0.15;
+/// A body's rear wall lies nearly half a vertebra behind its centre, and a tilted sacrum's rear edge rises beside it: only
+/// the front and the middle are safely the body's.
+const BODY_BEHIND: f64 = 0.3;
 
 /// The bodies of a class map.
 #[derive(Debug)]
@@ -81,7 +90,31 @@ pub fn find_bodies(classes: &Volume<u8>, card: &ModelCard) -> Bodies {
             Owner::Nobody => {}
         }
     }
+    reclaim(&mut bodies, classes, sacrum);
     bodies
+}
+
+/// What is called sacrum within the lowest body, above where a sacrum can be, is that body: a steep or bright L5 is
+/// easily taken for its neighbour in part.
+fn reclaim(bodies: &mut Bodies, classes: &Volume<u8>, sacrum: u8) {
+    let lowest = bodies.centres.len() as u16;
+    let spacing = classes.grid().affine.spacing();
+    let inside = Bounds::of(&bodies.labels, |label| label != 0 && label == lowest);
+    let level = spine::levels(&bodies.centres, spacing).pop();
+    let (Some(Bounds { min, max }), Some(level)) = (inside, level) else { return };
+    for k in min[2]..=max[2] {
+        for j in min[1]..=max[1] {
+            for i in min[0]..=max[0] {
+                let offset = classes.dims().offset([i, j, k]);
+                let point = std::array::from_fn(|axis| [i, j, k][axis] as f64 * spacing[axis]);
+                let [below, behind] = level.place(point);
+                let sacral = sacrum != 0 && classes.voxels()[offset] == sacrum;
+                if sacral && below < SACRUM_BELOW && behind < BODY_BEHIND {
+                    bodies.labels.voxels_mut()[offset] = lowest;
+                }
+            }
+        }
+    }
 }
 
 /// Size, place and contacts of every hill.
