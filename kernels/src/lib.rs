@@ -8,7 +8,6 @@ pub mod components;
 pub mod conv;
 pub mod distance;
 pub mod fill;
-pub mod geodesic;
 pub mod morphology;
 pub mod reference;
 pub mod resample;

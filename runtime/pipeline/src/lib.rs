@@ -10,12 +10,14 @@ pub mod labels;
 pub mod measure;
 pub mod net;
 pub mod overlay;
+pub mod posterior;
 pub mod prepare;
 pub mod refusal;
 pub mod restore;
 pub mod segment;
 pub mod semantic;
 pub mod series;
+pub mod spine;
 pub mod vertebrae;
 
 pub use card::ModelCard;
