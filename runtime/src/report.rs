@@ -104,6 +104,10 @@ impl Outputs {
         self.0.insert(kind, path);
     }
 
+    pub fn extend(&mut self, other: Outputs) {
+        self.0.extend(other.0);
+    }
+
     pub fn kinds(&self) -> Vec<OutputKind> {
         self.0.keys().copied().collect()
     }
