@@ -7,8 +7,12 @@ pub mod run;
 pub mod segment;
 mod table;
 
+use crate::decode::folder::FolderError;
+use crate::error::Move;
 use clap::{Parser, Subcommand};
-use pipeline::Refusal;
+use models::nifti::NiftiError;
+use pipeline::{Refusal, RefusalCode};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Segments sagittal spine MR beside the scanner: DICOM in, overlays and MQTT out. Not for diagnostic use.
@@ -35,8 +39,8 @@ enum Command {
 #[derive(Debug)]
 pub enum Outcome {
     Done,
-    /// The series is not for us: a result, but not the one hoped for.
-    Refused(Refusal),
+    /// The input is not for us: a result, but not the one hoped for. Holds the line for a person.
+    Refused(String),
 }
 
 /// Exit codes: 0 done, 1 failed, 3 refused (architecture: machine-readable contracts).
@@ -53,8 +57,8 @@ impl CommandLine {
         };
         match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,
-            Ok(Outcome::Refused(refusal)) => {
-                eprintln!("refused: {refusal}");
+            Ok(Outcome::Refused(line)) => {
+                eprintln!("refused: {line}");
                 ExitCode::from(REFUSED)
             }
             Err(error) => {
@@ -65,9 +69,32 @@ impl CommandLine {
     }
 }
 
-/// A refusal as `--json` prints it.
-fn refusal_json(refusal: &Refusal) -> serde_json::Value {
-    serde_json::json!({ "refused": refusal })
+/// Ends a command whose input is not for us: the refusal as JSON where that was asked for, and a line that names the
+/// input. An error that is no refusal goes up.
+fn refused(input: &Path, json: bool, error: anyhow::Error) -> anyhow::Result<Outcome> {
+    let refusal = as_refusal(error)?;
+    if json {
+        let wrapped = serde_json::json!({ "refused": refusal });
+        println!("{}", serde_json::to_string_pretty(&wrapped)?);
+    }
+    Ok(Outcome::Refused(format!("{}: {refusal}; {}", input.display(), Move::Peer.advice())))
+}
+
+/// A file that is no series of ours is refused like a series that is none: scripts get one kind of answer.
+fn as_refusal(error: anyhow::Error) -> anyhow::Result<Refusal> {
+    let code = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(FolderError::Nothing { .. }), _) => RefusalCode::WrongClass,
+        (_, Some(NiftiError::NotNifti { .. } | NiftiError::Truncated { .. })) => {
+            RefusalCode::UnreadablePixels
+        }
+        (_, Some(NiftiError::WrongType { .. })) => RefusalCode::UnreadablePixels,
+        (_, Some(NiftiError::NoAffine { .. } | NiftiError::Geometry { .. })) => {
+            RefusalCode::MissingGeometry
+        }
+        (_, Some(NiftiError::WrongDims { .. })) => RefusalCode::MissingGeometry,
+        _ => return error.downcast(),
+    };
+    Ok(Refusal::new(code, error.to_string()))
 }
 
 /// Logs to standard error; `SAGITTA_LOG` overrides the level. The embedded broker reports every client that comes and

@@ -43,7 +43,7 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let wrong = |reason: String| ConfigError::Wrong { path: path.to_owned(), reason };
-        let config: Config = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        let config: Config = toml::from_str(&text).map_err(|e| wrong(located(&e, &text)))?;
         config.check().map_err(wrong)?;
         Ok(config)
     }
@@ -81,12 +81,21 @@ fn ae_title(key: &str, title: &str) -> Result<(), String> {
     }
 }
 
+/// The fault and its line, on one line: toml's own message draws the place over several.
+fn located(error: &toml::de::Error, text: &str) -> String {
+    let reason = error.message().trim();
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {reason}", before.matches('\n').count() + 1),
+        None => reason.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Config, String> {
-        let config: Config = toml::from_str(text).map_err(|e| e.to_string())?;
+        let config: Config = toml::from_str(text).map_err(|e| located(&e, text))?;
         config.check()?;
         Ok(config)
     }
@@ -100,7 +109,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_double_names_are_refused_by_name() {
-        assert!(read(&format!("colour = 'red'\n{LEAST}")).unwrap_err().contains("colour"));
+        let error = read(&format!("{LEAST}colour = 'red'\n")).unwrap_err();
+        assert!(error.starts_with("line 5: ") && error.contains("colour"), "{error}");
         let pacs = "[[destination]]\nname = 'pacs'\naddress = 'h:104'\ncalled_ae = 'PACS'\n";
         assert!(read(&format!("{LEAST}{pacs}")).is_ok());
         assert!(read(&format!("{LEAST}{pacs}{pacs}")).unwrap_err().contains("two destinations"));

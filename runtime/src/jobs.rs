@@ -109,13 +109,15 @@ impl Bench {
         let worked = match &job.purpose {
             Purpose::Run { completion, generation } => self.produce(job, *completion, generation),
             Purpose::Explain { have } => decode(job).map(|_| {
+                tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
                 self.board.change(&job.id, JobState::Incomplete { have: *have, expect: None });
             }),
         };
         let state = match worked {
             Ok(()) => return,
             Err(ProduceError::Refused(refusal)) => {
-                tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}");
+                let advice = Move::Peer.advice();
+                tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}; {advice}");
                 return self.board.refused(&job.id, refusal);
             }
             Err(error) => {

@@ -170,7 +170,10 @@ fn site_key(data: &Path) -> Result<Vec<u8>> {
     use std::io::{Read, Write};
     use std::os::unix::fs::OpenOptionsExt;
     let (path, partial) = (data.join("site.key"), data.join("site.key.part"));
-    let cannot = || format!("cannot use the data folder {}: the site's move", data.display());
+    let cannot = || {
+        let folder = data.display();
+        format!("cannot use the data folder {folder}: name another, or let the service write there")
+    };
     match std::fs::read(&path) {
         Ok(key) if key.len() == KEY_BYTES => return Ok(key),
         Ok(_) => anyhow::bail!(

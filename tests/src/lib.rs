@@ -5,11 +5,15 @@
 
 pub mod peers;
 pub mod place;
+pub mod series;
 pub mod shell;
+pub mod site;
 pub mod source;
 pub mod wait;
 
 pub use peers::{Broker, Guard, StoreScp, Subscriber};
 pub use place::{TempDir, python, root, sagitta, shared};
+pub use series::{peer, phantom, send};
 pub use shell::{Finished, run};
+pub use site::{Appliance, Site};
 pub use wait::{free_port, wait_until};

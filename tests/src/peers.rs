@@ -36,39 +36,69 @@ impl Guard {
         self.0.id()
     }
 
+    /// Sends a signal by name: `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let (option, id) = (format!("-{name}"), self.id().to_string());
+        let status = Command::new("kill").args([option, id]).status().context("start kill")?;
+        anyhow::ensure!(status.success(), "kill -{name} failed: {status}");
+        Ok(())
+    }
+
+    /// Waits for the process to end by itself; its exit code, `None` after a signal.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<i32>> {
+        let status =
+            wait_until("the end of the process", limit, || self.0.try_wait().transpose())??;
+        Ok(status.code())
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.0.try_wait()?.is_none())
     }
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
+impl Guard {
+    /// kill -9.
+    pub fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// DCMTK's storage receiver: takes everything, keeps the bytes as they came.
 #[derive(Debug)]
 pub struct StoreScp {
-    _process: Guard,
-    _log: TempDir,
+    process: Guard,
+    log: TempDir,
     pub port: u16,
+    ae_title: String,
     received: PathBuf,
 }
 
 impl StoreScp {
     /// Listens on a free port as `ae_title` and stores into `received`, which must exist.
     pub fn start(ae_title: &str, received: &Path) -> Result<StoreScp> {
-        let (port, log) = (free_port()?, TempDir::new()?);
-        let mut command = Command::new("storescp");
-        command.args(["--aetitle", ae_title, "--accept-all", "--bit-preserving"]);
-        command.arg("--output-directory").arg(received).arg(port.to_string());
-        let process = Guard::start(&mut command, &log.join("storescp.log"))?;
-        wait_for_port(port, START_LIMIT)?;
-        Ok(StoreScp { _process: process, _log: log, port, received: received.to_owned() })
+        let (port, log, ae_title) = (free_port()?, TempDir::new()?, ae_title.to_owned());
+        let process = store_scp(port, &ae_title, received, &log)?;
+        Ok(StoreScp { process, log, port, ae_title, received: received.to_owned() })
+    }
+
+    /// Goes away.
+    pub fn stop(&mut self) {
+        self.process.kill();
+    }
+
+    /// Comes back on its port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = store_scp(self.port, &self.ae_title, &self.received, &self.log)?;
+        Ok(())
     }
 
     /// The files stored so far, in order of name.
@@ -84,35 +114,60 @@ impl StoreScp {
     }
 }
 
+fn store_scp(port: u16, ae_title: &str, received: &Path, log: &TempDir) -> Result<Guard> {
+    let mut command = Command::new("storescp");
+    command.args(["--aetitle", ae_title, "--accept-all", "--bit-preserving"]);
+    command.arg("--output-directory").arg(received).arg(port.to_string());
+    let process = Guard::start(&mut command, &log.join("storescp.log"))?;
+    wait_for_port(port, START_LIMIT)?;
+    Ok(process)
+}
+
 /// Eclipse Mosquitto as a site's broker: anonymous, memory only.
 #[derive(Debug)]
 pub struct Broker {
-    _process: Guard,
-    _directory: TempDir,
+    process: Guard,
+    directory: TempDir,
     pub port: u16,
 }
 
 impl Broker {
     pub fn start() -> Result<Broker> {
         let (port, directory) = (free_port()?, TempDir::new()?);
-        let config = directory.join("mosquitto.conf");
-        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
-        std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
-        // Debian installs daemons where a plain user's PATH does not look.
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("mosquitto");
-        command.env("PATH", format!("{path}:/usr/sbin")).arg("-c").arg(&config);
-        let process = Guard::start(&mut command, &directory.join("mosquitto.log"))?;
-        wait_for_port(port, START_LIMIT)?;
-        Ok(Broker { _process: process, _directory: directory, port })
+        let process = mosquitto(port, &directory)?;
+        Ok(Broker { process, directory, port })
+    }
+
+    /// Goes away; it forgets everything.
+    pub fn stop(&mut self) {
+        self.process.kill();
+    }
+
+    /// Comes back on its port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = mosquitto(self.port, &self.directory)?;
+        Ok(())
     }
 
     /// Subscribes to `topic` (wildcards allowed) with `mosquitto_sub`, and waits until the broker has confirmed it.
     pub fn subscribe(&self, topic: &str) -> Result<Subscriber> {
         let directory = TempDir::new()?;
         let log = directory.join("messages");
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-d", "-q", "1", "-V", "5", "-F", "%t %p", "-p", &self.port.to_string()]);
+        // Into a file it writes by blocks, and only a message flushes: a subscription without one would not be seen.
+        let mut command = Command::new("stdbuf");
+        command.args([
+            "-oL",
+            "mosquitto_sub",
+            "-d",
+            "-q",
+            "1",
+            "-V",
+            "5",
+            "-F",
+            "%t %p",
+            "-p",
+            &self.port.to_string(),
+        ]);
         let process = Guard::start(command.args(["-t", topic]), &log)?;
         let subscriber = Subscriber { _process: process, _directory: directory, log };
         wait_until("the subscription", START_LIMIT, || {
@@ -121,6 +176,19 @@ impl Broker {
         })?;
         Ok(subscriber)
     }
+}
+
+fn mosquitto(port: u16, directory: &TempDir) -> Result<Guard> {
+    let config = directory.join("mosquitto.conf");
+    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+    std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
+    // Debian installs daemons where a plain user's PATH does not look.
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("mosquitto");
+    command.env("PATH", format!("{path}:/usr/sbin")).arg("-c").arg(&config);
+    let process = Guard::start(&mut command, &directory.join("mosquitto.log"))?;
+    wait_for_port(port, START_LIMIT)?;
+    Ok(process)
 }
 
 /// A running subscription.

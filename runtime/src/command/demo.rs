@@ -1,7 +1,7 @@
 //! `sagitta demo`: a whole examination on this machine. A scanner (our own SCU) sends a series to the service, the service
 //! sends its results to a console (a second receiver), and a subscriber prints what the broker hands it.
 
-use super::{Outcome, input, log, refusal_json, runtime, table};
+use super::{Outcome, input, log, refused, runtime, table};
 use crate::config::Config;
 use crate::ingest::association;
 use crate::ingest::spool::Spool;
@@ -37,10 +37,18 @@ pub struct Arguments {
     /// A DICOM folder or a NIfTI file instead of the procedural patient.
     #[arg(long)]
     input: Option<PathBuf>,
+    /// Where the page is served, for a machine on which 8080 is taken.
+    #[arg(long, value_name = "ADDRESS", default_value_t = dashboard::DEFAULT_LISTEN)]
+    page: SocketAddr,
 }
 
-/// The page's address: the one the README names.
-const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+impl Arguments {
+    /// What a refusal is about.
+    fn subject(&self) -> &Path {
+        self.input.as_deref().unwrap_or(Path::new("the procedural patient"))
+    }
+}
+
 /// Any free port on this machine.
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Longest wait for a series to settle: incomplete ones are given up after 30 s, and a slow core needs a minute.
@@ -58,10 +66,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 
 async fn play(arguments: &Arguments) -> Result<Outcome> {
     let say = Say { quiet: arguments.json };
-    let objects = input::scanner_objects(arguments.input.as_deref())?;
+    let objects = match input::scanner_objects(arguments.input.as_deref()) {
+        Ok(objects) => objects,
+        Err(error) => return refused(arguments.subject(), arguments.json, error),
+    };
     let folder = Folder::make(&arguments.out)?;
     let console = start_console(&folder.console).await?;
-    let service = Service::start(config(&folder, console, !arguments.once)?).await?;
+    let page = (!arguments.once).then_some(arguments.page);
+    let service = Service::start(config(&folder, console, page)?).await?;
     let messages = tokio::spawn(print_messages(service.live.subscribe(), say));
     say.line(&format!("sending {} objects to {}", objects.len(), service.dicom));
     store::send(&to("sagitta", service.dicom, &[]), &objects).await?;
@@ -70,7 +82,8 @@ async fn play(arguments: &Arguments) -> Result<Outcome> {
     tokio::time::sleep(LAST_MESSAGES).await;
     let outcome = conclude(arguments, &folder, &record, say)?;
     if !arguments.once {
-        say.line(&format!("the overlay and the messages: http://{PAGE}  (Ctrl-C ends)"));
+        let page = arguments.page;
+        say.line(&format!("the overlay and the messages: http://{page}  (Ctrl-C ends)"));
         super::run::end().await;
     }
     messages.abort();
@@ -102,24 +115,22 @@ struct Folder {
 
 impl Folder {
     fn make(out: &Path) -> Result<Folder> {
-        let folder = Folder {
-            out: out.to_owned(),
-            service: out.join("service"),
-            console: out.join("console"),
-        };
+        // The report names outputs so that they are found from any folder.
+        let out = std::path::absolute(out)?;
+        let folder = Folder { service: out.join("service"), console: out.join("console"), out };
         for path in [&folder.service, &folder.console] {
             if path.exists() {
                 std::fs::remove_dir_all(path)
                     .with_context(|| format!("cannot empty {}", path.display()))?;
             }
             std::fs::create_dir_all(path)
-                .with_context(|| format!("cannot write to {}", out.display()))?;
+                .with_context(|| format!("cannot write to {}", folder.out.display()))?;
         }
         Ok(folder)
     }
 }
 
-fn config(folder: &Folder, console: SocketAddr, page: bool) -> Result<Config> {
+fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Result<Config> {
     let broker = BrokerSettings::Embedded { listen: free_port()? };
     let name = |text: &str| Name::new(text).expect("a valid name");
     Ok(Config {
@@ -127,7 +138,7 @@ fn config(folder: &Folder, console: SocketAddr, page: bool) -> Result<Config> {
         mqtt: mqtt::Settings { site: name("demo"), device: name("sagitta"), broker },
         dicom: association::Settings { bind: FREE, ..association::Settings::default() },
         complete: crate::ingest::assemble::Settings::default(),
-        dashboard: dashboard::Settings { bind: page.then_some(PAGE) },
+        dashboard: dashboard::Settings { bind: page },
         jobs: jobs::Settings::default(),
         destinations: vec![to("console", console, &OutputKind::ALL)],
     })
@@ -220,10 +231,7 @@ async fn print_messages(mut live: broadcast::Receiver<LiveMessage>, say: Say) {
 /// Copies the outputs to where the user asked for them, and prints the summary.
 fn conclude(arguments: &Arguments, folder: &Folder, record: &Record, say: Say) -> Result<Outcome> {
     if let Some(refusal) = &record.refusal {
-        if arguments.json {
-            println!("{}", serde_json::to_string_pretty(&refusal_json(refusal))?);
-        }
-        return Ok(Outcome::Refused(refusal.clone()));
+        return refused(arguments.subject(), arguments.json, refusal.clone().into());
     }
     let Some(report) = record.report.clone().filter(|_| record.state == JobState::Done) else {
         bail!("the series ended as {}", state_text(record));

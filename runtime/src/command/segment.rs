@@ -1,6 +1,6 @@
 //! `sagitta segment`: one DICOM folder or NIfTI file to masks, pictures and DICOM objects.
 
-use super::{Outcome, input, log, refusal_json, table};
+use super::{Outcome, input, log, refused, table};
 use crate::decode;
 use crate::jobs::clock::StageClock;
 use crate::jobs::produce::{ProduceError, Request, Source, Workshop};
@@ -9,7 +9,7 @@ use crate::objects::Made;
 use clap::Args;
 use dicom_dictionary_std::tags;
 use models::nifti;
-use pipeline::{Refusal, Series};
+use pipeline::Series;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `sagitta segment`.
@@ -34,23 +34,27 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     clock.begin(JobStage::Volume, &mut |_| {});
     let source = match read(&arguments.input) {
         Ok(source) => source,
-        Err(error) => return refused(arguments, error),
+        Err(error) => return refused(&arguments.input, arguments.json, error),
     };
+    // The report names outputs so that they are found from any folder.
+    let folder = std::path::absolute(&arguments.out)?;
     let request = Request {
         name: input::stem(&arguments.input),
-        folder: arguments.out.clone(),
+        folder: folder.clone(),
         made: made(&source),
         generation: 1,
     };
     let mut workshop = Workshop::open(arguments.threads)?;
     let product = match workshop.produce(&source, &request, &mut clock, &mut |_| {}) {
         Ok(product) => product,
-        Err(ProduceError::Refused(refusal)) => return refused(arguments, refusal.into()),
+        Err(ProduceError::Refused(refusal)) => {
+            return refused(&arguments.input, arguments.json, refusal.into());
+        }
         Err(error) => return Err(error.into()),
     };
     clock.end();
     let report = product.report.timed(clock.timings().clone());
-    report.write(&arguments.out)?;
+    report.write(&folder)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -72,15 +76,6 @@ fn made(source: &Source) -> Made {
         if value.is_empty() { otherwise.to_owned() } else { value.to_owned() }
     };
     Made { date: text(tags::SERIES_DATE, "19000101"), time: text(tags::SERIES_TIME, "000000") }
-}
-
-/// A refusal is printed as JSON where that was asked for; any other error goes up.
-fn refused(arguments: &Arguments, error: anyhow::Error) -> anyhow::Result<Outcome> {
-    let refusal: Refusal = error.downcast()?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&refusal_json(&refusal))?);
-    }
-    Ok(Outcome::Refused(refusal))
 }
 
 fn read(path: &Path) -> anyhow::Result<Source> {

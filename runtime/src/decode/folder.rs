@@ -22,8 +22,21 @@ pub enum FolderError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} holds more than {MAX_FILES} files")]
     TooMany { path: PathBuf },
-    #[error("{path} holds no MR image in DICOM format ({ignored} other files)")]
-    Nothing { path: PathBuf, ignored: usize },
+    #[error("{path} holds no MR image in DICOM format; {}", others(*.ignored, .first))]
+    Nothing {
+        path: PathBuf,
+        ignored: usize,
+        /// Why the first of the ignored files is none; empty without one.
+        first: String,
+    },
+}
+
+fn others(count: usize, first: &str) -> String {
+    match count {
+        0 => "it holds no file".to_owned(),
+        1 => format!("its file: {first}"),
+        _ => format!("the first of its {count} files: {first}"),
+    }
 }
 
 /// The files of one series.
@@ -55,7 +68,8 @@ pub fn read_folder(path: &Path) -> Result<Folder, FolderError> {
     let others = series.len().saturating_sub(1);
     let largest = series.into_values().max_by_key(|(images, _)| *images);
     let Some((_, paths)) = largest else {
-        return Err(FolderError::Nothing { path: path.to_owned(), ignored: ignored.len() });
+        let first = ignored.first().map_or_else(String::new, |(_, reason)| reason.clone());
+        return Err(FolderError::Nothing { path: path.to_owned(), ignored: ignored.len(), first });
     };
     let read = |path: &PathBuf| {
         fs::read(path).map_err(|source| FolderError::Read { path: path.clone(), source })
