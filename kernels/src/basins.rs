@@ -11,13 +11,16 @@ use crate::volume::Volume;
 /// Neighbours are the 26 around a voxel.
 pub fn split(height: &Volume<f32>, domain: &Volume<u8>, merge_ratio: f32) -> (Volume<u32>, u32) {
     let heights = height.voxels();
-    let mut order: Vec<usize> =
-        (0..heights.len()).filter(|&offset| domain.voxels()[offset] != 0).collect();
-    order.sort_by(|&a, &b| heights[b].total_cmp(&heights[a]).then(a.cmp(&b)));
+    // Height, inverted, and place in one number: plain integers sort fastest.
+    let mut order: Vec<u64> = (0..heights.len())
+        .filter(|&offset| domain.voxels()[offset] != 0)
+        .map(|offset| u64::from(!rank(heights[offset])) << 32 | offset as u64)
+        .collect();
+    order.sort_unstable();
 
     let mut labels = Volume::filled(*domain.grid(), 0u32);
     let mut hills = Hills { parent: vec![0], peak: vec![f32::INFINITY] };
-    for &offset in &order {
+    for offset in order.into_iter().map(|key| (key & u64::from(u32::MAX)) as usize) {
         let mut own = 0;
         for_each_neighbour(&labels, offset, |label| {
             let other = hills.root(label);
@@ -29,6 +32,12 @@ pub fn split(height: &Volume<f32>, domain: &Volume<u8>, merge_ratio: f32) -> (Vo
         labels.voxels_mut()[offset] = own;
     }
     renumber(labels, &mut hills)
+}
+
+/// A number that orders as the height does (`f32::total_cmp`).
+fn rank(height: f32) -> u32 {
+    let bits = height.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
 /// The hills met so far; merged ones point to the higher.
@@ -78,12 +87,9 @@ fn for_each_neighbour(labels: &Volume<u32>, offset: usize, mut visit: impl FnMut
     let [i, j, k] = dims.index(offset);
     for k in k.saturating_sub(1)..(k + 2).min(nk) {
         for j in j.saturating_sub(1)..(j + 2).min(nj) {
-            for i in i.saturating_sub(1)..(i + 2).min(ni) {
-                let label = labels.at([i, j, k]);
-                if label != 0 {
-                    visit(label);
-                }
-            }
+            let row = dims.offset([0, j, k]);
+            let near = &labels.voxels()[row + i.saturating_sub(1)..row + (i + 2).min(ni)];
+            near.iter().filter(|label| **label != 0).for_each(|&label| visit(label));
         }
     }
 }

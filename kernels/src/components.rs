@@ -9,8 +9,6 @@ use crate::{Affine, Dims, Grid, Volume};
 pub enum Connectivity {
     /// Sharing a face: 6 neighbours.
     Faces6,
-    /// Sharing a face or an edge: 18 neighbours.
-    Edges18,
     /// Sharing a face, an edge or a corner: 26 neighbours.
     Corners26,
 }
@@ -20,7 +18,6 @@ impl Connectivity {
     pub fn admits(self, axes: usize) -> bool {
         axes <= match self {
             Connectivity::Faces6 => 1,
-            Connectivity::Edges18 => 2,
             Connectivity::Corners26 => 3,
         }
     }
@@ -247,7 +244,7 @@ mod tests {
     #[test]
     fn corners_connect_only_when_admitted() {
         let diagonal = volume([2, 2, 2], vec![1, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(label(&diagonal, Connectivity::Edges18).parts.len(), 2);
+        assert_eq!(label(&diagonal, Connectivity::Faces6).parts.len(), 2);
         let joined = label(&diagonal, Connectivity::Corners26);
         let expected = Component { value: 1, voxels: 2, min: [0; 3], max: [1; 3], sum: [1, 1, 1] };
         assert_eq!(joined.parts, [expected]);

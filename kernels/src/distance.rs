@@ -1,44 +1,29 @@
 //! Exact Euclidean distance to the background, in squared millimetres, on anisotropic grids.
 //!
-//! Lower envelope of parabolas, one axis after the other (Felzenszwalb and Huttenlocher, "Distance
+//! Lower envelope of parabolas, rows then columns (Felzenszwalb and Huttenlocher, "Distance
 //! Transforms of Sampled Functions", Theory of Computing 8, 2012). Axes are taken as perpendicular, which
 //! admitted series are.
 
 use crate::Volume;
 use crate::components::{Bounds, crop, paste};
 
-/// Squared distance in mm² from each voxel centre to the nearest centre of a zero voxel. Outside the grid
-/// there is no background: a structure cut by the edge is not thinner there. Without any zero voxel every
-/// distance is infinite.
-pub fn squared_mm(mask: &Volume<u8>) -> Volume<f32> {
-    squared(mask, 3)
-}
-
-/// As [`squared_mm`], each slice (fixed `k`) by itself.
+/// Squared distance in mm² from each voxel centre to the nearest centre of a zero voxel of its slice (fixed `k`): slices
+/// are far thicker than pixels. Outside the grid there is no background: a structure cut by the edge is not thinner
+/// there. In a slice without any zero voxel every distance is infinite.
 pub fn squared_mm_in_plane(mask: &Volume<u8>) -> Volume<f32> {
-    squared(mask, 2)
-}
-
-/// Distances along the first `axes` axes.
-fn squared(mask: &Volume<u8>, axes: usize) -> Volume<f32> {
     let mut result = Volume::filled(*mask.grid(), 0.0f32);
     let Some(bounds) = Bounds::of(mask, |v| v != 0) else { return result };
     // The zero voxel nearest to a voxel of the box is in the box or touches it: work stays near the
     // structure.
     let bounds = bounds.grown(1, mask.dims());
     let part = crop(mask, bounds);
-    let [ni, nj, nk] = part.dims().counts();
+    let [ni, nj, _] = part.dims().counts();
     let spacing = part.grid().affine.spacing();
     let mut squares = along_rows(&part, spacing[0]);
-    let mut line = Line::new(ni.max(nj).max(nk));
+    let mut line = Line::new(nj);
     for plane in squares.chunks_exact_mut(ni * nj) {
         for i in 0..ni {
             line.transform(plane, i, ni, nj, spacing[1]);
-        }
-    }
-    if axes == 3 {
-        for start in 0..ni * nj {
-            line.transform(&mut squares, start, ni * nj, nk, spacing[2]);
         }
     }
     let values = squares.into_iter().map(|v| v as f32).collect();
@@ -144,8 +129,6 @@ mod tests {
         let affine = Affine::new(axes, [0.0; 3]).unwrap();
         let grid = Grid { dims: Dims::new([4, 1, 2]).unwrap(), affine };
         let mask = Volume::new(grid, vec![0, 1, 1, 1, 1, 1, 1, 1]).unwrap();
-        let got = squared_mm(&mask);
-        assert_eq!(got.voxels(), [0.0, 0.25, 1.0, 2.25, 9.0, 9.25, 10.0, 11.25]);
         let flat = squared_mm_in_plane(&mask);
         assert_eq!(flat.slice(0), [0.0, 0.25, 1.0, 2.25]);
         assert!(flat.slice(1).iter().all(|v| v.is_infinite()));

@@ -1,14 +1,13 @@
 //! Array operations on voxel grids: geometry, resampling, components, distances, convolution.
 //!
 //! Knows numbers and geometry only: no DICOM, no network, no files. Every operation has a plain definition in
-//! [`reference`] and a fast version that the tests compare with it over awkward shapes.
+//! [`mod@reference`] and a fast version that the tests compare with it over awkward shapes.
 
 pub mod basins;
 pub mod components;
 pub mod conv;
 pub mod distance;
 pub mod fill;
-pub mod geodesic;
 pub mod morphology;
 pub mod reference;
 pub mod resample;

@@ -5,7 +5,6 @@
 pub mod components;
 pub mod distance;
 pub mod fill;
-pub mod geodesic;
 pub mod morphology;
 pub mod resample;
 pub mod statistics;

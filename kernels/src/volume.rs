@@ -192,11 +192,17 @@ impl<T: Copy> Volume<T> {
     pub fn reoriented(&self, map: &AxisMap) -> Volume<T> {
         let grid = map.apply(&self.grid);
         let [ni, nj, nk] = grid.dims.counts();
+        let start = self.grid.dims.offset(map.source_index([0; 3], self.grid.dims)) as isize;
+        let [along_i, along_j, along_k] = map.strides(self.grid.dims);
         let mut voxels = Vec::with_capacity(grid.dims.voxels());
-        for k in 0..nk {
-            for j in 0..nj {
-                for i in 0..ni {
-                    voxels.push(self.at(map.source_index([i, j, k], self.grid.dims)));
+        for k in 0..nk as isize {
+            for j in 0..nj as isize {
+                let row = start + j * along_j + k * along_k;
+                if along_i == 1 {
+                    voxels.extend_from_slice(&self.voxels[row as usize..row as usize + ni]);
+                } else {
+                    let places = (0..ni as isize).map(|i| (row + i * along_i) as usize);
+                    voxels.extend(places.map(|place| self.voxels[place]));
                 }
             }
         }
@@ -280,6 +286,12 @@ impl AxisMap {
             scale(axis, -1.0)
         });
         Grid { dims: Dims(self.source.map(|axis| counts[axis])), affine: Affine { axes, origin } }
+    }
+
+    /// By how many voxels of a source of `dims` one step along each mapped axis moves in memory.
+    fn strides(&self, dims: Dims) -> [isize; 3] {
+        let steps = [1, dims.0[0] as isize, dims.plane() as isize];
+        std::array::from_fn(|to| steps[self.source[to]] * if self.flip[to] { -1 } else { 1 })
     }
 
     /// The source index of index `to` of the mapped grid, for a source of `dims`.

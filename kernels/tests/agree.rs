@@ -5,8 +5,8 @@
 
 use kernels::components::Connectivity;
 use kernels::{
-    Affine, Dims, Grid, Volume, components, distance, fill, geodesic, morphology, reference,
-    resample, statistics,
+    Affine, Dims, Grid, Volume, components, distance, fill, morphology, reference, resample,
+    statistics,
 };
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough for test data, the same everywhere.
@@ -61,30 +61,6 @@ fn grids(random: &mut Random) -> Vec<Grid> {
     counts.into_iter().map(grid).collect()
 }
 
-/// A grid over about the same place with turned axes, other spacings and other counts.
-fn turned(random: &mut Random, grid: &Grid) -> Grid {
-    let (s, c) = (0.6 * random.unit()).sin_cos();
-    let [a, b, k] = grid.affine.axes();
-    let size = 0.5 + random.unit();
-    let mix = |x: [f64; 3], p: f64, y: [f64; 3], q: f64| {
-        std::array::from_fn(|n| size * (x[n] * p + y[n] * q))
-    };
-    let axes = [mix(a, c, b, s), mix(b, c, a, -s), mix(k, 1.0, a, 0.1)];
-    let counts = grid.dims.counts().map(|n| n + random.below(4) as usize);
-    let start = grid.affine.world([-1.3, 0.4, -0.7]);
-    Grid { dims: Dims::new(counts).unwrap(), affine: Affine::new(axes, start).unwrap() }
-}
-
-/// A grid with the same directions, permuted and flipped, and exact ties: half the pitch, edge aligned.
-fn halved(grid: &Grid) -> Grid {
-    let [a, b, k] = grid.affine.axes();
-    let [ni, nj, nk] = grid.dims.counts();
-    let start = grid.affine.world([ni as f64 - 1.0, -0.5, 0.0]);
-    let axes = [b.map(|v| v / 2.0), k, a.map(|v| -v * 1.5)];
-    let dims = Dims::new([2 * nj, nk, ni]).unwrap();
-    Grid { dims, affine: Affine::new(axes, start).unwrap() }
-}
-
 fn close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
     assert_eq!(got.len(), want.len(), "{case}");
     for (n, (got, want)) in got.iter().zip(want).enumerate() {
@@ -112,16 +88,8 @@ fn label_map(random: &mut Random, grid: Grid, values: u64) -> Volume<u8> {
 #[test]
 fn resampling() {
     over_grids(|random, grid, case| {
-        let labels = random.volume(grid, |r| r.below(200) as u16);
-        // Values to 100; f32 weights and three nested mixes round to a few 2^-24 each: 1e-4 covers 100 * 3 * 4 * 2^-24.
-        let values = labels.map(|v| f32::from(v) / 2.0);
-        for target in [grid, turned(random, &grid), halved(&grid)] {
-            let want = reference::resample::nearest(&labels, &target, 999);
-            assert_eq!(resample::nearest(&labels, &target, 999), want, "{case}");
-            let got = resample::linear(&values, &target);
-            let want = reference::resample::linear(&values, &target);
-            close(got.voxels(), want.voxels(), 1e-4, case);
-        }
+        let values = random.volume(grid, |r| r.below(200) as f32 / 2.0);
+        // Values to 100; f32 weights and two nested sums round to a few 2^-24 each: 1e-4 covers 100 * 2 * 8 * 2^-24.
         for spacing in [0.3, 1.0, 2.9] {
             let got = resample::in_plane(&values, spacing);
             let want = reference::resample::in_plane(&values, spacing);
@@ -145,7 +113,7 @@ fn statistics_of_values() {
 fn connected_components() {
     over_grids(|random, grid, case| {
         let map = label_map(random, grid, 3);
-        for connectivity in [Connectivity::Faces6, Connectivity::Edges18, Connectivity::Corners26] {
+        for connectivity in [Connectivity::Faces6, Connectivity::Corners26] {
             let want = reference::components::label(&map, connectivity);
             assert_eq!(components::label(&map, connectivity), want, "{case} {connectivity:?}");
         }
@@ -158,11 +126,9 @@ fn holes() {
     over_grids(|random, grid, case| {
         let dense = random.volume(grid, |r| [0, 2, 1, 1, 1, 1, 1, 1][r.below(8) as usize]);
         for (map, value) in [(&dense, 1), (&dense, 2), (&label_map(random, grid, 2), 1)] {
-            let holes = fill::holes(map, value);
+            let holes = fill::holes_in_slices(map, value);
             found += holes.len();
-            assert_eq!(holes, reference::fill::holes(map, value), "{case}");
-            let want = reference::fill::holes_in_slices(map, value);
-            assert_eq!(fill::holes_in_slices(map, value), want, "{case}");
+            assert_eq!(holes, reference::fill::holes_in_slices(map, value), "{case}");
         }
     });
     assert!(found > 10, "the cases hold {found} holes: too few to show anything");
@@ -173,28 +139,9 @@ fn distances_and_morphology() {
     over_grids(|random, grid, case| {
         let mask = label_map(random, grid, 1);
         // Both sum the same squares in f64; the last f32 bit may differ: 2000 mm² * 2^-24.
-        let want = reference::distance::squared_mm(&mask);
-        close(distance::squared_mm(&mask).voxels(), want.voxels(), 2e-4, case);
         let want = reference::distance::squared_mm_in_plane(&mask);
         close(distance::squared_mm_in_plane(&mask).voxels(), want.voxels(), 2e-4, case);
-        let eroded = morphology::erode_in_plane(&mask, 1.1);
-        assert_eq!(eroded, reference::morphology::erode_in_plane(&mask, 1.1), "{case}");
         let dilated = morphology::dilate_in_plane(&mask, 1.1);
         assert_eq!(dilated, reference::morphology::dilate_in_plane(&mask, 1.1), "{case}");
-        assert_eq!(morphology::dilate6(&mask), reference::morphology::dilate6(&mask), "{case}");
-    });
-}
-
-#[test]
-fn seeds_and_markers() {
-    over_grids(|random, grid, case| {
-        let domain = label_map(random, grid, 1);
-        let seeds =
-            random.volume(grid, |r| if r.below(9) == 0 { 1 + r.below(4) as u16 } else { 0 });
-        let want = reference::geodesic::assign(&seeds, &domain);
-        assert_eq!(geodesic::assign(&seeds, &domain), want, "{case}");
-        let height = random.volume(grid, |r| r.below(5) as f32 - 2.0);
-        let want = reference::geodesic::watershed(&seeds, &height, &domain);
-        assert_eq!(geodesic::watershed(&seeds, &height, &domain), want, "{case}");
     });
 }

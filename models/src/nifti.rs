@@ -234,20 +234,6 @@ pub fn encode_labels<T: Label>(labels: &Volume<T>) -> Result<Vec<u8>, NiftiError
         .map_err(|source| NiftiError::Write { path: PathBuf::from("a buffer in memory"), source })
 }
 
-/// Writes [`encode_labels`] of a semantic mask to `path`.
-pub fn write_labels_u8(path: &Path, labels: &Volume<u8>) -> Result<(), NiftiError> {
-    write(path, &encode_labels(labels)?)
-}
-
-/// Writes [`encode_labels`] of an instance mask to `path`.
-pub fn write_labels_u16(path: &Path, labels: &Volume<u16>) -> Result<(), NiftiError> {
-    write(path, &encode_labels(labels)?)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), NiftiError> {
-    std::fs::write(path, bytes).map_err(|source| NiftiError::Write { path: path.into(), source })
-}
-
 /// Header and extension flag, little-endian; field offsets of nifti1.h. The crate `nifti` writes only
 /// through `ndarray`.
 fn header_bytes(grid: &Grid, kind: NiftiType) -> Vec<u8> {

@@ -50,12 +50,34 @@ impl Config {
 
     /// What the types cannot rule out.
     fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("jobs.threads", self.jobs.threads.unwrap_or(1)),
+            ("dicom.max_associations", self.dicom.max_associations),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
+            return Err(format!("{key} must be at least 1"));
+        }
+        ae_title("dicom.ae_title", &self.dicom.ae_title)?;
         for (n, destination) in self.destinations.iter().enumerate() {
-            if self.destinations[..n].iter().any(|other| other.name == destination.name) {
-                return Err(format!("two destinations are named {:?}", destination.name));
+            let name = &destination.name;
+            if self.destinations[..n].iter().any(|other| other.name == *name) {
+                return Err(format!("two destinations are named {name:?}"));
+            }
+            ae_title(&format!("called_ae of destination {name:?}"), &destination.called_ae)?;
+            ae_title(&format!("calling_ae of destination {name:?}"), &destination.calling_ae)?;
+            let port = destination.address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            if !matches!(port, Some(Ok(1..))) {
+                return Err(format!("the address of destination {name:?} must be host:port"));
             }
         }
         Ok(())
+    }
+}
+
+fn ae_title(key: &str, title: &str) -> Result<(), String> {
+    match store::is_ae_title(title) {
+        true => Ok(()),
+        false => Err(format!("{key} must be 1 to 16 plain characters, it is {title:?}")),
     }
 }
 
@@ -90,6 +112,20 @@ mod tests {
         let error = read(&format!("{LEAST}colour = 'red'\n")).unwrap_err();
         assert!(error.starts_with("line 5: ") && error.contains("colour"), "{error}");
         let pacs = "[[destination]]\nname = 'pacs'\naddress = 'h:104'\ncalled_ae = 'PACS'\n";
-        assert!(read(&format!("{LEAST}{pacs}{pacs}")).unwrap_err().contains("pacs"));
+        assert!(read(&format!("{LEAST}{pacs}")).is_ok());
+        assert!(read(&format!("{LEAST}{pacs}{pacs}")).unwrap_err().contains("two destinations"));
+    }
+
+    #[test]
+    fn values_that_could_never_work_are_found_before_the_start() {
+        for (wrong, named) in [
+            ("[jobs]\nthreads = 0", "jobs.threads"),
+            ("[dicom]\nae_title = 'A TITLE THAT IS TOO LONG'", "dicom.ae_title"),
+            ("[[destination]]\nname = 'p'\naddress = 'h'\ncalled_ae = 'P'", "host:port"),
+            ("[[destination]]\nname = 'p'\naddress = 'h:104'\ncalled_ae = ''", "called_ae"),
+        ] {
+            let error = read(&format!("{LEAST}{wrong}\n")).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
     }
 }

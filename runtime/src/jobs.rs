@@ -5,17 +5,18 @@
 
 pub mod board;
 pub mod clock;
+pub mod generation;
 pub mod produce;
 
 use crate::decode;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
-use crate::objects::Made;
 use crate::outbox::Outbox;
 use crate::publish::store::Destination;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
+use generation::Generation;
 use produce::{ProduceError, Product, Request, Source, Workshop};
 use serde::{Deserialize, Serialize};
 use std::panic::AssertUnwindSafe;
@@ -23,9 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
+use tokio::sync::watch;
 
-/// Complete series that may wait: half an hour of a busy scanner. Beyond, the receiver answers "out of resources" by way of
-/// a full queue, and the console sends again.
+/// Complete series that may wait: half an hour of a busy scanner. Beyond, decisions wait for a place, then the answers of
+/// the receiver: the sender is slowed down and nothing is lost.
 pub const MAX_WAITING: usize = 64;
 /// Section `jobs` of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +38,10 @@ pub struct Settings {
 }
 
 /// What is to be done with a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// It is complete: segment it.
-    Run(Completion),
+    Run { completion: Completion, generation: Generation },
     /// It was given up although nothing is known to be missing: find out why, and say so.
     Explain { have: u32 },
 }
@@ -48,7 +50,6 @@ pub enum Purpose {
 #[derive(Debug)]
 pub struct Job {
     pub id: JobId,
-    pub generation: u32,
     /// Its instances in the spool, any order.
     pub files: Vec<PathBuf>,
     pub purpose: Purpose,
@@ -72,18 +73,20 @@ impl std::fmt::Debug for Bench {
     }
 }
 
-/// Starts the worker. It ends when the queue's senders are gone.
+/// Starts the worker. It ends when the queue's senders are gone, or after the job at work when `stop` turns true; jobs
+/// that still wait then run at the next start, since their instances are in the spool.
 pub fn start(
     mut bench: Bench,
     queue: Receiver<Job>,
+    stop: watch::Receiver<bool>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("jobs".to_owned()).stack_size(decode::dicom::STACK_BYTES).spawn(move || {
+    let thread = std::thread::Builder::new().name("jobs".to_owned());
+    thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
         while let Ok(job) = queue.recv() {
-            let worked = std::panic::catch_unwind(AssertUnwindSafe(|| bench.work(&job)));
-            if worked.is_err() {
-                tracing::error!(job = %job.id, "the job panicked: a fault of Sagitta, please report it");
-                bench.board.change(&job.id, failed(FailureCode::Internal, Move::Sagitta));
+            if *stop.borrow() {
+                return;
             }
+            bench.work_or_fail(&job);
         }
     })
 }
@@ -93,19 +96,25 @@ fn failed(code: FailureCode, whose: Move) -> JobState {
 }
 
 impl Bench {
+    /// A panic is our bug: it ends the job, and the line of the job says so.
+    fn work_or_fail(&mut self, job: &Job) {
+        let worked = std::panic::catch_unwind(AssertUnwindSafe(|| self.work(job)));
+        if worked.is_err() {
+            tracing::error!(job = %job.id, "the job panicked: a fault of Sagitta, please report it");
+            self.board.change(&job.id, failed(FailureCode::Internal, Move::Sagitta));
+        }
+    }
+
     fn work(&mut self, job: &Job) {
-        let worked = match job.purpose {
-            Purpose::Run(completion) => self.produce(job, completion),
+        let worked = match &job.purpose {
+            Purpose::Run { completion, generation } => self.produce(job, *completion, generation),
             Purpose::Explain { have } => decode(job).map(|_| {
                 tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
-                JobState::Incomplete { have, expect: None }
+                self.board.change(&job.id, JobState::Incomplete { have: *have, expect: None });
             }),
         };
         let state = match worked {
-            Ok(JobState::Done) => return self.board.finished(&job.id),
-            // Told before the deliveries began.
-            Ok(JobState::Sending) => return,
-            Ok(state) => state,
+            Ok(()) => return,
             Err(ProduceError::Refused(refusal)) => {
                 let advice = Move::Peer.advice();
                 tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}; {advice}");
@@ -120,24 +129,29 @@ impl Bench {
         self.board.change(&job.id, state);
     }
 
-    /// Makes the outputs and hands them to the deliveries. Returns the state the job is in then.
-    fn produce(&mut self, job: &Job, completion: Completion) -> Result<JobState, ProduceError> {
+    /// Makes the outputs and hands them to the deliveries.
+    fn produce(
+        &mut self,
+        job: &Job,
+        completion: Completion,
+        generation: &Generation,
+    ) -> Result<(), ProduceError> {
         let mut clock = StageClock::new(job.waited);
-        let folder = self.folder(job);
         let board = self.board.clone();
+        board.begun(&job.id, generation.number, completion);
         let mut begin = |stage| board.begin(&job.id, stage);
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
         let source = decode(job)?;
         let request = Request {
             name: job.id.to_string(),
-            folder: folder.clone(),
-            made: made(&folder)?,
-            generation: job.generation,
+            folder: generation.folder.clone(),
+            made: generation.made.clone(),
+            generation: generation.number,
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         clock.end();
-        self.show(job, completion, &product, &clock)?;
-        self.hand_over(job, &product)
+        self.show(job, completion, generation, &product, &clock)?;
+        self.hand_over(job, generation, &product)
     }
 
     /// Puts the result where the page and the last acknowledgement find it.
@@ -145,43 +159,46 @@ impl Bench {
         &self,
         job: &Job,
         completion: Completion,
+        generation: &Generation,
         product: &Product,
         clock: &StageClock,
     ) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
-        let mut result = JobResult::new(id, job.generation, segmentation, model, engine);
+        let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
-        let folder = self.folder(job);
+        let folder = generation.folder.clone();
         let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
         let shown = Shown { scene, overview };
-        self.board.produced(&job.id, shown, Produced { result, report, folder });
+        self.board.produced(&job.id, shown, Produced::new(result, report, folder));
         Ok(())
     }
 
-    fn folder(&self, job: &Job) -> PathBuf {
-        self.results.join(job.id.as_str()).join(job.generation.to_string())
-    }
-
     /// Records what every destination has to get. Without destinations the job is done.
-    fn hand_over(&self, job: &Job, product: &Product) -> Result<JobState, ProduceError> {
-        let wanted = |to: &Destination| -> Vec<PathBuf> {
-            let objects = product.objects.iter().filter(|(kind, _)| to.wants(*kind));
-            objects.map(|(_, path)| relative(&self.results, path)).collect()
-        };
-        let names = self.destinations.iter().map(|to| (to.name.as_str(), wanted(to)));
-        let deliveries: Vec<_> = names.filter(|(_, files)| !files.is_empty()).collect();
-        if deliveries.is_empty() {
-            return Ok(JobState::Done);
+    fn hand_over(
+        &self,
+        job: &Job,
+        generation: &Generation,
+        product: &Product,
+    ) -> Result<(), ProduceError> {
+        let mut wanted = Vec::new();
+        for destination in &self.destinations {
+            let objects = product.objects.iter().filter(|(kind, _)| destination.wants(*kind));
+            let files: Vec<_> = objects.map(|(_, path)| relative(&self.results, path)).collect();
+            if !files.is_empty() {
+                wanted.push((destination.name.as_str(), files));
+            }
         }
-        // In this order: a delivery that is quicker than this thread must not be overtaken by "sending".
+        if wanted.is_empty() {
+            self.board.finished(&job.id, &generation.folder);
+            return Ok(());
+        }
+        // Before the record: a destination may have acknowledged everything when the next line runs.
         self.board.change(&job.id, JobState::Sending);
-        self.outbox.record_deliveries(&job.id, &deliveries)?;
-        self.board.wake();
-        Ok(JobState::Sending)
+        Ok(self.outbox.record_deliveries(&job.id, &wanted)?)
     }
 }
 
@@ -195,19 +212,4 @@ fn decode(job: &Job) -> Result<Source, ProduceError> {
 
 fn relative(folder: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(folder).unwrap_or(path).to_owned()
-}
-
-/// The date of the job's objects: now at its first run, the stored one ever after, so that a repetition gives the same
-/// bytes.
-fn made(folder: &Path) -> Result<Made, ProduceError> {
-    let path = folder.join("made.json");
-    if let Some(made) = std::fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok()) {
-        return Ok(made);
-    }
-    let now = crate::messages::Timestamp::now().to_string();
-    let digits: String = now.chars().filter(char::is_ascii_digit).collect();
-    let made = Made { date: digits[..8].to_owned(), time: digits[8..14].to_owned() };
-    let bytes = serde_json::to_vec(&made).expect("two strings");
-    produce::write(&path, &bytes)?;
-    Ok(made)
 }

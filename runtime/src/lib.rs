@@ -6,6 +6,7 @@ pub mod config;
 pub mod dashboard;
 pub mod decode;
 pub mod dress;
+pub mod durable;
 pub mod error;
 pub mod files;
 pub mod identity;

@@ -3,7 +3,7 @@
 //! same bytes.
 //!
 //! Pictures are drawn by [`crate::render`]; objects leave by [`crate::publish::store`]. What all
-//! objects share is in [`module`], codes and colours are in [`codes`].
+//! objects share is in `module`, codes and colours are in [`codes`].
 
 mod capture;
 pub mod codes;

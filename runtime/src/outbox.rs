@@ -105,6 +105,8 @@ pub struct Backlog {
 pub struct Outbox {
     database: Database,
     pushed: watch::Sender<u64>,
+    /// Counts up with every record of deliveries in this run.
+    recorded: watch::Sender<u64>,
 }
 
 impl Outbox {
@@ -117,7 +119,8 @@ impl Outbox {
         let mut builder = Database::builder();
         let database =
             builder.set_cache_size(CACHE_BYTES).create(path).map_err(|e| failed(e.into()))?;
-        let outbox = Outbox { database, pushed: watch::Sender::new(0) };
+        let outbox =
+            Outbox { database, pushed: watch::Sender::new(0), recorded: watch::Sender::new(0) };
         let transaction = outbox.write()?;
         let last_seq = {
             let mut meta = transaction.open_table(META)?;

@@ -104,6 +104,10 @@ impl Outputs {
         self.0.insert(kind, path);
     }
 
+    pub fn extend(&mut self, other: Outputs) {
+        self.0.extend(other.0);
+    }
+
     pub fn kinds(&self) -> Vec<OutputKind> {
         self.0.keys().copied().collect()
     }
@@ -166,18 +170,11 @@ impl Report {
 }
 
 impl Report {
-    /// Writes `report.json` into `folder`.
+    /// Writes `report.json` into `folder`, whole or not at all.
     pub fn write(&self, folder: &Path) -> std::io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self).expect("strings and finite numbers");
-        std::fs::write(folder.join(FILE_NAME), bytes)
+        crate::durable::write(&folder.join(FILE_NAME), &bytes)
     }
-}
-
-/// How many instances the result in `folder` was made of, if one is there.
-pub fn finished_instances(folder: &Path) -> Option<usize> {
-    let report = std::fs::read(folder.join(FILE_NAME)).ok()?;
-    let report: serde_json::Value = serde_json::from_slice(&report).ok()?;
-    usize::try_from(report["series"]["instances"].as_u64()?).ok()
 }
 
 /// `VmHWM` of this process.

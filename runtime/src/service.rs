@@ -1,26 +1,28 @@
 //! The service: where all parts meet. Follow one series by reading [`Service::start`] downwards.
 
 use crate::config::Config;
-use crate::dashboard;
-use crate::identity::JobId;
+use crate::error::Move;
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::ingest::spool::Spool;
-use crate::ingest::{Event, association};
+use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose};
-use crate::messages::{Completion, JobState};
+use crate::jobs::{self, Bench, Job, Purpose, generation};
+use crate::messages::{Completion, FailureCode, JobState};
 use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
+use crate::{dashboard, durable};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -32,6 +34,10 @@ const LIVE: usize = 256;
 const LAST_JOB: Duration = Duration::from_secs(20);
 /// Nothing is due: the assembler sleeps until an event wakes it, or this long.
 const IDLE: Duration = Duration::from_secs(3600);
+/// How often the end looks whether the threads are through.
+const END_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of a site key: as many as the hash it keys.
+const KEY_BYTES: usize = 32;
 
 /// A running service.
 #[derive(Debug)]
@@ -44,7 +50,8 @@ pub struct Service {
     publisher: Arc<Publisher>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    worker: std::thread::JoinHandle<()>,
+    /// Assembler, worker, one for each destination: they write to the disk, which no task should wait for.
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Service {
@@ -70,6 +77,7 @@ impl Service {
         let board = Arc::new(Board::new(publisher.clone()));
 
         let results = config.data.join("results");
+        let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let bench = Bench {
             workshop: Workshop::open(config.jobs.threads)?,
@@ -78,11 +86,12 @@ impl Service {
             destinations: config.destinations.clone(),
             results: results.clone(),
         };
-        let worker = jobs::start(bench, waiting)?;
+        let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let deliveries = Deliveries { outbox, board: board.clone(), results: results.clone() };
-        tasks.extend(config.destinations.iter().map(|to| deliveries.start(to.clone())));
+        for destination in config.destinations {
+            threads.push(deliveries.start(destination, stopped.clone())?);
+        }
 
-        let (stop, stopped) = watch::channel(false);
         let (events, incoming) = mpsc::channel(ARRIVALS);
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
@@ -90,10 +99,8 @@ impl Service {
             queue,
             results,
         };
-        tasks.push(tokio::spawn(assembler.run(incoming)));
-        for arrival in found {
-            events.send(Event::Arrived(Box::new(arrival))).await?;
-        }
+        threads.push(assembler.start(incoming, stopped.clone())?);
+        tasks.push(tokio::spawn(bring(found, events.clone())));
         let receiver =
             association::serve(listener, config.dicom, Arc::new(spool), events, stopped.clone());
         tasks.push(tokio::spawn(receiver));
@@ -107,29 +114,37 @@ impl Service {
             }));
         }
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
-        Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, worker })
+        Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
     }
 
     /// Takes no more, lets the job at work end, says so to the broker.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
         let since = Instant::now();
-        while self.is_busy() && since.elapsed() < LAST_JOB {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while !self.threads.iter().all(thread::JoinHandle::is_finished) {
+            if since.elapsed() >= LAST_JOB {
+                tracing::warn!(
+                    "the job at work is cut off; its series runs again at the next start"
+                );
+                break;
+            }
+            tokio::time::sleep(END_PAUSE).await;
         }
         for task in self.tasks {
             task.abort();
+            // Aborted: it has nothing to say.
             let _ = task.await;
         }
-        drop(self.board);
-        drop(self.worker);
-        if let Some(publisher) = Arc::into_inner(self.publisher) {
-            publisher.shutdown().await;
-        }
+        self.publisher.shutdown().await;
     }
+}
 
-    fn is_busy(&self) -> bool {
-        self.board.lines().iter().any(|line| matches!(line.state, JobState::Running { .. }))
+/// What lay in the spool at start is brought like any arrival, while the service already receives.
+async fn bring(found: Vec<Arrival>, events: mpsc::Sender<Event>) {
+    for arrival in found {
+        if events.send(Event::Arrived(Box::new(arrival))).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -154,23 +169,29 @@ async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
 fn site_key(data: &Path) -> Result<Vec<u8>> {
     use std::io::{Read, Write};
     use std::os::unix::fs::OpenOptionsExt;
-    let path = data.join("site.key");
+    let (path, partial) = (data.join("site.key"), data.join("site.key.part"));
     let cannot = || {
         let folder = data.display();
         format!("cannot use the data folder {folder}: name another, or let the service write there")
     };
-    if let Ok(key) = std::fs::read(&path) {
-        anyhow::ensure!(key.len() == 32, "{} is not a site key of 32 bytes", path.display());
-        return Ok(key);
+    match std::fs::read(&path) {
+        Ok(key) if key.len() == KEY_BYTES => return Ok(key),
+        Ok(_) => anyhow::bail!(
+            "{} is not a site key of {KEY_BYTES} bytes: put back the saved one; a new one would rename every job",
+            path.display()
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(cannot),
     }
     std::fs::create_dir_all(data).with_context(cannot)?;
-    let mut key = vec![0; 32];
+    let mut key = vec![0; KEY_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
     let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(&path).with_context(cannot)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&partial).with_context(cannot)?;
+    file.write_all(&key).and_then(|()| file.sync_all()).with_context(cannot)?;
+    std::fs::rename(&partial, &path).with_context(cannot)?;
+    durable::sync_folder(data).with_context(cannot)?;
     Ok(key)
 }
 
@@ -179,11 +200,28 @@ struct Assembly {
     assembler: Assembler,
     board: Arc<Board>,
     queue: SyncSender<Job>,
-    results: std::path::PathBuf,
+    results: PathBuf,
 }
 
 impl Assembly {
-    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    /// Starts the thread; it ends when `stop` turns true. Needs a tokio runtime.
+    fn start(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut stop: watch::Receiver<bool>,
+    ) -> std::io::Result<thread::JoinHandle<()>> {
+        let runtime = Handle::current();
+        thread::Builder::new().name("assemble".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run(&mut events) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            });
+        })
+    }
+
+    async fn run(&mut self, events: &mut mpsc::Receiver<Event>) {
         let start = Instant::now();
         loop {
             let due = self.assembler.next_deadline();
@@ -192,7 +230,7 @@ impl Assembly {
                 Ok(None) => return,
                 Ok(Some(event)) => {
                     if let Event::Arrived(arrival) = &event {
-                        self.board.arrived(&arrival.job);
+                        self.board.arrived(&arrival.job, arrival.association.is_none());
                     }
                     self.assembler.on_event(start.elapsed(), &event);
                 }
@@ -207,16 +245,23 @@ impl Assembly {
     fn decide(&self, decision: Decision) {
         let job = &decision.job;
         let Some(completion) = completion(decision.reason) else { return self.give_up(decision) };
-        if self.is_done(job, &decision) {
-            tracing::info!(%job, "found in the spool, its result is there already");
+        // The assembler counts from its own start; the disk knows what was made before.
+        let generation = match generation::of(&self.results, job, decision.have) {
+            Ok(generation) => generation,
+            Err(error) => {
+                tracing::error!(%job, "cannot write to {}: {error}; the site's move", self.results.display());
+                let (code, whose) = (FailureCode::Storage, Move::Site);
+                return self.board.change(job, JobState::Failed { code, whose });
+            }
+        };
+        if generation.finished {
+            tracing::info!(%job, "its result is there already");
             return self.board.change(job, JobState::Done);
         }
-        tracing::info!(%job, instances = decision.have, reason = ?decision.reason, "complete");
-        if decision.generation > 1 {
-            self.board.reopened(job, decision.generation);
-        }
-        self.board.change(job, JobState::Complete { reason: completion });
-        self.enqueue(decision, Purpose::Run(completion));
+        let (instances, generation_number) = (decision.have, generation.number);
+        tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, "complete");
+        self.board.completed(job, generation_number, completion);
+        self.enqueue(decision, Purpose::Run { completion, generation });
     }
 
     /// A series that stopped coming. Where the sender announced more, that is the reason; where not, a look at the images
@@ -232,25 +277,12 @@ impl Assembly {
         }
     }
 
+    /// Hands a series to the worker. Waits where the queue is full: so do then the answers of the receiver.
     fn enqueue(&self, decision: Decision, purpose: Purpose) {
-        let job = &decision.job;
-        let queued = self.queue.try_send(Job {
-            id: job.clone(),
-            generation: decision.generation,
-            purpose,
-            waited: self.board.waited(job),
-            files: decision.paths.clone(),
-        });
-        if queued.is_err() {
-            // The instances stay in the spool and run at the next start.
-            tracing::error!(%job, "{} series wait already; this one runs at the next start", jobs::MAX_WAITING);
-        }
-    }
-
-    /// Whether a series found in the spool at start was finished before.
-    fn is_done(&self, job: &JobId, decision: &Decision) -> bool {
-        let folder = self.results.join(job.as_str()).join(decision.generation.to_string());
-        crate::report::finished_instances(&folder) == Some(decision.have)
+        let Decision { job: id, paths: files, .. } = decision;
+        let waited = self.board.waited(&id);
+        // The worker is gone: the service is stopping, and the instances in the spool run at the next start.
+        let _ = self.queue.send(Job { id, files, purpose, waited });
     }
 }
 

@@ -12,7 +12,6 @@ import datetime
 import json
 import os
 import pathlib
-import platform
 import socket
 import statistics
 import subprocess
@@ -20,12 +19,12 @@ import sys
 import tempfile
 import time
 
+import history
 import numpy
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIDE = 512  # pixels; a lumbar T2w slice is 320 to 640 wide
 START_LIMIT_S = 20
 SEND_LIMIT_S = 300
@@ -60,7 +59,11 @@ def start_sagitta(folder, port):
     config = folder / "sagitta.toml"
     data = folder / "data"
     data.mkdir()
-    config.write_text(f'data = "{data}"\n\n[dicom]\nbind = "127.0.0.1:{port}"\n')
+    broker = f'broker = {{ kind = "embedded", listen = "127.0.0.1:{free_port()}" }}'
+    config.write_text(
+        f'data = "{data}"\n[mqtt]\nsite = "bench"\ndevice = "receive"\n{broker}\n'
+        f'[dicom]\nbind = "127.0.0.1:{port}"\n[dashboard]\n'
+    )
     return [os.environ["SAGITTA_BIN"], "run", "--config", str(config)]
 
 
@@ -121,30 +124,10 @@ def measure(server, load, objects, count):
     return count / seconds
 
 
-def machine():
-    """What the figures belong to: processor, cores, system, commit."""
-    info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown")
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+def peers():
+    """Versions of what took part."""
     version = subprocess.run(["storescu", "--version"], capture_output=True, text=True).stdout
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "commit": commit,
-        "storescu": version.splitlines()[0],
-        "pydicom": pydicom.__version__,
-    }
-
-
-def keep(run, quick):
-    """Writes the raw run: full ones to the history, quick ones to the ignored folder."""
-    folder = ROOT / "tests/bench" / ("out" if quick else "runs")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{run['date'][:10]}-receive.json"
-    path.write_text(json.dumps(run, indent=1) + "\n")
-    return path.relative_to(ROOT)
+    return {"storescu": version.splitlines()[0], "pydicom": pydicom.__version__}
 
 
 def main():
@@ -166,12 +149,12 @@ def main():
     run = {
         "date": date,
         "command": "tests/bench/run receive" + (" --quick" if quick else ""),
-        "machine": machine(),
+        "machine": history.machine() | peers(),
         "objects": count,
         "object_bytes": SIDE * SIDE * 2,
         "objects_per_second": rates,
     }
-    path = keep(run, quick)
+    path = history.keep(run, "receive", quick)
     print(f"{count} MR instances of {SIDE}x{SIDE}, {rounds} rounds; objects per second, median (lowest to highest)")
     for load, servers in rates.items():
         for server, r in servers.items():

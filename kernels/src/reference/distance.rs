@@ -1,29 +1,20 @@
-//! Definitions of `crate::distance`: the minimum over all zero voxels.
+//! Definition of `crate::distance`: the minimum over all zero voxels of the slice.
 
 use crate::Volume;
 
-/// See [`crate::distance::squared_mm`].
-pub fn squared_mm(mask: &Volume<u8>) -> Volume<f32> {
-    nearest_zero(mask, |_, _| true)
-}
-
 /// See [`crate::distance::squared_mm_in_plane`].
 pub fn squared_mm_in_plane(mask: &Volume<u8>) -> Volume<f32> {
-    nearest_zero(mask, |a, b| a[2] == b[2])
-}
-
-fn nearest_zero(mask: &Volume<u8>, sees: impl Fn([usize; 3], [usize; 3]) -> bool) -> Volume<f32> {
     let dims = mask.dims();
     let spacing = mask.grid().affine.spacing();
     let zeros: Vec<[usize; 3]> =
         (0..dims.voxels()).filter(|&n| mask.voxels()[n] == 0).map(|n| dims.index(n)).collect();
     let distance = |a: [usize; 3], b: [usize; 3]| {
         let step = |axis: usize| (a[axis] as f64 - b[axis] as f64) * spacing[axis];
-        step(0) * step(0) + step(1) * step(1) + step(2) * step(2)
+        step(0) * step(0) + step(1) * step(1)
     };
     let values = (0..dims.voxels()).map(|offset| {
         let here = dims.index(offset);
-        let seen = zeros.iter().filter(|&&zero| sees(here, zero));
+        let seen = zeros.iter().filter(|zero| zero[2] == here[2]);
         seen.map(|&zero| distance(here, zero)).fold(f64::INFINITY, f64::min) as f32
     });
     Volume::new(*mask.grid(), values.collect()).expect("one value per voxel")

@@ -1,6 +1,6 @@
 //! `evaluate --data DIR --json FILE`: scores the shipped net on the exams of `DIR/exams.toml`.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use models::engine::{self, EngineChoice};
 use models::evaluate::{ExamScore, evaluate, read_exams, summarise};
@@ -25,15 +25,18 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let mut exams = read_exams(&arguments.data)?;
+    exams.retain(|exam| exam.id.contains(&arguments.only));
+    ensure!(!exams.is_empty(), "no exam's id contains {:?}", arguments.only);
     let threads = arguments.threads.unwrap_or_else(kernels::threads::available);
     let (mut net, reason) = engine::load(EngineChoice::Auto, threads)?;
     eprintln!("engine: {} ({reason})", net.engine());
     println!(
-        "{:<16} {:<5} {:>6} {:>7} {:>9} {:>6} {:>6} {:>7} {:>7}",
+        "{:<16} {:<5} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7} {:>7}",
         "exam", "", "body", "worst", "found", "count", "disc", "cord", "time"
     );
     let mut scores = Vec::new();
-    for exam in read_exams(&arguments.data)?.iter().filter(|e| e.id.contains(&arguments.only)) {
+    for exam in &exams {
         let score = evaluate(&arguments.data, exam, net.as_mut())?;
         println!("{}", row(&score));
         scores.push(score);
@@ -52,7 +55,7 @@ fn row(score: &ExamScore) -> String {
     let of = |pair: Option<[usize; 2]>| pair.map_or("-".to_owned(), |[n, of]| format!("{n}/{of}"));
     let worst = score.body_dice.iter().flatten().map(|(_, &d)| d).reduce(f64::min);
     format!(
-        "{:<16} {:<5} {:>6} {:>7} {:>9} {:>6} {:>6} {:>7} {:>6.1}s",
+        "{:<16} {:<5} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6.1}s",
         score.id,
         score.contrast,
         number(score.body_mean()),
@@ -63,4 +66,30 @@ fn row(score: &ExamScore) -> String {
         number(score.cord_dice),
         score.seconds
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_row_shows_what_is_annotated_and_nothing_else() {
+        let score = ExamScore {
+            id: "chu_07".into(),
+            contrast: "T2w".into(),
+            primary: true,
+            seconds: 1.26,
+            vertebrae: 9,
+            body_dice: Some(BTreeMap::from([(1, 0.9), (2, 0.75), (3, 0.3)])),
+            body_count: Some([4, 3]),
+            disc_dice: None,
+            cord_dice: None,
+            sacrum_found: None,
+            structure_dice: None,
+            vertebra_dice: None,
+        };
+        let words: Vec<String> = row(&score).split_whitespace().map(str::to_owned).collect();
+        assert_eq!(words, ["chu_07", "T2w", "0.650", "0.300", "2/3", "4/3", "-", "-", "1.3s"]);
+    }
 }

@@ -1,11 +1,12 @@
-//! Removes what cannot be spine from the class map: islands far from it, crumbs, holes.
+//! Removes what cannot be spine from the class map: islands far from it, crumbs, holes. What is left is cropped: a spine
+//! fills a fifth of its field of view, and every later stage passes over all voxels it is given.
 //!
 //! All limits are physical (mm, ml), so that they mean the same on every grid.
 
 use crate::card::ModelCard;
 use crate::labels::Structure;
-use kernels::components::{self, Connectivity};
-use kernels::{Volume, fill, morphology};
+use kernels::components::{self, Bounds, Connectivity, crop};
+use kernels::{Grid, Volume, fill, morphology};
 
 /// Parts of the spine nearer than twice this count as one: a signal void or an unlabelled disc does not cut it.
 const BRIDGE_MM: f64 = 3.0;
@@ -17,21 +18,38 @@ const MIN_PART_SHARE: f64 = 0.15;
 const MIN_PIECE_SHARE: f64 = 0.2;
 /// Smallest component of one class: 30 voxels of SPINEPS' reference grid (spineps.md 4.1 b).
 const MIN_COMPONENT_ML: f64 = 0.028;
+/// Background kept around the spine: its edge must be seen as one, while a body at the edge of the box is cut by the edge
+/// of the field of view.
+const MARGIN: usize = 1;
 
-/// Cleans `classes` in place.
-pub fn clean(classes: &mut Volume<u8>, card: &ModelCard) {
-    keep_spine(classes);
-    keep_main(classes, card, &[Structure::SpinalCanal, Structure::SpinalCord]);
-    keep_main(classes, card, &[Structure::Sacrum]);
-    drop_crumbs(classes);
-    fill_holes(classes, card);
+/// The spine of `classes`, cleaned, in the smallest box that holds it with [`MARGIN`]; `None` where nothing is.
+pub fn clean(classes: &Volume<u8>, card: &ModelCard) -> Option<Volume<u8>> {
+    let mut spine = keep_spine(&boxed(classes, bridge_voxels(classes.grid()))?);
+    keep_main(&mut spine, card, &[Structure::SpinalCanal, Structure::SpinalCord]);
+    keep_main(&mut spine, card, &[Structure::Sacrum]);
+    drop_crumbs(&mut spine);
+    fill_holes(&mut spine, card);
+    boxed(&spine, MARGIN)
 }
 
-/// Keeps the large parts of all structures together.
-fn keep_spine(classes: &mut Volume<u8>) {
-    let spine = classes.map(|class| u8::from(class != 0));
-    let bridged = morphology::dilate_in_plane(&spine, BRIDGE_MM);
-    keep_parts(classes, &bridged, MIN_PART_SHARE);
+/// What is not background, in its box with `margin` more voxels on each side, as far as the field of view goes.
+fn boxed(classes: &Volume<u8>, margin: usize) -> Option<Volume<u8>> {
+    let bounds = Bounds::of(classes, |class| class != 0)?;
+    Some(crop(classes, bounds.grown(margin, classes.dims())))
+}
+
+/// Voxels in plane that [`BRIDGE_MM`] reaches, rounded up.
+fn bridge_voxels(grid: &Grid) -> usize {
+    let [i, j, _] = grid.affine.spacing();
+    (BRIDGE_MM / i.min(j)).ceil() as usize
+}
+
+/// The large parts of all structures together, cropped to them.
+fn keep_spine(classes: &Volume<u8>) -> Volume<u8> {
+    let mut spine = classes.clone();
+    let bridged = morphology::dilate_in_plane(&classes.map(|c| u8::from(c != 0)), BRIDGE_MM);
+    keep_parts(&mut spine, &bridged, MIN_PART_SHARE);
+    boxed(&spine, MARGIN).unwrap_or(spine)
 }
 
 /// Keeps the large parts of `structures` taken together.
@@ -68,16 +86,10 @@ fn drop_crumbs(classes: &mut Volume<u8>) {
     }
 }
 
-/// Fills background enclosed within a slice by one solid structure: vessels in a body, vacuum in a disc, flow voids in the
-/// canal.
+/// Fills background enclosed within a slice by one solid structure: vacuum in a disc, flow voids in the canal. Holes in
+/// bodies are filled where the bodies are told apart.
 fn fill_holes(classes: &mut Volume<u8>, card: &ModelCard) {
-    let solid = [
-        Structure::VertebralBody,
-        Structure::SpinalCanal,
-        Structure::Disc,
-        Structure::SpinalCord,
-        Structure::Sacrum,
-    ];
+    let solid = [Structure::SpinalCanal, Structure::Disc, Structure::SpinalCord, Structure::Sacrum];
     for class in solid.into_iter().filter_map(|structure| card.class_of(structure)) {
         for offset in fill::holes_in_slices(classes, class) {
             classes.voxels_mut()[offset] = class;

@@ -1,17 +1,16 @@
 //! Class map and bodies -> the two masks: every voxel a structure, every structure its vertebra.
 //!
-//! SPINEPS' joint stage (spineps.md 8) in its plain form: parts go to the vertebra they are joined to, instance voxels
+//! SPINEPS' joint stage (spineps.md 8) in its plain form: parts go to the vertebra whose height they have, instance voxels
 //! outside the semantic mask are zero, discs and endplates belong to the vertebra above by centre of mass.
 
 use crate::card::{Class, ModelCard};
 use crate::labels::{Structure, VertebraId};
+use crate::posterior;
 use crate::segment::Numbering;
 use crate::vertebrae::Bodies;
+use kernels::Volume;
 use kernels::components::{self, Component, Connectivity};
-use kernels::{Volume, geodesic, morphology};
 
-/// A process parted from its vertebra by less than twice this is still its own: partial volume hides thin laminae.
-const REACH_MM: f64 = 4.0;
 /// The sacrum ends the lumbar spine when it begins within this distance below the lowest body: a disc, seen obliquely.
 const SACRUM_REACH_MM: f64 = 25.0;
 /// Smallest sacrum that counts as a landmark: a third of S1.
@@ -34,7 +33,7 @@ pub struct Joined {
 /// Joins `classes` and `bodies`.
 pub fn join(mut classes: Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Joined {
     settle_bodies(&mut classes, bodies, card);
-    let owners = grow_vertebrae(&mut classes, bodies, card);
+    let owners = posterior::assign(&mut classes, bodies, card);
     let mut semantic = structures(&classes, card);
     let (ids, numbering) = number(bodies, &semantic);
     let mut instances = owners.map(|owner| match owner {
@@ -58,64 +57,6 @@ fn settle_bodies(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) {
     if let Some(sacrum) = card.class_of(Structure::Sacrum) {
         for &offset in &bodies.sacral {
             classes.voxels_mut()[offset] = sacrum;
-        }
-    }
-}
-
-/// The body every vertebra voxel belongs to, by the shortest way through bone. Parts without a way are erased.
-///
-/// The inferior articular process of a vertebra lies against the superior one of the next: it is reached from arch and
-/// spine only, never across that joint.
-fn grow_vertebrae(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Volume<u16> {
-    let inferior = card.class_of(Structure::InferiorArticularLeft);
-    let superior = card.class_of(Structure::SuperiorArticularLeft);
-    let bony: Vec<bool> = card.classes.iter().map(is_vertebra).collect();
-    let bone = classes.map(|class| u8::from(bony[usize::from(class)]));
-    let inner = classes.map(|class| u8::from(bony[usize::from(class)] && Some(class) != inferior));
-
-    let mut owners = geodesic::assign(&bodies.labels, &inner);
-    let mut seeds = owners.clone();
-    keep_where(&mut seeds, classes, |class| Some(class) != superior);
-    let outer = classes.map(|class| u8::from(bony[usize::from(class)] && Some(class) != superior));
-    let reached = geodesic::assign(&seeds, &outer);
-    fill_in(&mut owners, &reached, classes, |class| bony[usize::from(class)]);
-
-    let near = geodesic::assign(&owners, &morphology::dilate_in_plane(&bone, REACH_MM));
-    fill_in(&mut owners, &near, classes, |class| bony[usize::from(class)]);
-    for (class, &owner) in classes.voxels_mut().iter_mut().zip(owners.voxels()) {
-        if owner == 0 && bony[usize::from(*class)] {
-            *class = 0;
-        }
-    }
-    owners
-}
-
-fn is_vertebra(class: &Class) -> bool {
-    match *class {
-        Class::Background => false,
-        Class::Single(structure) | Class::Paired(structure, _) => structure.is_vertebra(),
-    }
-}
-
-fn keep_where(owners: &mut Volume<u16>, classes: &Volume<u8>, keep: impl Fn(u8) -> bool) {
-    for (owner, &class) in owners.voxels_mut().iter_mut().zip(classes.voxels()) {
-        if !keep(class) {
-            *owner = 0;
-        }
-    }
-}
-
-/// Takes over `reached` where `owners` has none yet and the class is one of `wanted`.
-fn fill_in(
-    owners: &mut Volume<u16>,
-    reached: &Volume<u16>,
-    classes: &Volume<u8>,
-    wanted: impl Fn(u8) -> bool,
-) {
-    let pairs = reached.voxels().iter().zip(classes.voxels());
-    for (owner, (&new, &class)) in owners.voxels_mut().iter_mut().zip(pairs) {
-        if *owner == 0 && wanted(class) {
-            *owner = new;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pure core: one checked series in, one segmentation out.
 //!
 //! No sockets, files, clock or async runtime: the service, the evaluation and the tests run exactly this code. The
-//! stages stand in [`segment`] in the order in which they run.
+//! stages stand in [`segment()`] in the order in which they run.
 
 pub mod card;
 pub mod clean;
@@ -10,12 +10,14 @@ pub mod labels;
 pub mod measure;
 pub mod net;
 pub mod overlay;
+pub mod posterior;
 pub mod prepare;
 pub mod refusal;
 pub mod restore;
 pub mod segment;
 pub mod semantic;
 pub mod series;
+pub mod spine;
 pub mod vertebrae;
 
 pub use card::ModelCard;

@@ -4,7 +4,7 @@ use crate::labels::{Structure, VertebraId};
 use crate::segment::{Flag, Numbering, Vertebra};
 use kernels::Volume;
 
-/// A body more than this many times the median of all is suspected to be two.
+/// A body more than this many times the median of its neighbours is suspected to be two.
 const TOO_LARGE: f64 = 2.0;
 /// Share of the spine's voxels in the outermost slices from which the spine counts as cut there.
 const CUT_SHARE: f64 = 0.02;
@@ -66,16 +66,22 @@ pub fn flags(
     if discs < between || discs > vertebrae.len() {
         flags.push(Flag::DiscCountMismatch);
     }
-    let mut sizes: Vec<f64> = vertebrae.iter().map(|v| v.body_ml).collect();
-    sizes.sort_by(f64::total_cmp);
-    let median = sizes.get(sizes.len() / 2).copied().unwrap_or(0.0);
-    if sizes.iter().any(|&ml| ml > TOO_LARGE * median) {
+    if (0..vertebrae.len()).any(|n| too_large(vertebrae, n)) {
         flags.push(Flag::BodyTooLarge);
     }
     if cut_at_the_sides(semantic, slice_axis) {
         flags.push(Flag::LaterallyTruncated);
     }
     flags
+}
+
+/// Whether body `n` is far larger than the two above and the two below it. Cut bodies are no measure.
+fn too_large(vertebrae: &[Vertebra], n: usize) -> bool {
+    let near = n.saturating_sub(2)..(n + 3).min(vertebrae.len());
+    let whole = near.filter(|&other| other != n && !vertebrae[other].truncated);
+    let mut sizes: Vec<f64> = whole.map(|other| vertebrae[other].body_ml).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.get(sizes.len() / 2).is_some_and(|median| vertebrae[n].body_ml > TOO_LARGE * median)
 }
 
 fn cut_at_the_sides(semantic: &Volume<u8>, slice_axis: usize) -> bool {

@@ -1,6 +1,6 @@
 //! Label maps back on the source grid.
 //!
-//! The slices of both grids are the same, so only the plane is resampled: a source voxel takes the label with the most
+//! The slices of both grids lie at the same places, so only the plane is resampled: a source voxel takes the label with the most
 //! bilinear weight among the four working voxels around it. Both masks are voted on together, so that they agree.
 
 use crate::join::Joined;
@@ -8,35 +8,35 @@ use crate::prepare::Prepared;
 use kernels::{Grid, Volume};
 
 /// Both masks on the source grid, in the source's axes.
+///
+/// The masks may cover a part of the field of view; a voxel beyond them by more than half a working voxel is background.
 pub fn restore(joined: &Joined, prepared: &Prepared) -> (Volume<u8>, Volume<u16>) {
     let oriented = prepared.oriented;
-    let [columns, rows, slices] = oriented.dims.counts();
     let working = joined.semantic.grid();
-    let across = neighbours(&oriented, working, 0);
-    let down = neighbours(&oriented, working, 1);
-    let mut semantic = Vec::with_capacity(oriented.dims.voxels());
-    let mut instances = Vec::with_capacity(oriented.dims.voxels());
-    for k in 0..slices {
-        let (from_semantic, from_instances) = (joined.semantic.slice(k), joined.instances.slice(k));
-        let width = working.dims.counts()[0];
-        for v in &down[..rows] {
-            for u in &across[..columns] {
+    let [across, down, through] = [0, 1, 2].map(|axis| neighbours(&oriented, working, axis));
+    let (columns, width) = (oriented.dims.counts()[0], working.dims.counts()[0]);
+    let mut semantic = Volume::filled(oriented, 0);
+    let mut instances = Volume::filled(oriented, 0);
+    for (k, slice) in
+        through.iter().enumerate().filter_map(|(k, w)| Some((k, w.as_ref()?.nearer())))
+    {
+        let (from_semantic, from_instances) =
+            (joined.semantic.slice(slice), joined.instances.slice(slice));
+        for (j, v) in down.iter().enumerate().filter_map(|(j, v)| Some((j, v.as_ref()?))) {
+            let start = oriented.dims.offset([0, j, k]);
+            let to_semantic = &mut semantic.voxels_mut()[start..start + columns];
+            let to_instances = &mut instances.voxels_mut()[start..start + columns];
+            for (i, u) in across.iter().enumerate().filter_map(|(i, u)| Some((i, u.as_ref()?))) {
                 let corners = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(a, b): (usize, usize)| {
                     let offset = u.at[a] + width * v.at[b];
                     ((from_semantic[offset], from_instances[offset]), u.weight[a] * v.weight[b])
                 });
-                let (structure, instance) = elect(corners);
-                semantic.push(structure);
-                instances.push(instance);
+                (to_semantic[i], to_instances[i]) = elect(corners);
             }
         }
     }
     let back = prepared.to_working.inverse();
-    let whole = "one label a voxel of the oriented source grid";
-    (
-        Volume::new(oriented, semantic).expect(whole).reoriented(&back),
-        Volume::new(oriented, instances).expect(whole).reoriented(&back),
-    )
+    (semantic.reoriented(&back), instances.reoriented(&back))
 }
 
 /// The two working positions around a source position along one axis, and their weights.
@@ -46,17 +46,31 @@ struct Around {
     weight: [f32; 2],
 }
 
-/// For every source position along `axis`, the working positions around it; clamped at the edges.
-fn neighbours(source: &Grid, working: &Grid, axis: usize) -> Vec<Around> {
-    let last = working.dims.counts()[axis] - 1;
+impl Around {
+    /// The one with more weight: along the slices both grids have the same positions.
+    fn nearer(&self) -> usize {
+        self.at[usize::from(self.weight[1] > self.weight[0])]
+    }
+}
+
+/// For every source position along `axis`, the working positions around it, clamped at the edges; `None` beyond them.
+fn neighbours(source: &Grid, working: &Grid, axis: usize) -> Vec<Option<Around>> {
+    /// Half a voxel, and the rounding of an affine: the first and last voxel reach to their own edge.
+    const REACH: f64 = 0.5 + 1e-6;
+    let last = (working.dims.counts()[axis] - 1) as f64;
     (0..source.dims.counts()[axis])
         .map(|n| {
             let mut index = [0.0; 3];
             index[axis] = n as f64;
-            let at = working.affine.index(source.affine.world(index))[axis].clamp(0.0, last as f64);
-            let low = at.floor() as usize;
-            let share = (at - low as f64) as f32;
-            Around { at: [low, (low + 1).min(last)], weight: [1.0 - share, share] }
+            let at = working.affine.index(source.affine.world(index))[axis];
+            if at < -REACH || at > last + REACH {
+                return None;
+            }
+            let at = at.clamp(0.0, last);
+            let low = at.floor();
+            let share = (at - low) as f32;
+            let high = (low + 1.0).min(last) as usize;
+            Some(Around { at: [low as usize, high], weight: [1.0 - share, share] })
         })
         .collect()
 }

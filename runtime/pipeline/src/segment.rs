@@ -99,14 +99,17 @@ pub fn segment(
     begin(Stage::Prepare);
     let prepared = prepare::prepare(&series.volume, net.card())?;
     begin(Stage::Semantic);
-    let ClassMap { mut classes, confidence } = semantic::classify(&prepared, net)?;
+    let ClassMap { classes, confidence } = semantic::classify(&prepared, net)?;
     begin(Stage::Clean);
-    clean::clean(&mut classes, net.card());
+    let no_spine = || {
+        let text = "no vertebra was found in the volume";
+        Refusal::new(RefusalCode::NoSpine, text).on_grid(series.volume.grid())
+    };
+    let classes = clean::clean(&classes, net.card()).ok_or_else(no_spine)?;
     begin(Stage::Vertebrae);
     let bodies = vertebrae::find_bodies(&classes, net.card());
     if bodies.centres.is_empty() {
-        let text = "no vertebra was found in the volume";
-        return Err(Refusal::new(RefusalCode::NoSpine, text).on_grid(series.volume.grid()).into());
+        return Err(no_spine().into());
     }
     begin(Stage::Join);
     let joined = join::join(classes, &bodies, net.card());

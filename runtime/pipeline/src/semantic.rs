@@ -149,33 +149,41 @@ fn decide(
     certainty: &mut Certainty,
 ) {
     let plane = padded[0] * padded[1];
-    let mut pixel = vec![0.0f32; classes];
-    for row in 0..rows {
-        for column in 0..columns {
-            let at = row * padded[0] + column;
-            for (class, score) in pixel.iter_mut().enumerate() {
-                *score =
-                    (0..passes).map(|pass| scores[(pass * classes + class) * plane + at]).sum();
+    // Row by row and class by class: memory is read in order, and the loops over columns are vectors.
+    let mut sums = vec![0.0f32; classes * columns];
+    let mut top = vec![0.0f32; columns];
+    for (row, out) in out.chunks_exact_mut(columns).take(rows).enumerate() {
+        let line = |pass: usize, class: usize| {
+            &scores[(pass * classes + class) * plane + row * padded[0]..][..columns]
+        };
+        for (class, sums) in sums.chunks_exact_mut(columns).enumerate() {
+            sums.copy_from_slice(line(0, class));
+            for pass in 1..passes {
+                sums.iter_mut().zip(line(pass, class)).for_each(|(sum, score)| *sum += score);
             }
-            let (best, top) = largest(&pixel);
-            out[row * columns + column] = best as u8;
-            if best != 0 {
-                let others: f32 = pixel.iter().map(|s| ((s - top) / passes as f32).exp()).sum();
-                certainty.sum += f64::from(1.0 / others);
-                certainty.voxels += 1;
-            }
+        }
+        largest(&sums, out, &mut top);
+        for (column, _) in out.iter().enumerate().filter(|(_, class)| **class != 0) {
+            let scores = sums.iter().skip(column).step_by(columns);
+            let others: f32 = scores.map(|s| ((s - top[column]) / passes as f32).exp()).sum();
+            certainty.sum += f64::from(1.0 / others);
+            certainty.voxels += 1;
         }
     }
 }
 
-fn largest(scores: &[f32]) -> (usize, f32) {
-    let mut best = (0, scores[0]);
-    for (class, &score) in scores.iter().enumerate().skip(1) {
-        if score > best.1 {
-            best = (class, score);
+/// The class with the largest of `sums` (`[classes, columns]`) for every column, and that sum.
+fn largest(sums: &[f32], best: &mut [u8], top: &mut [f32]) {
+    let columns = top.len();
+    best.fill(0);
+    top.copy_from_slice(&sums[..columns]);
+    for (class, sums) in sums.chunks_exact(columns).enumerate().skip(1) {
+        for ((best, top), &sum) in best.iter_mut().zip(top.iter_mut()).zip(sums) {
+            let better = sum > *top;
+            *best = if better { class as u8 } else { *best };
+            *top = if better { sum } else { *top };
         }
     }
-    best
 }
 
 #[cfg(test)]
@@ -191,6 +199,8 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lower_class() {
-        assert_eq!(largest(&[1.0, 2.0, 2.0]).0, 1);
+        let (mut best, mut top) = ([9; 2], [0.0; 2]);
+        largest(&[1.0, 3.0, 2.0, 3.0, 2.0, 1.0], &mut best, &mut top);
+        assert_eq!((best, top), ([1, 0], [2.0, 3.0]));
     }
 }

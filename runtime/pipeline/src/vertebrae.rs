@@ -5,13 +5,18 @@
 
 use crate::card::ModelCard;
 use crate::labels::Structure;
+use crate::spine;
+use kernels::components::Bounds;
 use kernels::{Volume, basins, distance, fill};
 
 /// Two hills are one body when the pass between them is at least this high against the lower one. A body with a
 /// compressed waist stays whole; two bodies joined through a thin disc part.
 const MERGE_RATIO: f32 = 0.75;
-/// A hill with less than this share of the median body is a fragment.
+/// A hill with less than this share of the median body near it is a fragment.
 const MIN_BODY_SHARE: f64 = 0.35;
+/// Bodies are near one another within this distance along the spine: two or three each way. C3 is a tenth of L5, so a
+/// whole spine has no one size; within this reach the largest is less than twice the smallest.
+const NEAR_MM: f64 = 80.0;
 /// At the upper or lower edge of the field a body is cut, and this share of the median is enough.
 const MIN_CUT_BODY_SHARE: f64 = 0.05;
 /// Smallest body of all: a C3 cut to a third. Below, a hill is not even counted for the median.
@@ -21,6 +26,15 @@ const MIN_BODY_ML: f64 = 0.6;
 const MAX_OFFSET_MM: [f64; 2] = [28.0, 22.0];
 /// More bodies than C1 to L6 have is no spine.
 const MAX_BODIES: usize = 24;
+/// Hills looked at: four for each body, more than any spine's bodies fall into.
+const MAX_CANDIDATES: usize = 4 * MAX_BODIES;
+
+/// A sacrum begins below the disc under the lowest body, four tenths of a vertebra under its centre; the rest is room for
+/// slip and for the tilt between L5 and S1.
+const SACRUM_BELOW: f64 = 0.15;
+/// A body's rear wall lies nearly half a vertebra behind its centre, and a tilted sacrum's rear edge rises beside it: only
+/// the front and the middle are safely the body's.
+const BODY_BEHIND: f64 = 0.3;
 
 /// The bodies of a class map.
 #[derive(Debug)]
@@ -76,7 +90,31 @@ pub fn find_bodies(classes: &Volume<u8>, card: &ModelCard) -> Bodies {
             Owner::Nobody => {}
         }
     }
+    reclaim(&mut bodies, classes, sacrum);
     bodies
+}
+
+/// What is called sacrum within the lowest body, above where a sacrum can be, is that body: a steep or bright L5 is
+/// easily taken for its neighbour in part.
+fn reclaim(bodies: &mut Bodies, classes: &Volume<u8>, sacrum: u8) {
+    let lowest = bodies.centres.len() as u16;
+    let spacing = classes.grid().affine.spacing();
+    let inside = Bounds::of(&bodies.labels, |label| label != 0 && label == lowest);
+    let level = spine::levels(&bodies.centres, spacing).pop();
+    let (Some(Bounds { min, max }), Some(level)) = (inside, level) else { return };
+    for k in min[2]..=max[2] {
+        for j in min[1]..=max[1] {
+            for i in min[0]..=max[0] {
+                let offset = classes.dims().offset([i, j, k]);
+                let point = std::array::from_fn(|axis| [i, j, k][axis] as f64 * spacing[axis]);
+                let [below, behind] = level.place(point);
+                let sacral = sacrum != 0 && classes.voxels()[offset] == sacrum;
+                if sacral && below < SACRUM_BELOW && behind < BODY_BEHIND {
+                    bodies.labels.voxels_mut()[offset] = lowest;
+                }
+            }
+        }
+    }
 }
 
 /// Size, place and contacts of every hill.
@@ -118,17 +156,27 @@ fn accept(hills: &[Hill], classes: &Volume<u8>) -> Vec<usize> {
     let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
     let ml = |hill: &Hill| hill.voxels as f64 * voxel_ml;
     let last_row = classes.dims().counts()[1] - 1;
-    let sizes: Vec<f64> = hills.iter().map(ml).filter(|&ml| ml >= MIN_BODY_ML).collect();
-    let largest = sizes.iter().copied().fold(0.0, f64::max);
-    // Fragments must not pull the median down: the bodies of one field of view differ by less than four times.
-    let typical = median(sizes.into_iter().filter(|&ml| ml >= largest / 4.0));
-
-    let mut found: Vec<usize> = (0..hills.len())
+    let mut candidates: Vec<usize> =
+        (0..hills.len()).filter(|&index| ml(&hills[index]) >= MIN_BODY_ML).collect();
+    // No spine has so many; the largest are enough to find its bodies, and the work stays bounded.
+    candidates.sort_by_key(|&index| std::cmp::Reverse(hills[index].voxels));
+    candidates.truncate(MAX_CANDIDATES);
+    let height = |index: usize| hills[index].centre()[1] * spacing[1];
+    let typical = |index: usize| {
+        let near = candidates.iter().filter(|&&c| (height(c) - height(index)).abs() <= NEAR_MM);
+        let sizes: Vec<f64> = near.map(|&c| ml(&hills[c])).collect();
+        let largest = sizes.iter().copied().fold(0.0, f64::max);
+        // Fragments must not pull the median down.
+        median(sizes.into_iter().filter(|&ml| ml >= largest / 4.0))
+    };
+    let mut found: Vec<usize> = candidates
+        .iter()
+        .copied()
         .filter(|&index| {
             let hill = &hills[index];
             let cut = hill.rows[0] == 0 || hill.rows[1] == last_row;
             let share = if cut { MIN_CUT_BODY_SHARE } else { MIN_BODY_SHARE };
-            ml(hill) >= MIN_BODY_ML && ml(hill) >= share * typical
+            ml(hill) >= share * typical(index)
         })
         .collect();
     found.sort_by(|&a, &b| hills[a].centre()[1].total_cmp(&hills[b].centre()[1]));

@@ -1,5 +1,5 @@
 //! The gate: is this an anatomical image, and of which contrast? By the header only (scanner-side section 5, rules 1 and
-//! 3). Plane, slices and resolution are judged on the volume by [`pipeline::series::admit`].
+//! 3). Plane, slices and resolution are judged on the volume by [`pipeline::Series::admit`].
 //!
 //! Vendors differ: nothing here trusts Acquisition Contrast (Siemens XA writes UNKNOWN), and free text only adds to what
 //! the timing says.

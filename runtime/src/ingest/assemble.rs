@@ -248,12 +248,13 @@ impl Candidate {
             }
         }
         match arrival.outcome {
-            Outcome::Duplicate => return,
+            Outcome::Duplicate if self.paths.contains(&arrival.path) => return,
             Outcome::Conflict => {
                 self.conflicts += 1;
                 return;
             }
-            Outcome::New => {}
+            // A duplicate of a series that was forgotten: it is in the spool and belongs to this one.
+            Outcome::New | Outcome::Duplicate => {}
         }
         if self.state == State::Done {
             self.generation += 1;

@@ -43,6 +43,9 @@ const MAX_REJECTIONS: usize = 16;
 /// Wait after a failed accept (out of file descriptors): a loop without it would take a whole core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Our AE title unless configured.
+pub const AE_TITLE: &str = "SAGITTA";
+
 /// Settings of the listener; the table `[dicom]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,7 +64,7 @@ impl Default for Settings {
         Settings {
             // All interfaces: a scanner is another machine. 11112 is the port registered for DICOM (PS3.8 9.1.1).
             bind: SocketAddr::from(([0, 0, 0, 0], 11112)),
-            ae_title: "SAGITTA".to_owned(),
+            ae_title: AE_TITLE.to_owned(),
             require_called_ae_title: false,
             max_associations: 16,
         }

@@ -7,6 +7,7 @@
 use super::header::{self, Header};
 use super::prescan::Limits;
 use super::{Arrival, classes, part10};
+use crate::durable::sync_folder;
 use crate::error::Move;
 use crate::identity::JobId;
 use sha2::{Digest, Sha256};
@@ -204,11 +205,6 @@ fn write(path: &Path, prefix: &[u8], data_set: &[u8]) -> io::Result<()> {
     file.write_all(prefix)?;
     file.write_all(data_set)?;
     file.sync_all()
-}
-
-/// Makes names in a folder durable (fsync(2): syncing a file does not sync its entry).
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 fn same(path: &Path, [prefix, data_set]: [&[u8]; 2]) -> io::Result<bool> {

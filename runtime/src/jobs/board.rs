@@ -1,13 +1,14 @@
 //! Where every job stands: the one place that tells MQTT, the page and the report.
 
+use crate::error::Move;
 use crate::identity::JobId;
-use crate::messages::{JobResult, JobStage, JobState, JobStatus, Timings};
+use crate::messages::{Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, Timings};
 use crate::publish::mqtt::Publisher;
 use crate::render::Scene;
 use crate::report::Report;
 use pipeline::Refusal;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -34,7 +35,15 @@ pub struct Produced {
     pub result: JobResult,
     pub report: Report,
     /// Folder of the outputs; the report joins them.
-    pub folder: PathBuf,
+    folder: PathBuf,
+    /// When the outputs were there: from then on it is the deliveries' time.
+    since: Instant,
+}
+
+impl Produced {
+    pub fn new(result: JobResult, report: Report, folder: PathBuf) -> Produced {
+        Produced { result, report, folder, since: Instant::now() }
+    }
 }
 
 /// One job's line.
@@ -56,8 +65,6 @@ pub struct Record {
     produced: Option<Produced>,
     since: Instant,
     last_instance: Instant,
-    /// When its objects were handed to the deliveries.
-    handed_over: Option<Instant>,
 }
 
 /// All jobs of this run of the service.
@@ -78,15 +85,15 @@ impl Board {
         self.changes.subscribe()
     }
 
-    /// An instance came; the first one of a job or of a new generation opens its line.
-    pub fn arrived(&self, job: &JobId) {
+    /// An instance came; the first one of a job opens its line. One `found` in the spool at start is no news to anybody.
+    pub fn arrived(&self, job: &JobId, found: bool) {
         let opened = {
             let mut records = self.records();
             let order = records.values().map(|r| r.order + 1).max().unwrap_or(0);
             let record = records.entry(job.clone()).or_insert_with(|| Record::new(job, order));
             record.last_instance = Instant::now();
             record.instances += 1;
-            let opened = record.instances == 1;
+            let opened = record.instances == 1 && !found;
             forget_oldest(&mut records);
             opened
         };
@@ -95,12 +102,28 @@ impl Board {
         }
     }
 
-    /// Begins a new generation: instances came after the series had counted as complete.
-    pub fn reopened(&self, job: &JobId, generation: u32) {
+    /// The series counts as complete. While an earlier generation of it is at work that one keeps the line, until the
+    /// worker has [`begun`](Board::begun) this one.
+    pub fn completed(&self, job: &JobId, generation: u32, reason: Completion) {
+        if self.line(job).is_some_and(|line| line.is_settled() || line.is_waiting()) {
+            self.open(job, generation, reason);
+        }
+    }
+
+    /// The worker begins a generation.
+    pub fn begun(&self, job: &JobId, generation: u32, reason: Completion) {
+        if self.line(job).is_some_and(|line| line.generation != generation) {
+            self.open(job, generation, reason);
+        }
+    }
+
+    fn open(&self, job: &JobId, generation: u32, reason: Completion) {
         self.update(job, |record| {
             record.generation = generation;
             record.timings = Timings::default();
+            record.refusal = None;
         });
+        self.change(job, JobState::Complete { reason });
     }
 
     /// Time since the last instance of `job`.
@@ -116,12 +139,7 @@ impl Board {
 
     /// The job is in another state; says so to the broker.
     pub fn change(&self, job: &JobId, state: JobState) {
-        let status = self.update(job, |record| {
-            record.state = state;
-            if state == JobState::Sending {
-                record.handed_over = Some(Instant::now());
-            }
-        });
+        let status = self.update(job, |record| record.state = state);
         let Some(status) = status else { return };
         if let Err(error) = self.publisher.status(&status) {
             tracing::error!(job = %job, "a status is lost: {error}; {}", error.whose().advice());
@@ -149,31 +167,44 @@ impl Board {
         self.notify();
     }
 
-    /// Every destination acknowledged (or there was none): report and numbers go out.
-    pub fn finished(&self, job: &JobId) {
-        let produced = {
-            let mut records = self.records();
-            records.get_mut(job).and_then(|record| {
-                if let Some(since) = record.handed_over.take() {
-                    record.timings.add(JobStage::Deliver, since.elapsed());
-                }
-                Some((record.produced.take()?, record.timings.clone()))
-            })
-        };
-        // Nothing to tell of objects that an earlier run of the service made: their job runs again, and ends then.
-        let Some((produced, timings)) = produced else { return };
-        self.announce(job, produced, timings);
-        self.change(job, JobState::Done);
+    /// Every destination acknowledged (or there was none) the result that `place` is, or lies in: report and numbers go
+    /// out. Nothing happens where that result was superseded, failed with another destination, or is of an earlier run of
+    /// the service: its series runs again and is delivered again.
+    pub fn finished(&self, job: &JobId, place: &Path) {
+        let Some(produced) = self.take(job, place) else { return };
+        let generation = produced.result.generation;
+        self.announce(job, produced);
+        if self.line(job).is_some_and(|line| line.generation == generation) {
+            self.change(job, JobState::Done);
+        }
     }
 
-    fn announce(&self, job: &JobId, produced: Produced, timings: Timings) {
+    /// A destination will not take the result that `place` lies in: the job failed, whatever the others do.
+    pub fn undeliverable(&self, job: &JobId, place: &Path, code: FailureCode, whose: Move) {
+        let Some(produced) = self.take(job, place) else { return };
+        if self.line(job).is_some_and(|line| line.generation == produced.result.generation) {
+            self.change(job, JobState::Failed { code, whose });
+        }
+    }
+
+    fn take(&self, job: &JobId, place: &Path) -> Option<Produced> {
+        let mut records = self.records();
+        let record = records.get_mut(job)?;
+        record.produced.take_if(|produced| place.starts_with(&produced.folder))
+    }
+
+    fn announce(&self, job: &JobId, produced: Produced) {
         let mut result = produced.result;
-        result.stages_ms = timings.clone();
+        result.stages_ms.add(JobStage::Deliver, produced.since.elapsed());
+        let timings = result.stages_ms.clone();
         if let Err(error) = self.publisher.result(&result) {
             tracing::error!(job = %job, "a result is lost: {error}; {}", error.whose().advice());
         }
-        let report = produced.report.timed(timings);
+        let report = produced.report.timed(timings.clone());
         self.update(job, |record| {
+            if record.generation == result.generation {
+                record.timings = timings;
+            }
             record.report = Some(report.clone());
             record.result = Some(result);
         });
@@ -202,11 +233,6 @@ impl Board {
         status
     }
 
-    /// Wakes the deliveries: there is something to send.
-    pub fn wake(&self) {
-        self.notify();
-    }
-
     fn notify(&self) {
         self.changes.send_modify(|n| *n += 1);
     }
@@ -232,7 +258,6 @@ impl Record {
             produced: None,
             since: Instant::now(),
             last_instance: Instant::now(),
-            handed_over: None,
         }
     }
 
@@ -245,6 +270,11 @@ impl Record {
             elapsed_ms: self.since.elapsed().as_millis() as u64,
             stages_ms: self.timings.clone(),
         }
+    }
+
+    /// No worker has taken it up.
+    fn is_waiting(&self) -> bool {
+        matches!(self.state, JobState::Receiving | JobState::Complete { .. })
     }
 
     /// Nothing more will happen to it by itself.

@@ -5,7 +5,6 @@
 use super::clock::StageClock;
 use crate::decode::DicomSeries;
 use crate::error::Move;
-use crate::files;
 use crate::identity::Provenance;
 use crate::messages::{
     Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published,
@@ -14,6 +13,7 @@ use crate::objects::{self, Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
 use crate::render::{self, Scene};
 use crate::report::{EngineReport, Outputs, Report, SeriesReport};
+use crate::{durable, files};
 use models::engine::{self, EngineChoice, ModelError};
 use models::nifti::NiftiError;
 use pipeline::{Net, NetError, Refusal, SegmentError, Segmentation, Series, segment};
@@ -131,8 +131,9 @@ impl ProduceError {
     }
 }
 
-/// Writes a file durably: what a delivery refers to must be there after a power cut.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
+/// Writes a file durably, except for its name: [`sync_folders`] does that for all. What a delivery refers to must be there
+/// after a power cut.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
     let failed = |source| ProduceError::Write { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
@@ -219,16 +220,16 @@ impl Workshop {
         })?;
         clock.begin(JobStage::Outputs, tell);
         let provenance = self.provenance(request.generation);
-        let scene = Scene::new(&series.volume, &segmentation, &provenance, None);
-        let overview = scene.overlay_png();
-        let mut outputs = Outputs::default();
-        let folder = &request.folder;
-        for file in files::build(series, &segmentation, &provenance, &request.name, &overview)? {
-            write(&folder.join(&file.name), &file.bytes)?;
-            outputs.add(file.kind, folder.join(file.name));
-        }
-        let objects = self.objects(source, &segmentation, &provenance, request, &mut outputs)?;
-
+        // Pictures and masks take about as long as the DICOM objects: one core each.
+        let (pictures, objects) = std::thread::scope(|scope| {
+            let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));
+            let objects = dicom_objects(source, &segmentation, &provenance, request);
+            (pictures.join(), objects)
+        });
+        let pictures = pictures.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (objects, mut outputs) = objects?;
+        outputs.extend(pictures.outputs);
+        sync_folders(request, &outputs)?;
         let report = Report::new(
             SeriesReport::new(&request.name, source, request.generation),
             &segmentation,
@@ -236,29 +237,64 @@ impl Workshop {
             self.engine.clone(),
             outputs,
         );
-        Ok(Product { segmentation, report, objects, scene: Arc::new(scene), overview })
+        let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
+        Ok(Product { segmentation, report, objects, scene, overview })
     }
+}
 
-    /// Builds and writes the DICOM objects of a DICOM source.
-    fn objects(
-        &self,
-        source: &Source,
-        segmentation: &Segmentation,
-        provenance: &Provenance,
-        request: &Request,
-        outputs: &mut Outputs,
-    ) -> Result<Vec<(OutputKind, PathBuf)>, ProduceError> {
-        let Source::Dicom(dicom) = source else { return Ok(Vec::new()) };
-        let captures = render::captures(&dicom.series, segmentation, provenance);
-        let objects = objects::build(dicom, segmentation, provenance, &request.made, &captures)?;
-        let mut written = Vec::with_capacity(objects.len());
-        for object in objects {
-            let place = request.folder.join(place(object.kind));
-            outputs.add(Published::from(object.kind), place.clone());
-            let path = if is_series(object.kind) { place.join(&object.file_name) } else { place };
-            write(&path, &object.bytes)?;
-            written.push((object.kind, path));
-        }
-        Ok(written)
+/// What people look at, and the files that are no DICOM.
+struct Pictures {
+    scene: Scene,
+    overview: Vec<u8>,
+    outputs: Outputs,
+}
+
+fn pictures(
+    series: &Series,
+    segmentation: &Segmentation,
+    provenance: &Provenance,
+    request: &Request,
+) -> Result<Pictures, ProduceError> {
+    let scene = Scene::new(&series.volume, segmentation, provenance, None);
+    let overview = scene.overlay_png();
+    let mut outputs = Outputs::default();
+    for file in files::build(series, segmentation, provenance, &request.name, &overview)? {
+        let path = request.folder.join(&file.name);
+        write(&path, &file.bytes)?;
+        outputs.add(file.kind, path);
     }
+    Ok(Pictures { scene, overview, outputs })
+}
+
+/// Kinds and paths of the objects written, in the order in which a destination wants them.
+type Written = Vec<(OutputKind, PathBuf)>;
+
+/// Builds and writes the DICOM objects of a DICOM source.
+fn dicom_objects(
+    source: &Source,
+    segmentation: &Segmentation,
+    provenance: &Provenance,
+    request: &Request,
+) -> Result<(Written, Outputs), ProduceError> {
+    let (mut written, mut outputs) = (Vec::new(), Outputs::default());
+    let Source::Dicom(dicom) = source else { return Ok((written, outputs)) };
+    let captures = render::captures(&dicom.series, segmentation, provenance);
+    for object in objects::build(dicom, segmentation, provenance, &request.made, &captures)? {
+        let place = request.folder.join(place(object.kind));
+        outputs.add(Published::from(object.kind), place.clone());
+        let path = if is_series(object.kind) { place.join(&object.file_name) } else { place };
+        write(&path, &object.bytes)?;
+        written.push((object.kind, path));
+    }
+    Ok((written, outputs))
+}
+
+/// Makes the names of the outputs durable, once for all files of a folder.
+fn sync_folders(request: &Request, outputs: &Outputs) -> Result<(), ProduceError> {
+    let folders = outputs.paths().filter(|path| path.is_dir());
+    for folder in folders.chain([&request.folder]) {
+        durable::sync_folder(folder)
+            .map_err(|source| ProduceError::Write { path: folder.clone(), source })?;
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use super::element::{
 use super::{Made, ObjectError, OutputKind, OutputObject};
 use crate::decode::{DicomSeries, FrameRef};
 use crate::identity::{Provenance, derived_uid};
+use crate::ingest::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::mem::InMemElement;
@@ -29,10 +30,6 @@ const MANUFACTURER: &str = "Sagitta";
 const SERIAL_NUMBER: &str = "none";
 /// The words that every object carries where its readers look.
 pub(super) const WARNING: &str = "AI result, not for diagnostic use";
-/// Identifies this implementation in the file meta information (PS3.7 D.3.3.2): a UUID drawn once
-/// for Sagitta.
-const IMPLEMENTATION_CLASS_UID: &str = "2.25.228594805432401746770086253765617981398";
-const IMPLEMENTATION_VERSION_NAME: &str = concat!("SAGITTA_", env!("CARGO_PKG_VERSION"));
 /// Our series take the numbers `source * 100 + k`; a source number beyond this would leave the
 /// range of IS.
 const SOURCE_NUMBER_LIMIT: i64 = i32::MAX as i64 / 100;
@@ -400,7 +397,7 @@ fn file_meta(class: &str, instance: &str) -> Result<FileMetaTable, dicom_object:
         .media_storage_sop_instance_uid(instance)
         .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
         .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
-        .implementation_version_name(IMPLEMENTATION_VERSION_NAME)
+        .implementation_version_name(IMPLEMENTATION_VERSION)
         .build()
 }
 

@@ -7,6 +7,7 @@ use redb::{
     WriteTransaction,
 };
 use std::path::{Component, Path, PathBuf};
+use tokio::sync::watch;
 
 type Row<'a> = (u64, &'a str);
 const DELIVERIES: TableDefinition<'_, (&str, &str), Row<'static>> =
@@ -35,24 +36,30 @@ pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, OutboxError> {
 }
 
 impl Outbox {
-    /// Records which files have to reach which destinations, all at once: a job's first delivery must not look like its
-    /// last. A delivery of the same job to the same destination that still waits is replaced: its objects are
-    /// superseded by the new ones.
+    /// Records what has to reach which destination, all of a job at once: whoever takes one off the list sees the others.
+    /// A delivery of the same job to the same destination that still waits is replaced: its objects are superseded by the
+    /// new ones.
     pub fn record_deliveries(
         &self,
         job: &JobId,
-        deliveries: &[(&str, Vec<PathBuf>)],
+        wanted: &[(&str, Vec<PathBuf>)],
     ) -> Result<(), OutboxError> {
         let transaction = self.write()?;
         {
-            let mut table = transaction.open_table(DELIVERIES)?;
-            for (destination, files) in deliveries {
-                let paths: Option<Vec<&str>> = files.iter().map(|path| relative(path)).collect();
-                let paths = serde_json::json!(paths.ok_or(OutboxError::Path)?).to_string();
-                table.insert((job.as_str(), *destination), (now_ms(), paths.as_str()))?;
+            let mut deliveries = transaction.open_table(DELIVERIES)?;
+            for (destination, files) in wanted {
+                let paths = listed(files)?;
+                deliveries.insert((job.as_str(), *destination), (now_ms(), paths.as_str()))?;
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.recorded.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    /// Changes when deliveries were recorded.
+    pub fn recorded(&self) -> watch::Receiver<u64> {
+        self.recorded.subscribe()
     }
 
     /// Every delivery that waits, oldest first.
@@ -72,12 +79,32 @@ impl Outbox {
         Ok(found)
     }
 
-    /// Takes a delivery out: the destination acknowledged every object, or refused them for good.
-    pub fn remove_delivery(&self, job: &JobId, destination: &str) -> Result<(), OutboxError> {
+    /// Takes a delivery out: the destination acknowledged every object, or refused them for good. `false` when a newer
+    /// one replaced it while it was under way; that one stays.
+    pub fn remove_delivery(&self, delivery: &Delivery) -> Result<bool, OutboxError> {
+        let key = (delivery.job.as_str(), delivery.destination.as_str());
+        let paths = listed(&delivery.files)?;
         let transaction = self.write()?;
-        transaction.open_table(DELIVERIES)?.remove((job.as_str(), destination))?;
-        Ok(transaction.commit()?)
+        let same = {
+            let mut deliveries = transaction.open_table(DELIVERIES)?;
+            let there = deliveries.get(key)?.map(|row| {
+                let (recorded_ms, there) = row.value();
+                recorded_ms == delivery.recorded_ms && there == paths
+            });
+            if there == Some(true) {
+                deliveries.remove(key)?;
+            }
+            there == Some(true)
+        };
+        transaction.commit()?;
+        Ok(same)
     }
+}
+
+/// The paths as the table holds them.
+fn listed(files: &[PathBuf]) -> Result<String, OutboxError> {
+    let paths: Option<Vec<&str>> = files.iter().map(|path| relative(path)).collect();
+    Ok(serde_json::json!(paths.ok_or(OutboxError::Path)?).to_string())
 }
 
 /// The path as text, if it stays below the folder it is relative to.

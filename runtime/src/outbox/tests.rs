@@ -1,3 +1,5 @@
+//! The outbox: what a crash, a full store and a newer file do to it.
+
 use super::*;
 use crate::identity::JobId;
 
@@ -100,16 +102,21 @@ fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
     let files = |name: &str| vec![PathBuf::from(name), PathBuf::from("sub/seg.dcm")];
     {
         let outbox = Outbox::open(&folder.file()).unwrap();
-        outbox.record_deliveries(&job, &[("pacs", files("1.dcm"))]).unwrap();
-        outbox.record_deliveries(&job, &[("console", files("2.dcm"))]).unwrap();
+        let first = [("pacs", files("1.dcm")), ("console", files("2.dcm"))];
+        outbox.record_deliveries(&job, &first).unwrap();
+        let under_way = outbox.pending_deliveries().unwrap();
         outbox.record_deliveries(&job, &[("pacs", files("3.dcm"))]).unwrap();
+        let old = under_way.iter().find(|delivery| delivery.destination == "pacs").unwrap();
+        assert!(!outbox.remove_delivery(old).unwrap(), "took out the one that replaced it");
         for wrong in ["/etc/passwd", "../x", ""] {
             let refused = outbox.record_deliveries(&job, &[("pacs", vec![PathBuf::from(wrong)])]);
             assert!(matches!(refused, Err(OutboxError::Path)), "{wrong}");
         }
     }
     let outbox = Outbox::open(&folder.file()).unwrap();
-    outbox.remove_delivery(&job, "console").unwrap();
+    let pending = outbox.pending_deliveries().unwrap();
+    let console = pending.iter().find(|delivery| delivery.destination == "console").unwrap();
+    assert!(outbox.remove_delivery(console).unwrap());
     let left = outbox.pending_deliveries().unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].destination.as_str(), &left[0].files), ("pacs", &files("3.dcm")));

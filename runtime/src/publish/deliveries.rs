@@ -1,14 +1,16 @@
 //! Brings the recorded deliveries to their destinations: one task each, in order, again and again until acknowledged.
 
 use super::store::{self, Destination, StoreError, StoredObject};
-use crate::identity::JobId;
+use crate::error::Move;
 use crate::jobs::board::Board;
-use crate::messages::{FailureCode, JobState};
+use crate::messages::FailureCode;
 use crate::outbox::{Delivery, Outbox, OutboxError};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// Pause after the first failed try; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -25,20 +27,33 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Starts the task of one destination; it runs until aborted.
-    pub fn start(&self, destination: Destination) -> JoinHandle<()> {
-        let deliveries = self.clone();
-        tokio::spawn(async move { deliveries.run(&destination).await })
+    /// Starts the thread of one destination; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
+    /// Needs a tokio runtime.
+    pub fn start(
+        &self,
+        destination: Destination,
+        mut stop: watch::Receiver<bool>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (deliveries, runtime) = (self.clone(), Handle::current());
+        std::thread::Builder::new().name("deliveries".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = deliveries.run(&destination) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            });
+        })
     }
 
     async fn run(&self, destination: &Destination) {
-        let mut changes = self.board.changes();
+        let mut recorded = self.outbox.recorded();
         let mut pause = MIN_PAUSE;
         loop {
+            recorded.mark_unchanged();
             match self.next(destination) {
                 Ok(None) => {
-                    // The board lives as long as this task: a closed channel cannot be seen here.
-                    let _ = changes.changed().await;
+                    // The outbox lives as long as this task: a closed channel cannot be seen here.
+                    let _ = recorded.changed().await;
                 }
                 Ok(Some(delivery)) => {
                     if self.deliver(destination, &delivery).await {
@@ -68,7 +83,7 @@ impl Deliveries {
             Ok(objects) => store::send(destination, &objects).await,
             Err(error) => {
                 tracing::error!(job = %job, "a result cannot be read back: {error}");
-                return self.settle(delivery, Some(FailureCode::Storage));
+                return self.settle(delivery, Some((FailureCode::Storage, Move::Site)));
             }
         };
         match sent {
@@ -84,36 +99,37 @@ impl Deliveries {
         let (job, advice) = (&delivery.job, error.whose_move().advice());
         let again = error.retry_can_help();
         tracing::warn!(job = %job, destination = destination.name, again, "not sent: {error}; {advice}");
-        if again { false } else { self.settle(delivery, Some(FailureCode::Delivery)) }
+        if again {
+            false
+        } else {
+            self.settle(delivery, Some((FailureCode::Delivery, error.whose_move())))
+        }
     }
 
     /// Takes a delivery off the list; the last one of a job ends it.
-    fn settle(&self, delivery: &Delivery, failure: Option<FailureCode>) -> bool {
-        let job = &delivery.job;
-        let left = self
-            .outbox
-            .remove_delivery(job, &delivery.destination)
-            .and_then(|()| self.outbox.pending_deliveries());
-        let left = match left {
-            Ok(left) => left.iter().any(|other| other.job == *job),
-            Err(error) => {
-                tracing::error!(job = %job, "a delivery cannot be taken off the list: {error}");
-                return false;
-            }
-        };
-        self.conclude(job, failure, left);
-        true
-    }
-
-    fn conclude(&self, job: &JobId, failure: Option<FailureCode>, left: bool) {
+    fn settle(&self, delivery: &Delivery, failure: Option<(FailureCode, Move)>) -> bool {
+        let (job, outbox) = (&delivery.job, &self.outbox);
+        let removed = outbox.remove_delivery(delivery);
+        let (current, pending) =
+            match removed.and_then(|current| Ok((current, outbox.pending_deliveries()?))) {
+                Ok(answers) => answers,
+                Err(error) => {
+                    tracing::error!(job = %job, "a delivery cannot be taken off the list: {error}");
+                    return false;
+                }
+            };
+        if !current {
+            tracing::info!(job = %job, "superseded while it was sent; the new result follows");
+            return true;
+        }
+        let place = delivery.files.first().map(|file| self.results.join(file)).unwrap_or_default();
+        let left = pending.iter().any(|other| other.job == *job);
         match failure {
-            Some(code) => {
-                let whose = crate::error::Move::Site;
-                self.board.change(job, JobState::Failed { code, whose });
-            }
-            None if !left => self.board.finished(job),
+            Some((code, whose)) => self.board.undeliverable(job, &place, code, whose),
+            None if !left => self.board.finished(job, &place),
             None => {}
         }
+        true
     }
 
     async fn read(&self, delivery: &Delivery) -> Result<Vec<StoredObject>, String> {

@@ -257,11 +257,12 @@ impl Publisher {
     }
 
     /// Sends what it can and says `offline`, for at most two seconds. What remains stays in the outbox.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.stop.send_replace(true);
-        let mut task = self.task;
-        if tokio::time::timeout(SHUTDOWN_LIMIT, &mut task).await.is_err() {
-            task.abort();
+        let mut connection = self.connection();
+        let closed = connection.wait_for(|connection| *connection == Connection::Closed);
+        if tokio::time::timeout(SHUTDOWN_LIMIT, closed).await.is_err() {
+            self.task.abort();
         }
     }
 }

@@ -57,10 +57,16 @@ pub struct Destination {
     /// `host:port`.
     pub address: String,
     pub called_ae: String,
+    /// What we call ourselves; some receivers know their senders by it.
+    #[serde(default = "own_title")]
     pub calling_ae: String,
     /// The kinds of objects it gets: what its operator can see (scanner-side design, section 1).
     #[serde(default = "console_profile")]
     pub profile: Vec<OutputKind>,
+}
+
+fn own_title() -> String {
+    crate::ingest::association::AE_TITLE.to_owned()
 }
 
 /// MR and secondary capture: the two classes every console takes.
@@ -149,6 +155,12 @@ pub async fn echo(destination: &Destination) -> Result<(), StoreError> {
     peer.close(result).await
 }
 
+/// Whether a text can be an AE title (PS3.5 table 6.2-1).
+pub fn is_ae_title(text: &str) -> bool {
+    let plain = text.chars().all(|c| (' '..='~').contains(&c) && c != '\\');
+    !text.trim().is_empty() && text.len() <= MAX_AE_TITLE && plain
+}
+
 /// An open association with a destination.
 struct Peer<'a> {
     destination: &'a str,
@@ -163,8 +175,7 @@ impl<'a> Peer<'a> {
     ) -> Result<Peer<'a>, StoreError> {
         let name = &destination.name;
         for title in [&destination.called_ae, &destination.calling_ae] {
-            let plain = title.chars().all(|c| (' '..='~').contains(&c) && c != '\\');
-            if title.trim().is_empty() || title.len() > MAX_AE_TITLE || !plain {
+            if !is_ae_title(title) {
                 return Err(StoreError::AeTitle {
                     destination: name.clone(),
                     title: title.clone(),

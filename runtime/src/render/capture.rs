@@ -17,7 +17,7 @@ pub fn captures(
     let window = Window::of(&series.volume);
     let unverified = segmentation.numbering == Numbering::Unverified;
     let style = Style { hatched: unverified, ..Style::default() };
-    let mut lines = vec![format!("AI result. {NOT_FOR_DIAGNOSIS}: check against the source.")];
+    let mut lines = vec![format!("AI result. {NOT_FOR_DIAGNOSIS}")];
     if unverified {
         lines.push("Levels unverified".to_owned());
     }
