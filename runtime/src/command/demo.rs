@@ -126,8 +126,28 @@ impl Folder {
             std::fs::create_dir_all(path)
                 .with_context(|| format!("cannot write to {}", folder.out.display()))?;
         }
+        remove_earlier(&folder.out)
+            .with_context(|| format!("cannot empty {}", folder.out.display()))?;
         Ok(folder)
     }
+}
+
+/// Removes what an earlier demo left in `out`, by its report: a job has another name each time, and scripts look for one
+/// mask. Only what lies in `out` itself, whatever the report says.
+fn remove_earlier(out: &Path) -> std::io::Result<()> {
+    let path = out.join(crate::report::FILE_NAME);
+    let Ok(report) = std::fs::read(&path) else { return Ok(()) };
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap_or_default();
+    let outputs = report["outputs"].as_object().into_iter().flatten();
+    for name in outputs.filter_map(|(_, path)| Path::new(path.as_str()?).file_name()) {
+        let output = out.join(name);
+        if output.is_dir() {
+            std::fs::remove_dir_all(output)?;
+        } else if output.exists() {
+            std::fs::remove_file(output)?;
+        }
+    }
+    std::fs::remove_file(path)
 }
 
 fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Result<Config> {
