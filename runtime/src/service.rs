@@ -70,7 +70,8 @@ impl Service {
         let dashboard = page.map(TcpListener::local_addr).transpose()?;
 
         let endpoint = Endpoint::open(&config.mqtt.broker)?;
-        let (live, _) = broadcast::channel(LIVE);
+        // The page listens from the beginning: the device's birth comes once.
+        let (live, heard) = broadcast::channel(LIVE);
         let mut tasks = vec![mqtt::subscribe(&config.mqtt, endpoint.clone(), live.clone())];
         let publisher = Publisher::start(&config.mqtt, endpoint.clone(), outbox.clone());
         let publisher = Arc::new(publisher);
@@ -106,7 +107,7 @@ impl Service {
         tasks.push(tokio::spawn(receiver));
         if let Some(listener) = page_listener {
             let page = Arc::new(Page::new(board.clone()));
-            let served = dashboard::serve(listener, page, live.subscribe(), stopped);
+            let served = dashboard::serve(listener, page, heard, stopped);
             tasks.push(tokio::spawn(async move {
                 if let Err(error) = served.await {
                     tracing::error!("the page ended: {error}");

@@ -1,5 +1,6 @@
 //! Bad input, to the service and to `sagitta segment`: each gets one clear line that names the object and whose move it
 //! is, the right status and code; the service goes on and nothing acknowledged is lost.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,15 @@
 //! `sagitta demo` as the README promises it: the contract for scripts, real input, and the page in a real browser.
+//!
+//! `SAGITTA_PICTURES` names a folder for the pictures of the page, to be looked at.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tests::wait::free_port;
-use tests::{Finished, Guard, TempDir, phantom, run, sagitta, shared, wait_until};
+use tests::{Finished, Guard, TempDir, peer, phantom, run, sagitta, shared, wait_until};
 
 /// For a demo, and for a browser, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -91,36 +94,14 @@ fn the_page_shows_the_overlay_and_the_messages() {
         text.contains("the overlay and the messages: http://").then_some(())
     })
     .unwrap();
-    let parts = [
-        "<canvas id=\"canvas\"",
-        "data-state=\"done\"",
-        "data-state=\"result\"",
-        "Not for diagnostic use",
-    ];
-    // The browser prints what it has when everything asked for has come; jobs and messages may come later.
-    wait_until("the overlay and the messages on the page", LIMIT, || {
-        let page = browse(&folder, &address, &["--dump-dom"]).stdout;
-        parts.iter().all(|part| page.contains(part)).then_some(())
-    })
-    .unwrap();
-    for (name, size) in [("wide", "1400,900"), ("narrow", "420,900")] {
-        let picture = folder.join(format!("{name}.png"));
-        let shot = format!("--screenshot={}", picture.display());
-        browse(&folder, &address, &[&shot, &format!("--window-size={size}")]);
-        let bytes = std::fs::read(&picture).unwrap();
-        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 10_000, "{} bytes", bytes.len());
-        if let Some(keep) = std::env::var_os("SAGITTA_KEEP_PICTURES") {
-            std::fs::copy(&picture, Path::new(&keep).join(format!("{name}.png"))).unwrap();
-        }
+    let url = format!("http://{address}/");
+    let pictures = std::env::var_os("SAGITTA_PICTURES").map(PathBuf::from);
+    let pictures = pictures.unwrap_or_else(|| folder.path().to_owned());
+    let page = peer("browse.py", &[Path::new(&url), &pictures]).unwrap().stdout;
+    for part in ["data-state=\"done\"", "data-state=\"result\"", "Not for diagnostic use"] {
+        assert!(page.contains(part), "no {part} in {page}");
     }
-}
-
-/// Loads the page in a headless browser. No virtual time: it would wait for the end of the events, which never ends.
-fn browse(folder: &TempDir, address: &str, arguments: &[&str]) -> Finished {
-    let mut command = Command::new("chromium");
-    command.args(["--headless=old", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
-    command.args(["--disable-dev-shm-usage", "--timeout=8000"]);
-    command.arg(format!("--user-data-dir={}", folder.join("profile").display()));
-    command.args(arguments).arg(format!("http://{address}/"));
-    run(&mut command, Duration::from_secs(60)).unwrap().success().unwrap()
+    for name in ["wide.png", "narrow.png"] {
+        assert!(std::fs::read(pictures.join(name)).unwrap().starts_with(b"\x89PNG"), "{name}");
+    }
 }

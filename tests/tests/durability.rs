@@ -1,5 +1,6 @@
 //! Acknowledged is kept: kill -9 in the middle of a job and right after the last acknowledgement, then a new start. And
 //! the same series gives the same UIDs and, with the stored date, the same bytes.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

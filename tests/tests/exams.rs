@@ -2,6 +2,7 @@
 //! a Mosquitto broker; then read by dciodvfy, highdicom and dcm2niix.
 //!
 //! How good the segmentation is, is the evaluation's business (`models`, bin `evaluate`); here it must arrive whole.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

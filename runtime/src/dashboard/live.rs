@@ -58,7 +58,9 @@ impl Live {
         let mut history = self.history();
         history.push_back(message.clone());
         if history.len() > HISTORY {
-            history.pop_front();
+            // The device's state is news until another one comes, however many jobs ago it was said.
+            let state = history.iter().rposition(|message| message.topic.ends_with("/state"));
+            history.remove(usize::from(state == Some(0)));
         }
         // No browser listens: it finds the message in the history.
         let _ = self.news.send(message);
