@@ -9,6 +9,7 @@ mod table;
 
 use clap::{Parser, Subcommand};
 use pipeline::Refusal;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Segments sagittal spine MR beside the scanner: DICOM in, overlays and MQTT out. Not for diagnostic use.
@@ -78,6 +79,8 @@ fn log(default: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A journal or a file shows colours as noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

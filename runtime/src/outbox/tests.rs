@@ -1,3 +1,5 @@
+//! Tests of the outbox: order, numbers, limits, and what a newer or foreign file does.
+
 use super::*;
 use crate::identity::JobId;
 
