@@ -6,7 +6,6 @@
 pub mod assemble;
 pub mod association;
 pub mod classes;
-pub mod dimse;
 pub mod header;
 pub mod message;
 pub mod negotiate;

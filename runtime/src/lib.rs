@@ -5,6 +5,7 @@ pub mod command;
 pub mod config;
 pub mod dashboard;
 pub mod decode;
+pub mod dimse;
 pub mod dress;
 pub mod durable;
 pub mod error;
