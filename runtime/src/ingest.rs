@@ -9,7 +9,6 @@ pub mod classes;
 pub mod header;
 pub mod message;
 pub mod negotiate;
-pub mod part10;
 pub mod prescan;
 pub mod spool;
 

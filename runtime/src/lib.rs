@@ -17,6 +17,7 @@ pub mod messages;
 pub mod objects;
 pub mod outbox;
 pub mod page;
+pub mod part10;
 pub mod publish;
 pub mod render;
 pub mod report;

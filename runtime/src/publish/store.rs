@@ -21,7 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
 
-pub use object::{FileError, StoredObject};
+pub use object::StoredObject;
 
 /// A peer on the hospital network answers a SYN in milliseconds; after this it is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
