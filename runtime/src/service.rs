@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How often the end looks whether the threads are through.
 const END_PAUSE: Duration = Duration::from_millis(20);
 /// Name of the site's key in the data folder.
-pub const KEY_FILE: &str = "site.key";
+const KEY_FILE: &str = "site.key";
 /// Bytes of a site key: as many as the hash it keys.
 const KEY_BYTES: usize = 32;
 

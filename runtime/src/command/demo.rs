@@ -11,7 +11,7 @@ use crate::objects::OutputKind;
 use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
 use crate::publish::store::{self, Destination, StoredObject};
 use crate::report::Report;
-use crate::service::{self, Service};
+use crate::service::Service;
 use crate::{dashboard, jobs};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -123,25 +123,35 @@ impl Folder {
         let out = std::path::absolute(out)?;
         let folder = Folder { service: out.join("service"), console: out.join("console"), out };
         for path in [&folder.service, &folder.console] {
+            if path.exists() {
+                std::fs::remove_dir_all(path)
+                    .with_context(|| format!("cannot empty {}", path.display()))?;
+            }
             std::fs::create_dir_all(path)
-                .and_then(|()| empty(path))
-                .with_context(|| format!("cannot empty {}: the site's move", path.display()))?;
+                .with_context(|| format!("cannot write to {}", folder.out.display()))?;
         }
+        remove_earlier(&folder.out)
+            .with_context(|| format!("cannot empty {}", folder.out.display()))?;
         Ok(folder)
     }
 }
 
-/// Removes what is in a folder, except for the site's key.
-fn empty(folder: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else if entry.file_name() != service::KEY_FILE {
-            std::fs::remove_file(entry.path())?;
+/// Removes what an earlier demo left in `out`, by its report: a job has another name each time, and scripts look for one
+/// mask. Only what lies in `out` itself, whatever the report says.
+fn remove_earlier(out: &Path) -> std::io::Result<()> {
+    let path = out.join(crate::report::FILE_NAME);
+    let Ok(report) = std::fs::read(&path) else { return Ok(()) };
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap_or_default();
+    let outputs = report["outputs"].as_object().into_iter().flatten();
+    for name in outputs.filter_map(|(_, path)| Path::new(path.as_str()?).file_name()) {
+        let output = out.join(name);
+        if output.is_dir() {
+            std::fs::remove_dir_all(output)?;
+        } else if output.exists() {
+            std::fs::remove_file(output)?;
         }
     }
-    Ok(())
+    std::fs::remove_file(path)
 }
 
 fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Result<Config> {
