@@ -1,7 +1,7 @@
 // The stages of a job, one bar after the other on one time axis.
 import { seconds } from "./jobs.js";
 
-const WAITING = new Set(["receive", "complete"]);
+const WAITING = new Set(["complete"]);
 const GOING_OUT = new Set(["outputs", "deliver"]);
 
 /** `stages`: name -> milliseconds, in order. */

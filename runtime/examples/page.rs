@@ -6,7 +6,7 @@ mod page;
 mod support;
 
 use page::DrawnSpine;
-use pipeline::segment::Numbering;
+use pipeline::Numbering;
 use sagitta::dashboard::{self, DEFAULT_LISTEN};
 use sagitta::messages::{Completion, JobStage, JobState, Name};
 use sagitta::outbox::Outbox;

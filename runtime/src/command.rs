@@ -12,6 +12,7 @@ use crate::error::Move;
 use clap::{Parser, Subcommand};
 use models::nifti::NiftiError;
 use pipeline::{Refusal, RefusalCode};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -105,6 +106,8 @@ fn log(default: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A journal or a file shows colours as noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

@@ -4,7 +4,7 @@ use crate::identity::Provenance;
 use crate::messages::OutputKind;
 use kernels::Grid;
 use models::nifti;
-use pipeline::segment::Numbering;
+use pipeline::Numbering;
 use pipeline::{Segmentation, Series};
 use serde_json::{Map, Value, json};
 

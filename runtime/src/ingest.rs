@@ -6,11 +6,9 @@
 pub mod assemble;
 pub mod association;
 pub mod classes;
-pub mod dimse;
 pub mod header;
 pub mod message;
 pub mod negotiate;
-pub mod part10;
 pub mod prescan;
 pub mod spool;
 

@@ -7,6 +7,7 @@ pub mod board;
 pub mod clock;
 pub mod generation;
 pub mod produce;
+pub mod source;
 
 use crate::decode;
 use crate::error::Move;
@@ -17,8 +18,9 @@ use crate::publish::store::Destination;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
-use produce::{ProduceError, Product, Request, Source, Workshop};
+use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
+use source::Source;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use kernels::components::Bounds;
 use kernels::volume::PIR;
 use kernels::{AxisMap, Volume};
 use pipeline::overlay::{Slice, Style, Window, blend, grey};
-use pipeline::segment::{Flag, Numbering};
+use pipeline::{Flag, Numbering};
 use pipeline::{Segmentation, Structure};
 
 /// The words every picture that leaves the device carries.
@@ -69,7 +69,7 @@ impl Scene {
         let image = image.reoriented(&map);
         let affine = image.grid().affine;
         let unverified = segmentation.numbering == Numbering::Unverified;
-        let level = |vertebra: &pipeline::segment::Vertebra| Level {
+        let level = |vertebra: &pipeline::Vertebra| Level {
             name: vertebra.id.name() + if unverified { "?" } else { "" },
             id: u16::from(vertebra.id.value()),
             centre: affine.index(vertebra.body_centroid_mm),

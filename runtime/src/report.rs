@@ -1,9 +1,9 @@
 //! The report of one series: what `report.json` holds and `--json` prints (architecture: machine-readable contracts).
 
 use crate::identity::Provenance;
-use crate::jobs::produce::Source;
+use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
-use pipeline::segment::{Flag, Numbering};
+use pipeline::{Flag, Numbering};
 use pipeline::{Plane, Segmentation};
 use serde::Serialize;
 use std::collections::BTreeMap;

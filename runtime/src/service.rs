@@ -36,6 +36,8 @@ const LAST_JOB: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(3600);
 /// How often the end looks whether the threads are through.
 const END_PAUSE: Duration = Duration::from_millis(20);
+/// Name of the site's key in the data folder.
+const KEY_FILE: &str = "site.key";
 /// Bytes of a site key: as many as the hash it keys.
 const KEY_BYTES: usize = 32;
 
@@ -170,7 +172,8 @@ async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
 fn site_key(data: &Path) -> Result<Vec<u8>> {
     use std::io::{Read, Write};
     use std::os::unix::fs::OpenOptionsExt;
-    let (path, partial) = (data.join("site.key"), data.join("site.key.part"));
+    let path = data.join(KEY_FILE);
+    let partial = path.with_extension("part");
     let cannot = || {
         let folder = data.display();
         format!("cannot use the data folder {folder}: name another, or let the service write there")

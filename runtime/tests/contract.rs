@@ -4,8 +4,8 @@
 
 mod support;
 
+use pipeline::Numbering;
 use pipeline::RefusalCode;
-use pipeline::segment::Numbering;
 use sagitta::error::Move;
 use sagitta::messages::{
     Boot, Completion, DeviceState, Envelope, FailureCode, JobStage, JobState, Name, Presence,

@@ -4,7 +4,7 @@
 
 mod support;
 
-use pipeline::segment::Numbering;
+use pipeline::Numbering;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};

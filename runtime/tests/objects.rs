@@ -12,7 +12,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use fixture::{
     Folder, Form, captures, grid, made, objects, provenance, python, result, source, tool,
 };
-use pipeline::segment::Numbering;
+use pipeline::Numbering;
 use sagitta::objects::{ObjectError, OutputKind, build};
 use sagitta::publish::store::{Destination, StoreError, StoredObject, echo, send};
 use std::collections::BTreeMap;

@@ -38,7 +38,7 @@ pub struct ModelCard {
     /// Slice pitch in millimetres the net was trained for: finer series are averaged to it.
     pub slice_pitch_mm: [f64; 2],
     pub normalisation: Normalisation,
-    /// Average the softmax of the slices in both orders.
+    /// Run the slices in both orders and sum the logits.
     pub mirror_slices: bool,
     /// Output classes by channel; class 0 is the background.
     pub classes: Vec<Class>,

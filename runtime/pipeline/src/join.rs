@@ -6,7 +6,7 @@
 use crate::card::{Class, ModelCard};
 use crate::labels::{Structure, VertebraId};
 use crate::posterior;
-use crate::segment::Numbering;
+use crate::result::Numbering;
 use crate::vertebrae::Bodies;
 use kernels::Volume;
 use kernels::components::{self, Component, Connectivity};

@@ -1,7 +1,7 @@
 //! Numbers and warnings from the finished masks.
 
 use crate::labels::{Structure, VertebraId};
-use crate::segment::{Flag, Numbering, Vertebra};
+use crate::result::{Flag, Numbering, Vertebra};
 use kernels::Volume;
 
 /// A body more than this many times the median of its neighbours is suspected to be two.

@@ -30,7 +30,7 @@ pub enum NetError {
 pub trait Net: Send {
     fn card(&self) -> &ModelCard;
 
-    /// Engine and precision for reports, for example `simd-avx512 f32`.
+    /// Engine and precision for reports, for example `simd f32`.
     fn engine(&self) -> String;
 
     /// `input` `[n, channels, rows, columns]` -> logits `[n, classes, rows, columns]` into `output`. Rows and columns

@@ -169,16 +169,17 @@ fn accept(hills: &[Hill], classes: &Volume<u8>) -> Vec<usize> {
         // Fragments must not pull the median down.
         median(sizes.into_iter().filter(|&ml| ml >= largest / 4.0))
     };
-    let mut found: Vec<usize> = candidates
-        .iter()
-        .copied()
-        .filter(|&index| {
-            let hill = &hills[index];
-            let cut = hill.rows[0] == 0 || hill.rows[1] == last_row;
-            let share = if cut { MIN_CUT_BODY_SHARE } else { MIN_BODY_SHARE };
-            ml(hill) >= share * typical(index)
-        })
-        .collect();
+    let share = |index: usize| ml(&hills[index]) / typical(index);
+    let mut found: Vec<usize> =
+        candidates.iter().copied().filter(|&index| share(index) >= MIN_BODY_SHARE).collect();
+    // The largest piece at an edge is the body cut there; what lies beside it is of the same body.
+    for edge in [0, last_row] {
+        let cut = |&&index: &&usize| {
+            hills[index].rows.contains(&edge)
+                && (MIN_CUT_BODY_SHARE..MIN_BODY_SHARE).contains(&share(index))
+        };
+        found.extend(candidates.iter().find(cut));
+    }
     found.sort_by(|&a, &b| hills[a].centre()[1].total_cmp(&hills[b].centre()[1]));
     while let Some(outlier) = worst_outlier(&found, hills, spacing) {
         found.remove(outlier);

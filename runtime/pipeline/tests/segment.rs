@@ -9,7 +9,7 @@ mod truth_net;
 
 use kernels::{Affine, AxisMap, Dims, Direction, Grid, Volume};
 use phantom::{Phantom, Recipe, Region, generate};
-use pipeline::segment::{Flag, Numbering};
+use pipeline::{Flag, Numbering};
 use pipeline::{
     RefusalCode, SegmentError, Segmentation, Series, Stage, Structure, VertebraId, segment,
 };

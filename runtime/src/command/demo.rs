@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 
 /// Arguments of `sagitta demo`.
@@ -65,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 async fn play(arguments: &Arguments) -> Result<Outcome> {
-    let say = Say { quiet: arguments.json };
+    let say = Say { quiet: arguments.json, width: table::terminal_width() };
     let objects = match input::scanner_objects(arguments.input.as_deref()) {
         Ok(objects) => objects,
         Err(error) => return refused(arguments.subject(), arguments.json, error),
@@ -95,6 +96,8 @@ async fn play(arguments: &Arguments) -> Result<Outcome> {
 #[derive(Debug, Clone, Copy)]
 struct Say {
     quiet: bool,
+    /// Columns of the terminal; messages are longer.
+    width: Option<usize>,
 }
 
 impl Say {
@@ -105,7 +108,8 @@ impl Say {
     }
 }
 
-/// The folders of a demo; those of an earlier one are emptied, they were ours.
+/// The folders of a demo; those of an earlier one are emptied, they were ours. The site's key stays: the same series is the
+/// same job again, and its files take the place of the earlier ones.
 #[derive(Debug)]
 struct Folder {
     out: PathBuf,
@@ -243,8 +247,19 @@ fn state_text(record: &Record) -> String {
 }
 
 async fn print_messages(mut live: broadcast::Receiver<LiveMessage>, say: Say) {
-    while let Ok(message) = live.recv().await {
-        say.line(&format!("    mqtt {}  {}", message.topic, message.payload));
+    loop {
+        match live.recv().await {
+            Ok(message) => {
+                say.line(&table::fitted(
+                    &format!("    mqtt {}  {}", message.topic, message.payload),
+                    say.width,
+                ));
+            }
+            Err(RecvError::Lagged(count)) => {
+                say.line(&format!("    mqtt {count} messages not shown"))
+            }
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 
@@ -277,10 +292,13 @@ fn gather(mut report: Report, out: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// Copies a file, or the files of a folder.
+/// Copies a file, or the files of a folder: then nothing else is in the copy, which an earlier demo may have filled.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     if !from.is_dir() {
         return std::fs::copy(from, to).map(|_| ());
+    }
+    if to.is_dir() {
+        std::fs::remove_dir_all(to)?;
     }
     std::fs::create_dir_all(to)?;
     for file in std::fs::read_dir(from)? {

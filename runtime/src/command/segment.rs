@@ -3,7 +3,8 @@
 use super::{Outcome, input, log, refused, table};
 use crate::decode;
 use crate::jobs::clock::StageClock;
-use crate::jobs::produce::{ProduceError, Request, Source, Workshop};
+use crate::jobs::produce::{ProduceError, Request, Workshop};
+use crate::jobs::source::Source;
 use crate::messages::JobStage;
 use crate::objects::Made;
 use clap::Args;

@@ -9,7 +9,7 @@ use super::pixels::{self, Layout};
 use super::public::{self, Public};
 use super::{DicomSeries, FrameRef, InstanceRef, gate};
 use crate::ingest::header::is_uid;
-use crate::ingest::part10;
+use crate::part10;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use kernels::volume::MAX_VOXELS;

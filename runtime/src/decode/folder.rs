@@ -1,9 +1,10 @@
 //! A folder (or one file) of DICOM files: finds its MR series, for work without a service.
 
 use crate::ingest::classes::{self, Use};
+use crate::ingest::header;
 use crate::ingest::message::MAX_DATA_SET_BYTES;
 use crate::ingest::prescan::Limits;
-use crate::ingest::{header, part10};
+use crate::part10;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

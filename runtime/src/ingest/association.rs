@@ -4,11 +4,11 @@
 //! understood, or when it has been silent for too long. What is stored is the spool's business, when a series is complete
 //! the assembler's.
 
-use super::dimse::{self, Request, Status};
 use super::message::{Inbox, Landed};
 use super::negotiate::{self, Contexts};
 use super::spool::Spool;
 use super::{AssociationId, Event};
+use crate::dimse::{self, Request, Status};
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason, AbortRQSource, PDU_HEADER_SIZE, PDataValue, PDataValueType, Pdu,
 };

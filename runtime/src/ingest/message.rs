@@ -1,12 +1,12 @@
 //! One DIMSE message: put together from presentation data values, then checked and made durable.
 
 use super::classes::{self, Use};
-use super::dimse::{self, CommandError, MAX_COMMAND_BYTES, Request, Status};
 use super::header::{self, HeaderError};
 use super::negotiate::{Context, Contexts};
 use super::prescan::Limits;
 use super::spool::{Outcome, Spool, SpoolError};
 use super::{Arrival, AssociationId};
+use crate::dimse::{self, CommandError, MAX_COMMAND_BYTES, Request, Status};
 use crate::error::Move;
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 
 use super::association::{MAX_PDU_BYTES, Settings};
 use super::classes::{self, TRANSFER_SYNTAXES};
-use super::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
+use crate::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult,

@@ -6,10 +6,11 @@
 
 use super::header::{self, Header};
 use super::prescan::Limits;
-use super::{Arrival, classes, part10};
+use super::{Arrival, classes};
 use crate::durable::sync_folder;
 use crate::error::Move;
 use crate::identity::JobId;
+use crate::part10;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

@@ -3,7 +3,7 @@
 //! The service and `sagitta segment` both run this, so that they give the same bytes.
 
 use super::clock::StageClock;
-use crate::decode::DicomSeries;
+use super::source::Source;
 use crate::error::Move;
 use crate::identity::Provenance;
 use crate::messages::{
@@ -20,37 +20,6 @@ use pipeline::{Net, NetError, Refusal, SegmentError, Segmentation, Series, segme
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// A decoded series.
-#[derive(Debug)]
-pub enum Source {
-    Dicom(Box<DicomSeries>),
-    /// A volume read from a file: no DICOM objects can be made of it.
-    Volume(Box<Series>),
-}
-
-impl Source {
-    pub fn series(&self) -> &Series {
-        match self {
-            Source::Dicom(dicom) => &dicom.series,
-            Source::Volume(series) => series,
-        }
-    }
-
-    pub fn instances(&self) -> usize {
-        match self {
-            Source::Dicom(dicom) => dicom.instances.len(),
-            Source::Volume(_) => 0,
-        }
-    }
-
-    pub fn contrast(&self) -> Option<&'static str> {
-        match self {
-            Source::Dicom(dicom) => dicom.contrast,
-            Source::Volume(_) => None,
-        }
-    }
-}
 
 /// What is asked for.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use super::{MessageError, Name, Version};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::objects;
-use pipeline::segment::{Flag, Numbering};
+use pipeline::{Flag, Numbering};
 use pipeline::{ModelCard, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -13,8 +13,6 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStage {
-    /// First to last instance.
-    Receive,
     /// Last instance to the decision that the series is complete.
     Complete,
     /// Instances to one checked volume.
@@ -36,7 +34,6 @@ impl JobStage {
     /// The word in messages and tables.
     pub fn name(self) -> &'static str {
         match self {
-            JobStage::Receive => "receive",
             JobStage::Complete => "complete",
             JobStage::Volume => "volume",
             JobStage::Prepare => "prepare",
@@ -51,8 +48,7 @@ impl JobStage {
         }
     }
 
-    pub const ALL: [JobStage; 12] = [
-        JobStage::Receive,
+    pub const ALL: [JobStage; 11] = [
         JobStage::Complete,
         JobStage::Volume,
         JobStage::Prepare,
@@ -367,7 +363,7 @@ impl JobResult {
         engine: Engine,
     ) -> JobResult {
         let known = segmentation.numbering != Numbering::Unverified;
-        let entry = |v: &pipeline::segment::Vertebra| VertebraEntry {
+        let entry = |v: &pipeline::Vertebra| VertebraEntry {
             id: v.id.value(),
             level: known.then(|| v.id.name()),
             body_ml: rounded(v.body_ml, 2),

@@ -12,7 +12,7 @@ use super::element::{
 use super::{Made, ObjectError, OutputKind, OutputObject};
 use crate::decode::{DicomSeries, FrameRef};
 use crate::identity::{Provenance, derived_uid};
-use crate::ingest::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
+use crate::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::mem::InMemElement;

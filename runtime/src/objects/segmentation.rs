@@ -14,7 +14,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use kernels::Volume;
-use pipeline::segment::Numbering;
+use pipeline::Numbering;
 use pipeline::{Segmentation, Structure, VertebraId};
 use std::collections::{BTreeMap, BTreeSet};
 

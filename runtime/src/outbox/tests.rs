@@ -1,4 +1,4 @@
-//! The outbox: what a crash, a full store and a newer file do to it.
+//! Tests of the outbox: order, numbers, limits, and what a newer or foreign file does.
 
 use super::*;
 use crate::identity::JobId;

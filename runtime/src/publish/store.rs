@@ -6,10 +6,10 @@
 
 mod object;
 
+use crate::dimse::{self, MAX_COMMAND_BYTES, Request, Response};
 use crate::error::Move;
 use crate::objects::OutputKind;
-use dicom_core::Tag;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::uids;
 use dicom_ul::association::Error as UlError;
 use dicom_ul::association::client::{AsyncClientAssociation, ClientAssociationOptions};
 use dicom_ul::pdu::{
@@ -21,7 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
 
-pub use object::{FileError, StoredObject};
+pub use object::StoredObject;
 
 /// A peer on the hospital network answers a SYN in milliseconds; after this it is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,18 +32,9 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_PDU: u32 = 131_072;
 /// Presentation context ids are the odd numbers of one byte (PS3.8 section 9.3.2.2).
 const MAX_CONTEXTS: usize = 128;
-/// A response command set is some 200 bytes; more than this is not a response.
-const MAX_COMMAND_BYTES: usize = 64 * 1024;
 /// Longest AE title (PS3.5 table 6.2-1).
 const MAX_AE_TITLE: usize = 16;
 
-/// Command fields (PS3.7 annex E.1).
-const C_STORE_RQ: u16 = 0x0001;
-const C_ECHO_RQ: u16 = 0x0030;
-const RESPONSE: u16 = 0x8000;
-/// Command Data Set Type: none follows; anything else means that one follows.
-const NO_DATA_SET: u16 = 0x0101;
-const DATA_SET: u16 = 0x0001;
 /// Duplicate SOP Instance (PS3.7 annex C.5.7). Our UIDs are a function of the content: the receiver
 /// has this object.
 const DUPLICATE_INSTANCE: u16 = 0x0111;
@@ -218,10 +209,16 @@ impl<'a> Peer<'a> {
         for (n, (object, context)) in objects.iter().zip(contexts).enumerate() {
             // Responses are awaited one by one, so a number that wraps is still unambiguous.
             let message = (n % usize::from(u16::MAX)) as u16 + 1;
-            let command = store_request(object, message);
-            self.transfer(context, PDataValueType::Command, &command).await?;
+            let request = Request {
+                field: dimse::C_STORE,
+                message_id: message,
+                sop_class: Some(object.sop_class_uid.clone()),
+                sop_instance: Some(object.sop_instance_uid.clone()),
+                has_data_set: true,
+            };
+            self.transfer(context, PDataValueType::Command, &request.write()).await?;
             self.transfer(context, PDataValueType::Data, &object.data_set).await?;
-            let status = self.response(C_STORE_RQ, message).await?;
+            let status = self.response(&request).await?;
             self.judge(status)?;
         }
         Ok(())
@@ -229,14 +226,15 @@ impl<'a> Peer<'a> {
 
     async fn echo(&mut self) -> Result<(), StoreError> {
         let context = self.context((uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN))?;
-        let command = command_set(&[
-            (tags::AFFECTED_SOP_CLASS_UID, uid_value(uids::VERIFICATION)),
-            (tags::COMMAND_FIELD, short_value(C_ECHO_RQ)),
-            (tags::MESSAGE_ID, short_value(1)),
-            (tags::COMMAND_DATA_SET_TYPE, short_value(NO_DATA_SET)),
-        ]);
-        self.transfer(context, PDataValueType::Command, &command).await?;
-        let status = self.response(C_ECHO_RQ, 1).await?;
+        let request = Request {
+            field: dimse::C_ECHO,
+            message_id: 1,
+            sop_class: Some(uids::VERIFICATION.to_owned()),
+            sop_instance: None,
+            has_data_set: false,
+        };
+        self.transfer(context, PDataValueType::Command, &request.write()).await?;
+        let status = self.response(&request).await?;
         self.judge(status)
     }
 
@@ -278,8 +276,8 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// The status of the response to message `message`.
-    async fn response(&mut self, request: u16, message: u16) -> Result<u16, StoreError> {
+    /// The status of the response to a request.
+    async fn response(&mut self, request: &Request) -> Result<u16, StoreError> {
         let mut command = Vec::new();
         loop {
             let pdu = self.association.receive().await.map_err(|e| self.broken(e))?;
@@ -301,13 +299,12 @@ impl<'a> Peer<'a> {
                 break;
             }
         }
-        let field = |tag| command_short(&command, tag);
-        if field(tags::COMMAND_FIELD) != Some(request | RESPONSE)
-            || field(tags::MESSAGE_ID_BEING_RESPONDED_TO) != Some(message)
-        {
+        let response = Response::read(&command)
+            .map_err(|_| self.protocol("its response cannot be understood"))?;
+        if (response.field, response.message_id) != (request.field, request.message_id) {
             return Err(self.protocol("its response is to another request"));
         }
-        field(tags::STATUS).ok_or_else(|| self.protocol("its response has no status"))
+        Ok(response.status)
     }
 
     /// Success and warnings count as stored (PS3.4 table B.2-1); warnings are logged by code.
@@ -407,79 +404,9 @@ fn meaning(status: u16) -> &'static str {
     }
 }
 
-fn store_request(object: &StoredObject, message: u16) -> Vec<u8> {
-    /// Medium (PS3.7 annex E.1).
-    const PRIORITY: u16 = 0x0000;
-    command_set(&[
-        (tags::AFFECTED_SOP_CLASS_UID, uid_value(&object.sop_class_uid)),
-        (tags::COMMAND_FIELD, short_value(C_STORE_RQ)),
-        (tags::MESSAGE_ID, short_value(message)),
-        (tags::PRIORITY, short_value(PRIORITY)),
-        (tags::COMMAND_DATA_SET_TYPE, short_value(DATA_SET)),
-        (tags::AFFECTED_SOP_INSTANCE_UID, uid_value(&object.sop_instance_uid)),
-    ])
-}
-
-fn short_value(value: u16) -> Vec<u8> {
-    value.to_le_bytes().to_vec()
-}
-
-fn uid_value(uid: &str) -> Vec<u8> {
-    let mut value = uid.as_bytes().to_vec();
-    value.resize(value.len().next_multiple_of(2), 0);
-    value
-}
-
-/// A command set with its group length (PS3.7 section 6.3.1); elements in order of their tags.
-fn command_set(elements: &[(Tag, Vec<u8>)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (tag, value) in elements {
-        push_element(&mut body, *tag, value);
-    }
-    let mut command = Vec::with_capacity(body.len() + 12);
-    push_element(&mut command, tags::COMMAND_GROUP_LENGTH, &(body.len() as u32).to_le_bytes());
-    command.extend(body);
-    command
-}
-
-fn push_element(bytes: &mut Vec<u8>, tag: Tag, value: &[u8]) {
-    bytes.extend(tag.group().to_le_bytes());
-    bytes.extend(tag.element().to_le_bytes());
-    bytes.extend((value.len() as u32).to_le_bytes());
-    bytes.extend(value);
-}
-
-/// A US value of a command set; `None` when absent or the set is damaged before it.
-fn command_short(mut command: &[u8], wanted: Tag) -> Option<u16> {
-    while let Some((head, rest)) = command.split_at_checked(8) {
-        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-        let length = usize::from(short(4)) | usize::from(short(6)) << 16;
-        let value = rest.get(..length)?;
-        if Tag(short(0), short(2)) == wanted {
-            return Some(u16::from_le_bytes(value.try_into().ok()?));
-        }
-        command = &rest[length..];
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_carry_their_length_and_are_read_back() {
-        let command = command_set(&[
-            (tags::AFFECTED_SOP_CLASS_UID, uid_value("1.2.3")),
-            (tags::STATUS, short_value(0xA700)),
-        ]);
-        assert_eq!(u32::from_le_bytes(command[8..12].try_into().unwrap()), 14 + 10);
-        assert_eq!(command_short(&command, tags::STATUS), Some(0xA700));
-        assert_eq!(command_short(&command, tags::MESSAGE_ID), None);
-        for length in 0..command.len() {
-            assert_eq!(command_short(&command[..length], tags::STATUS), None, "{length} bytes");
-        }
-    }
 
     #[test]
     fn sending_can_run_on_any_thread() {

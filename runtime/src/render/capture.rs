@@ -3,8 +3,8 @@
 use super::{NOT_FOR_DIAGNOSIS, burn_text};
 use crate::identity::Provenance;
 use crate::objects::RgbImage;
+use pipeline::Numbering;
 use pipeline::overlay::{Slice, Style, Window, blend};
-use pipeline::segment::Numbering;
 use pipeline::{Segmentation, Series};
 
 /// One picture a slice, in the order of the volume. `series` must be a stack of slices along `k`.

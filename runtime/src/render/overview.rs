@@ -6,7 +6,7 @@ use super::{MUTED, NOT_FOR_DIAGNOSIS, Scene, TEXT, WARNING, panel_width, wrap};
 use kernels::components::Bounds;
 use pipeline::Structure;
 use pipeline::overlay::tint;
-use pipeline::segment::{Flag, Numbering};
+use pipeline::{Flag, Numbering};
 
 const BACKGROUND: Colour = [15, 18, 23];
 const LINE: Colour = [52, 59, 68];

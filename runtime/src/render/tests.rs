@@ -2,8 +2,8 @@
 
 use super::*;
 use kernels::{Affine, Dims, Grid};
+use pipeline::Vertebra;
 use pipeline::VertebraId;
-use pipeline::segment::Vertebra;
 
 fn provenance() -> Provenance {
     Provenance {

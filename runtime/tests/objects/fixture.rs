@@ -5,7 +5,7 @@ use dicom_core::{DataElement, PrimitiveValue, Tag, VR, value::DataSetSequence};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use kernels::{Affine, Dims, Grid, Volume};
-use pipeline::segment::Numbering;
+use pipeline::Numbering;
 use pipeline::{Segmentation, Series};
 use sagitta::decode::{DicomSeries, FrameRef, InstanceRef};
 use sagitta::identity::Provenance;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the example page uses it too")]
 
 use kernels::{Affine, Dims, Grid, Volume};
-use pipeline::segment::{Flag, Numbering, Vertebra};
+use pipeline::{Flag, Numbering, Vertebra};
 use pipeline::{ModelCard, Segmentation, Structure, VertebraId};
 use sagitta::identity::JobId;
 use sagitta::messages::{

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "the example page uses it too")]
 
 use crate::support::{job, result, status, timings};
+use pipeline::Numbering;
 use pipeline::RefusalCode;
-use pipeline::segment::Numbering;
 use sagitta::dashboard::{JobView, OverlaySource};
 use sagitta::error::Move;
 use sagitta::identity::JobId;

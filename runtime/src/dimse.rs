@@ -1,6 +1,7 @@
-//! DIMSE command sets (PS3.7): the request read, the response written. Always implicit little endian (PS3.7 6.3.1).
+//! DIMSE command sets (PS3.7), both ways: requests and responses read and written. Always implicit little endian
+//! (PS3.7 6.3.1). How they travel is left to `ingest::association` and `publish::store`.
 
-use super::prescan::{self, Limits, ScanError, Syntax, Token};
+use crate::ingest::prescan::{self, Limits, ScanError, Syntax, Token};
 use dicom_core::Tag;
 use thiserror::Error;
 
@@ -17,6 +18,11 @@ const RESPONSE: u16 = 0x8000;
 const NO_DATA_SET: u16 = 0x0101;
 /// Longest Error Comment: LO (PS3.5 6.2).
 const MAX_COMMENT: usize = 64;
+
+/// Priority medium (PS3.7 E.1).
+const PRIORITY: u16 = 0x0000;
+/// Command Data Set Type of a message with one (PS3.7 E.1: anything but 0101H).
+const DATA_SET: u16 = 0x0001;
 
 /// A status of PS3.7 annex C or PS3.4 B.2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +92,25 @@ impl Request {
         })
     }
 
+    /// The bytes of a request of ours.
+    pub fn write(&self) -> Vec<u8> {
+        let mut elements = Vec::with_capacity(256);
+        if let Some(class) = &self.sop_class {
+            put(&mut elements, 0x0002, &even(class, 0));
+        }
+        put(&mut elements, 0x0100, &self.field.to_le_bytes());
+        put(&mut elements, 0x0110, &self.message_id.to_le_bytes());
+        if self.field == C_STORE {
+            put(&mut elements, 0x0700, &PRIORITY.to_le_bytes());
+        }
+        let data_set = if self.has_data_set { DATA_SET } else { NO_DATA_SET };
+        put(&mut elements, 0x0800, &data_set.to_le_bytes());
+        if let Some(instance) = &self.sop_instance {
+            put(&mut elements, 0x1000, &even(instance, 0));
+        }
+        with_length(&elements)
+    }
+
     /// The response to this request; `comment` goes into Error Comment and must hold no patient data.
     pub fn response(&self, status: Status, comment: Option<&str>) -> Vec<u8> {
         let mut elements = Vec::with_capacity(256);
@@ -104,11 +129,46 @@ impl Request {
         if let Some(instance) = &self.sop_instance {
             put(&mut elements, 0x1000, &even(instance, 0));
         }
-        let mut out = Vec::with_capacity(elements.len() + 12);
-        put(&mut out, 0x0000, &(elements.len() as u32).to_le_bytes());
-        out.extend_from_slice(&elements);
-        out
+        with_length(&elements)
     }
+}
+
+/// A peer's response to a request of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Response {
+    /// The request's, without the bit that marks a response.
+    pub field: u16,
+    pub message_id: u16,
+    /// As the peer sent it: not every peer keeps to [`Status`].
+    pub status: u16,
+}
+
+impl Response {
+    pub fn read(bytes: &[u8]) -> Result<Response, CommandError> {
+        let (mut field, mut message_id, mut status) = (None, None, None);
+        prescan::walk(bytes, Syntax::Implicit, Limits::IMAGE, &mut |_, token| {
+            let Token::Value { tag, value, .. } = token else { return };
+            match tag {
+                Tag(0x0000, 0x0100) => field = number(value).filter(|field| field & RESPONSE != 0),
+                Tag(0x0000, 0x0120) => message_id = number(value),
+                Tag(0x0000, 0x0900) => status = number(value),
+                _ => {}
+            }
+        })?;
+        Ok(Response {
+            field: field.ok_or(CommandError::Missing("command field of a response"))? & !RESPONSE,
+            message_id: message_id.ok_or(CommandError::Missing("message id"))?,
+            status: status.ok_or(CommandError::Missing("status"))?,
+        })
+    }
+}
+
+/// A command set: group length, then its elements.
+fn with_length(elements: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(elements.len() + 12);
+    put(&mut out, 0x0000, &(elements.len() as u32).to_le_bytes());
+    out.extend_from_slice(elements);
+    out
 }
 
 /// One element of group 0000.
@@ -159,6 +219,26 @@ mod tests {
         assert!(seen.contains(&(0x0120, vec![7, 0])));
         assert!(seen.contains(&(0x0100, vec![0x30, 0x80])));
         assert!(seen.contains(&(0x0900, vec![0x00, 0xA7])));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_cut_short_is_an_error() {
+        let request = Request {
+            field: C_STORE,
+            message_id: 7,
+            sop_class: Some("1.2.3".to_owned()),
+            sop_instance: Some("1.2.3.4".to_owned()),
+            has_data_set: true,
+        };
+        assert_eq!(Request::read(&request.write()), Ok(request.clone()));
+        let bytes = request.response(Status::OutOfResources, None);
+        let response = Response { field: C_STORE, message_id: 7, status: 0xA700 };
+        assert_eq!(Response::read(&bytes), Ok(response));
+        assert!(Response::read(&request.write()).is_err(), "a request is no response");
+        let status_ends = bytes.len() - 16; // the SOP instance stands behind it
+        for length in 0..status_ends {
+            assert!(Response::read(&bytes[..length]).is_err(), "{length} bytes");
+        }
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! What comes out of the pipeline, and the names of its stages.
+
+use crate::labels::VertebraId;
+use kernels::Volume;
+use serde::Serialize;
+
+/// A stage of [`crate::segment()`]; the caller's clock times them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Prepare,
+    Semantic,
+    Clean,
+    Vertebrae,
+    Join,
+    Restore,
+    Measure,
+}
+
+/// What the numbers of the vertebrae rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Numbering {
+    /// The sacrum is in view: levels are counted upwards from L5. A transitional vertebra is not excluded.
+    FromSacrum,
+    /// No landmark in view: ids only run from top to bottom, beginning at 2 as SPINEPS' do. Not levels.
+    Unverified,
+}
+
+/// One vertebra of the result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Vertebra {
+    pub id: VertebraId,
+    /// Centre of mass of the body, voxels of the source grid `(i, j, k)`.
+    pub body_centroid_index: [f64; 3],
+    /// The same point in LPS millimetres.
+    pub body_centroid_mm: [f64; 3],
+    /// Volume of the body (structure 49) in millilitres.
+    pub body_ml: f64,
+    /// The body touches the edge of the field of view.
+    pub truncated: bool,
+}
+
+/// Something a reader of the result must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// No landmark: the numbers are not levels.
+    LevelUnverified,
+    /// The count of discs does not fit the count of bodies.
+    DiscCountMismatch,
+    /// A body is more than twice the median of its neighbours: two may be merged.
+    BodyTooLarge,
+    /// The spine reaches the first or last slice: lateral parts may be missing.
+    LaterallyTruncated,
+}
+
+/// The result of one series, on its source grid.
+#[derive(Debug, Clone)]
+pub struct Segmentation {
+    /// [`crate::Structure`] values, 0 background.
+    pub semantic: Volume<u8>,
+    /// [`VertebraId`] values, `100 + v` discs, `200 + v` endplates, 0 background.
+    pub instances: Volume<u16>,
+    /// Top to bottom, without the sacrum.
+    pub vertebrae: Vec<Vertebra>,
+    pub sacrum: bool,
+    pub numbering: Numbering,
+    pub flags: Vec<Flag>,
+    /// Mean softmax probability of the winning class over the labelled voxels, 0..1.
+    pub confidence: f32,
+}

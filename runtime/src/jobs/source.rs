@@ -1,0 +1,35 @@
+//! What a job works on: a decoded DICOM series, or a volume that never was DICOM.
+
+use crate::decode::DicomSeries;
+use pipeline::Series;
+
+/// A decoded series.
+#[derive(Debug)]
+pub enum Source {
+    Dicom(Box<DicomSeries>),
+    /// A volume read from a file: no DICOM objects can be made of it.
+    Volume(Box<Series>),
+}
+
+impl Source {
+    pub fn series(&self) -> &Series {
+        match self {
+            Source::Dicom(dicom) => &dicom.series,
+            Source::Volume(series) => series,
+        }
+    }
+
+    pub fn instances(&self) -> usize {
+        match self {
+            Source::Dicom(dicom) => dicom.instances.len(),
+            Source::Volume(_) => 0,
+        }
+    }
+
+    pub fn contrast(&self) -> Option<&'static str> {
+        match self {
+            Source::Dicom(dicom) => dicom.contrast,
+            Source::Volume(_) => None,
+        }
+    }
+}
