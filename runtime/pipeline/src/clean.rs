@@ -22,7 +22,7 @@ const MIN_COMPONENT_ML: f64 = 0.028;
 /// of the field of view.
 const MARGIN: usize = 1;
 
-/// The spine of `classes`, cleaned, in the smallest box that holds it with [`MARGIN`]; `None` where nothing is.
+/// The spine of `classes`, cleaned, in the smallest box that holds it with a margin; `None` where nothing is.
 pub fn clean(classes: &Volume<u8>, card: &ModelCard) -> Option<Volume<u8>> {
     let mut spine = keep_spine(&boxed(classes, bridge_voxels(classes.grid()))?);
     keep_main(&mut spine, card, &[Structure::SpinalCanal, Structure::SpinalCord]);
