@@ -316,6 +316,9 @@ impl Wire {
     }
 
     async fn read(&mut self, limit: u32) -> Result<Pdu, Broken> {
+        // A sender with Nagle's algorithm on holds its last bytes back until we acknowledge the ones before: do so at once,
+        // and say so again for every PDU, because the system forgets it.
+        let _ = self.socket.get_ref().set_quickack(true);
         let mut header = [0; PDU_HEADER_SIZE as usize];
         self.socket.read_exact(&mut header).await?;
         let [_, _, a, b, c, d] = header;
