@@ -31,6 +31,7 @@ use tokio::sync::watch;
 /// Complete series that may wait: half an hour of a busy scanner. Beyond, decisions wait for a place, then the answers of
 /// the receiver: the sender is slowed down and nothing is lost.
 pub const MAX_WAITING: usize = 64;
+
 /// Section `jobs` of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

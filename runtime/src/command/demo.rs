@@ -108,8 +108,7 @@ impl Say {
     }
 }
 
-/// The folders of a demo; those of an earlier one are emptied, they were ours. The site's key stays: the same series is the
-/// same job again, and its files take the place of the earlier ones.
+/// The folders of a demo; what an earlier one left there is removed, it was ours.
 #[derive(Debug)]
 struct Folder {
     out: PathBuf,
