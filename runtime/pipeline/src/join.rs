@@ -11,9 +11,12 @@ use crate::vertebrae::Bodies;
 use kernels::Volume;
 use kernels::components::{self, Component, Connectivity};
 
-/// The sacrum ends the lumbar spine when it begins within this distance below the lowest body: a disc, seen obliquely.
+/// The sacrum is a landmark where it begins within this distance below the lowest body: a disc, seen obliquely.
 const SACRUM_REACH_MM: f64 = 25.0;
-/// Smallest sacrum that counts as a landmark: a third of S1.
+/// S1 lies within this distance, front-back and left-right, of the centre of L5: half a body, the tilt between the two, and
+/// the width of the ala.
+const SACRUM_ASIDE_MM: f64 = 45.0;
+/// So much sacrum within that box is a landmark: a third of S1.
 const MIN_SACRUM_ML: f64 = 5.0;
 
 /// Both masks on the working grid.
@@ -35,6 +38,7 @@ pub fn join(mut classes: Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Joine
     settle_bodies(&mut classes, bodies, card);
     let owners = posterior::assign(&mut classes, bodies, card);
     let mut semantic = structures(&classes, card);
+    drop_high_sacrum(&mut semantic, bodies);
     let (ids, numbering) = number(bodies, &semantic);
     let mut instances = owners.map(|owner| match owner {
         0 => 0,
@@ -129,27 +133,39 @@ fn number(bodies: &Bodies, semantic: &Volume<u8>) -> (Vec<VertebraId>, Numbering
     (ids, numbering)
 }
 
-/// Whether a sacrum begins right below the lowest body.
-fn sacrum_follows(bodies: &Bodies, semantic: &Volume<u8>) -> bool {
-    let spacing = semantic.grid().affine.spacing();
-    let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
-    let sacral = rows_where(semantic, |value| value == Structure::Sacrum.value());
-    let lowest = bodies.centres.len() as u16;
-    let body = rows_where(&bodies.labels, |label| label == lowest);
-    if sacral.len() as f64 * voxel_ml < MIN_SACRUM_ML {
-        return false;
-    }
-    match (sacral.iter().min(), body.iter().max()) {
-        (Some(&top), Some(&bottom)) => (top as f64 - bottom as f64) * spacing[1] <= SACRUM_REACH_MM,
-        _ => false,
+/// Erases pieces called sacrum that do not lie below the lowest body: brain, liver or bowel of a field of view without one.
+fn drop_high_sacrum(semantic: &mut Volume<u8>, bodies: &Bodies) {
+    let Some(lowest) = bodies.centres.last() else { return };
+    let mask = semantic.map(|value| u8::from(value == Structure::Sacrum.value()));
+    let pieces = components::label(&mask, Connectivity::Corners26);
+    let below: Vec<bool> = pieces.parts.iter().map(|part| part.centroid()[1] > lowest[1]).collect();
+    for (value, &piece) in semantic.voxels_mut().iter_mut().zip(pieces.labels.voxels()) {
+        if piece != 0 && !below[piece as usize - 1] {
+            *value = 0;
+        }
     }
 }
 
-/// The row of every voxel that is `wanted`.
-fn rows_where<T: Copy>(volume: &Volume<T>, wanted: impl Fn(T) -> bool) -> Vec<usize> {
-    let dims = volume.dims();
-    let voxels = volume.voxels().iter().enumerate();
-    voxels.filter(|&(_, &value)| wanted(value)).map(|(offset, _)| dims.index(offset)[1]).collect()
+/// Whether a sacrum begins right below the lowest body. A body cut by the lower edge of the field has nothing below it.
+fn sacrum_follows(bodies: &Bodies, semantic: &Volume<u8>) -> bool {
+    let Some(centre) = bodies.centres.last() else { return false };
+    let (dims, spacing) = (semantic.dims(), semantic.grid().affine.spacing());
+    let lowest = bodies.centres.len() as u16;
+    let labels = bodies.labels.voxels().iter().enumerate();
+    let rows = labels.filter(|&(_, &label)| label == lowest).map(|(at, _)| dims.index(at)[1]);
+    let bottom = rows.max().unwrap_or(0);
+    if bottom + 1 >= dims.counts()[1] {
+        return false;
+    }
+    let last = bottom as f64 + SACRUM_REACH_MM / spacing[1];
+    let near = |at: usize| {
+        let index = dims.index(at).map(|n| n as f64);
+        let aside = |axis: usize| (index[axis] - centre[axis]).abs() * spacing[axis];
+        (centre[1]..=last).contains(&index[1]) && aside(0).max(aside(2)) <= SACRUM_ASIDE_MM
+    };
+    let values = semantic.voxels().iter().enumerate();
+    let sacral = values.filter(|&(at, &value)| value == Structure::Sacrum.value() && near(at));
+    sacral.count() as f64 * spacing.iter().product::<f64>() / 1000.0 >= MIN_SACRUM_ML
 }
 
 /// Gives discs, endplates and sacrum their instance values; returns how many vertebrae have a disc below.

@@ -210,6 +210,24 @@ fn without_a_landmark_levels_are_unverified() {
 }
 
 /// All 48 ways to store one volume: the labels stay where they are in the patient, to the voxel.
+/// A net took brain for sacrum in a cervical field of view, and every level was named from it.
+#[test]
+fn a_sacrum_above_the_spine_is_no_landmark() {
+    let mut phantom = exam(Region::Cervical, 1);
+    let dims = phantom.semantic.dims();
+    let [columns, _, slices] = dims.counts();
+    for (at, value) in phantom.semantic.voxels_mut().iter_mut().enumerate() {
+        let [i, j, k] = dims.index(at);
+        let brain = j < 25 && i.abs_diff(columns / 2) < 60 && k.abs_diff(slices / 2) < 4;
+        if *value == 0 && brain {
+            *value = Structure::Sacrum.value();
+        }
+    }
+    let result = segmented(&phantom);
+    assert_eq!(result.numbering, Numbering::Unverified);
+    assert!(!result.sacrum, "a sacrum was kept above the spine");
+}
+
 #[test]
 fn the_order_of_the_axes_changes_nothing() {
     use Direction::{Anterior, Inferior, Left, Posterior, Right, Superior};

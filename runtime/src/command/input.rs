@@ -26,8 +26,7 @@ pub fn stem(path: &Path) -> String {
 
 /// A procedural patient.
 pub fn patient(seed: u64, region: phantom::Region) -> Result<Volume<f32>> {
-    let recipe = phantom::Recipe { seed, region, ..phantom::Recipe::default() };
-    Ok(phantom::generate(&recipe)?.image)
+    Ok(phantom::generate(&phantom::Recipe::of(region, seed))?.image)
 }
 
 /// The objects a scanner would send: those of a DICOM folder as they are, any volume dressed as a Siemens series.
