@@ -4,8 +4,7 @@ use crate::identity::Provenance;
 use crate::messages::OutputKind;
 use kernels::Grid;
 use models::nifti;
-use pipeline::Numbering;
-use pipeline::{Segmentation, Series};
+use pipeline::{Numbering, Segmentation, Series};
 use serde_json::{Map, Value, json};
 
 /// A file to write into the folder of a result.

@@ -18,8 +18,7 @@ use kernels::components::Bounds;
 use kernels::volume::PIR;
 use kernels::{AxisMap, Volume};
 use pipeline::overlay::{Slice, Style, Window, blend, grey};
-use pipeline::{Flag, Numbering};
-use pipeline::{Segmentation, Structure};
+use pipeline::{Flag, Numbering, Segmentation, Structure, VertebraId};
 
 /// The words every picture that leaves the device carries.
 pub const NOT_FOR_DIAGNOSIS: &str = "Not for diagnostic use";
@@ -33,7 +32,7 @@ const WARNING: canvas::Colour = [255, 190, 84];
 /// The name of a vertebra and where it stands.
 #[derive(Debug, Clone)]
 struct Level {
-    /// `L4`, with `?` when the numbering is unverified.
+    /// `L4`; `#3` when the numbering is unverified.
     name: String,
     /// Its value in the instance mask.
     id: u16,
@@ -69,8 +68,13 @@ impl Scene {
         let image = image.reoriented(&map);
         let affine = image.grid().affine;
         let unverified = segmentation.numbering == Numbering::Unverified;
+        // An unverified number must not read like a level.
+        let name = |id: VertebraId| match unverified {
+            true => format!("#{}", id.value()),
+            false => id.name(),
+        };
         let level = |vertebra: &pipeline::Vertebra| Level {
-            name: vertebra.id.name() + if unverified { "?" } else { "" },
+            name: name(vertebra.id),
             id: u16::from(vertebra.id.value()),
             centre: affine.index(vertebra.body_centroid_mm),
         };

@@ -3,8 +3,7 @@
 use crate::identity::Provenance;
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
-use pipeline::{Flag, Numbering};
-use pipeline::{Plane, Segmentation};
+use pipeline::{Flag, Numbering, Plane, Segmentation};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -9,9 +9,9 @@ mod truth_net;
 
 use kernels::{Affine, AxisMap, Dims, Direction, Grid, Volume};
 use phantom::{Phantom, Recipe, Region, generate};
-use pipeline::{Flag, Numbering};
 use pipeline::{
-    RefusalCode, SegmentError, Segmentation, Series, Stage, Structure, VertebraId, segment,
+    Flag, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage, Structure, VertebraId,
+    segment,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use truth_net::{TruthNet, blank_series, card, working_grid};

@@ -4,8 +4,7 @@ use super::{MessageError, Name, Version};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::objects;
-use pipeline::{Flag, Numbering};
-use pipeline::{ModelCard, RefusalCode, Segmentation, Stage, Structure};
+use pipeline::{Flag, ModelCard, Numbering, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 

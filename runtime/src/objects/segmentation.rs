@@ -14,8 +14,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use kernels::Volume;
-use pipeline::Numbering;
-use pipeline::{Segmentation, Structure, VertebraId};
+use pipeline::{Numbering, Segmentation, Structure, VertebraId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One segment: the voxels of a mask that hold `value`.
