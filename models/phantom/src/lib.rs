@@ -20,11 +20,11 @@ mod soft;
 mod spine;
 mod tissue;
 
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, SUB_SLICES};
 use crate::field::Field;
 use crate::random::Random;
 use crate::spine::{L5, Spine};
-use crate::tissue::{Structure, Voxel};
+use crate::tissue::{Structure, Tissue, Voxel};
 use kernels::volume::{cross, scale};
 use kernels::{Affine, Dims, GeometryError, Grid, Volume};
 
@@ -67,6 +67,21 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// An exam of the kinds and sizes that training needs: any region, 1 mm in plane, slices 2.0 to 4.6 mm apart.
+    pub fn for_training(seed: u64) -> Recipe {
+        let mut random = Random::stream(seed, stream::TRAINING);
+        let (region, rows) = match random.unit() {
+            u if u < 0.52 => (Region::Lumbar, random.count(230, 330)),
+            u if u < 0.76 => (Region::Cervical, random.count(190, 280)),
+            u if u < 0.91 => (Region::Thoracic, random.count(250, 340)),
+            _ => (Region::Whole, random.count(360, 460)),
+        };
+        let slice_mm = random.between(2.0, 4.6);
+        let slices = (random.between(46.0, 84.0) / slice_mm) as usize;
+        let columns = random.count(200, 280) as usize;
+        Recipe { seed, region, columns, rows: rows as usize, slices, in_plane_mm: 1.0, slice_mm }
+    }
+
     /// The usual protocol for `region`, patient `seed`.
     pub fn of(region: Region, seed: u64) -> Recipe {
         let (columns, rows, slices, in_plane_mm, slice_mm) = match region {
@@ -91,6 +106,25 @@ pub struct Phantom {
     pub vertebrae: Volume<u16>,
 }
 
+/// What is where, before it has a signal: the lattice of thin slices that an image is painted from.
+///
+/// All four arrays hold one byte a voxel, columns fastest, then rows, thin slices slowest.
+#[derive(Debug, Clone)]
+pub struct Anatomy {
+    /// Columns, rows and thin slices.
+    pub counts: [usize; 3],
+    /// Thin slices that make one slice of the exam; the middle one lies in its plane and holds its truth.
+    pub thin_slices: usize,
+    /// What a voxel is made of: an index into [`TISSUES`].
+    pub tissue: Vec<u8>,
+    /// Which one of its kind: the chain level of a marrow or nucleus; parts with a signal of their own differ here.
+    pub part: Vec<u8>,
+    /// SPINEPS structure value, as in [`Phantom::semantic`].
+    pub structure: Vec<u8>,
+    /// SPINEPS instance value, as in [`Phantom::vertebrae`].
+    pub vertebra: Vec<u8>,
+}
+
 /// Streams of random numbers, one for each part: a change in one leaves the other parts of a patient as they are.
 /// The numbers are part of what a seed means; never renumber.
 mod stream {
@@ -103,7 +137,11 @@ mod stream {
     pub(crate) const SACRUM: u64 = 7;
     pub(crate) const ARCH: u64 = 8;
     pub(crate) const PAINT: u64 = 9;
+    pub(crate) const TRAINING: u64 = 10;
 }
+
+/// Names of the tissues in [`Anatomy::tissue`], by index.
+pub const TISSUES: [&str; Tissue::COUNT] = Tissue::NAMES;
 
 /// Thickness of cortical bone, millimetres; drawn in whole voxels, at least one.
 const CORTEX_MM: f64 = 0.9;
@@ -116,6 +154,38 @@ const MAX_CORTEX_VOXELS: f64 = 8.0;
 /// A recipe without voxels, with too many ([`kernels::volume::MAX_VOXELS`]), or with a size that is not a positive
 /// number of millimetres.
 pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
+    let (canvas, grid, spine) = draw(recipe)?;
+    let image =
+        paint::paint(&canvas, grid, &spine, &mut Random::stream(recipe.seed, stream::PAINT));
+    Ok(Phantom {
+        image,
+        semantic: truth(&canvas, grid, |voxel| voxel.structure as u8)?,
+        vertebrae: truth(&canvas, grid, |voxel| u16::from(vertebra_value(voxel)))?,
+    })
+}
+
+/// Makes the patient of `recipe` without an image: what training paints its own contrasts on.
+///
+/// # Errors
+/// As [`generate`].
+pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
+    let (canvas, grid, _) = draw(recipe)?;
+    let [columns, rows, slices] = grid.dims.counts();
+    let all = |value: fn(&Voxel) -> u8| {
+        (0..slices).flat_map(|k| canvas.thin_slices(k)).flatten().map(value).collect()
+    };
+    Ok(Anatomy {
+        counts: [columns, rows, slices * SUB_SLICES],
+        thin_slices: SUB_SLICES,
+        tissue: all(|voxel| voxel.tissue as u8),
+        part: all(|voxel| voxel.level),
+        structure: all(|voxel| voxel.structure as u8),
+        vertebra: all(vertebra_value),
+    })
+}
+
+/// Draws the patient of `recipe` on the lattice of its exam.
+fn draw(recipe: &Recipe) -> Result<(Canvas, Grid, Spine), GeometryError> {
     let stream = |number: u64| Random::stream(recipe.seed, number);
     let grid = grid(recipe, &mut stream(stream::POSITION))?;
     let spine = Spine::new(&mut stream(stream::SPINE), recipe.region);
@@ -133,12 +203,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
     canvas.cortex(layers);
     canvas.joints();
-    let image = paint::paint(&canvas, grid, &spine, &mut stream(stream::PAINT));
-    Ok(Phantom {
-        image,
-        semantic: truth(&canvas, grid, |voxel| voxel.structure as u8)?,
-        vertebrae: truth(&canvas, grid, vertebra_value)?,
-    })
+    Ok((canvas, grid, spine))
 }
 
 /// The truth of a slice is the anatomy in its own plane.
@@ -152,9 +217,9 @@ fn truth<T: Copy>(
 }
 
 /// Value in the instance mask.
-fn vertebra_value(voxel: &Voxel) -> u16 {
+fn vertebra_value(voxel: &Voxel) -> u8 {
     // Levels count upwards from L5 = 5, ids downwards to L5 = 24.
-    let id = || 24 + L5 as u16 - u16::from(voxel.level);
+    let id = || 24 + L5 as u8 - voxel.level;
     match voxel.structure {
         Structure::None | Structure::Cord | Structure::Canal => 0,
         Structure::Sacrum => 26,

@@ -36,6 +36,36 @@ pub(crate) enum Tissue {
 
 impl Tissue {
     pub(crate) const COUNT: usize = Tissue::Brain as usize + 1;
+
+    /// In the order of the enum, for readers of [`crate::Anatomy`].
+    pub(crate) const NAMES: [&'static str; Tissue::COUNT] = [
+        "air",
+        "fat",
+        "visceral fat",
+        "epidural fat",
+        "muscle",
+        "ligament",
+        "vessel",
+        "cortex",
+        "body marrow",
+        "arch marrow",
+        "sacral marrow",
+        "other marrow",
+        "endplate",
+        "basivertebral vein",
+        "annulus",
+        "nucleus",
+        "csf",
+        "cord",
+        "root",
+        "cartilage",
+        "bladder",
+        "gas",
+        "organ dark",
+        "organ grey",
+        "organ bright",
+        "brain",
+    ];
 }
 
 /// A structure of the truth, by its value in SPINEPS' semantic mask; left and right are the patient's.

@@ -1,0 +1,40 @@
+//! Streams anatomies for training to standard output, one frame for each seed.
+//!
+//! `cargo run --release -p phantom --bin anatomy -- FIRST_SEED COUNT [STEP]` writes seeds FIRST_SEED, FIRST_SEED + STEP,
+//! and so on. A frame is one line of JSON and four arrays of one byte a voxel, in the order `tissue`, `part`,
+//! `structure`, `vertebra` (`phantom::Anatomy`): columns fastest, then rows, thin slices slowest.
+
+use phantom::{Recipe, TISSUES, anatomy};
+use std::error::Error;
+use std::io::{BufWriter, Write, stdout};
+
+const USAGE: &str = "usage: anatomy FIRST_SEED COUNT [STEP]";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|text| text.parse()).collect();
+    let (first, count, step) = match numbers.map_err(|e| format!("{e}; {USAGE}"))?[..] {
+        [first, count] => (first, count, 1),
+        [first, count, step] => (first, count, step),
+        _ => return Err(USAGE.into()),
+    };
+    let mut out = BufWriter::new(stdout().lock());
+    for seed in (0..count).map(|n| first + n * step) {
+        write_frame(&mut out, &Recipe::for_training(seed))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn write_frame(out: &mut impl Write, recipe: &Recipe) -> Result<(), Box<dyn Error>> {
+    let made = anatomy(recipe)?;
+    let [columns, rows, slices] = made.counts;
+    writeln!(
+        out,
+        "{{\"seed\": {}, \"region\": \"{:?}\", \"shape\": [{slices}, {rows}, {columns}], \"thin_slices\": {}, \
+         \"in_plane_mm\": {}, \"slice_mm\": {}, \"tissues\": {TISSUES:?}}}",
+        recipe.seed, recipe.region, made.thin_slices, recipe.in_plane_mm, recipe.slice_mm,
+    )?;
+    for bytes in [&made.tissue, &made.part, &made.structure, &made.vertebra] {
+        out.write_all(bytes)?;
+    }
+    Ok(())
+}
