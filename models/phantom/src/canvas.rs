@@ -30,9 +30,25 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// Place of the first voxel, millimetres LPS.
+    pub(crate) fn start(&self) -> [f64; 3] {
+        self.start
+    }
+
     /// Height of the row, millimetres LPS.
     pub(crate) fn z(&self) -> f64 {
         self.start[2]
+    }
+
+    /// First voxel at or behind `y`; the length of the row where there is none. `i` always runs to posterior.
+    pub(crate) fn column_at(&self, y: f64) -> usize {
+        // A float beyond the range of the integer saturates.
+        (((y - self.start[1]) / self.step[1]).ceil().max(0.0) as usize).min(self.voxels.len())
+    }
+
+    /// x where the row passes `y`, millimetres LPS.
+    pub(crate) fn x_near(&self, y: f64) -> f64 {
+        self.start[0] + self.step[0] / self.step[1] * (y - self.start[1])
     }
 
     /// x of voxel `i`, millimetres LPS.
@@ -40,9 +56,9 @@ impl Row<'_> {
         self.start[0] + self.step[0] * i as f64
     }
 
-    /// Calls `draw` with each voxel and its place in millimetres LPS.
-    pub(crate) fn each(&mut self, draw: impl FnMut([f64; 3], &mut Voxel)) {
-        self.between(f64::NEG_INFINITY, f64::INFINITY, draw);
+    /// y of voxel `i`, millimetres LPS.
+    pub(crate) fn y_at(&self, i: usize) -> f64 {
+        self.start[1] + self.step[1] * i as f64
     }
 
     /// Calls `draw` with the voxels whose y lies within about `[front, back]`.
@@ -65,6 +81,21 @@ impl Row<'_> {
 /// `start` and `n` steps further; here, not in `kernels`, so that it is inlined into the loops over all voxels.
 fn along(start: [f64; 3], step: [f64; 3], n: f64) -> [f64; 3] {
     std::array::from_fn(|axis| start[axis] + step[axis] * n)
+}
+
+/// First and last `n` for which `start + n * step` lies in `[low, high]`, as fractions; the first is above the last
+/// where there is none.
+fn within(start: f64, step: f64, low: f64, high: f64) -> [f64; 2] {
+    if step == 0.0 {
+        let inside = (low..=high).contains(&start);
+        return if inside { [f64::NEG_INFINITY, f64::INFINITY] } else { [0.0, -1.0] };
+    }
+    let (a, b) = ((low - start) / step, (high - start) / step);
+    if step > 0.0 { [a, b] } else { [b, a] }
+}
+
+fn common(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+    [a[0].max(b[0]), a[1].min(b[1])]
 }
 
 /// A box in the frame of a vertebra: ranges along back, up and left in millimetres.
@@ -99,14 +130,27 @@ impl Canvas {
         (s / SUB_SLICES) as f64 + within
     }
 
-    /// Calls `draw` with every row whose z lies in `[low, high]`.
+    /// Voxels of a row.
+    pub(crate) fn columns(&self) -> usize {
+        self.dims[0]
+    }
+
+    /// Steps from one column and from one row to the next, millimetres LPS.
+    pub(crate) fn steps(&self) -> [[f64; 3]; 2] {
+        let [column, row, _] = self.grid.affine.axes();
+        [column, row]
+    }
+
+    /// Calls `draw` with every row whose z lies in `[low, high]`: slice by slice, from head to foot.
     pub(crate) fn rows_between(&mut self, low: f64, high: f64, mut draw: impl FnMut(Row<'_>)) {
         let [ni, nj, _] = self.dims;
         let affine = self.grid.affine;
-        for (n, voxels) in self.voxels.chunks_exact_mut(ni).enumerate() {
-            let start = affine.world([0.0, (n % nj) as f64, Self::slice_position(n / nj)]);
-            if (low..=high).contains(&start[2]) {
-                draw(Row { start, step: affine.axes()[0], voxels });
+        for (s, plane) in self.voxels.chunks_exact_mut(ni * nj).enumerate() {
+            for (j, voxels) in plane.chunks_exact_mut(ni).enumerate() {
+                let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
+                if (low..=high).contains(&start[2]) {
+                    draw(Row { start, step: affine.axes()[0], voxels });
+                }
             }
         }
     }
@@ -122,23 +166,78 @@ impl Canvas {
         reach: &Reach,
         mut draw: impl FnMut([f64; 3], [f64; 3], &mut Voxel),
     ) {
+        let span = |local: [f64; 3], step: [f64; 3]| {
+            let mut span = [0.0, f64::INFINITY];
+            for axis in 0..3 {
+                span = common(
+                    span,
+                    within(local[axis], step[axis], reach.low[axis], reach.high[axis]),
+                );
+            }
+            span
+        };
+        self.visit_spans(frame, reach, span, |place, point, voxel| draw(place, point, voxel));
+    }
+
+    /// Calls `draw` with each voxel inside the ellipsoid of `radii` (back, up, left) about the centre of `frame`: the
+    /// squared radius as a share of the ellipsoid's (0 at the centre, 1 on the surface), its place in LPS, the voxel.
+    /// `limit` is the squared share up to which voxels are visited.
+    pub(crate) fn ellipsoid(
+        &mut self,
+        frame: &Frame,
+        radii: [f64; 3],
+        limit: f64,
+        mut draw: impl FnMut(f64, [f64; 3], &mut Voxel),
+    ) {
+        let reach = Reach::around([0.0; 3], [0.0; 3], radii.map(|r| r * limit.sqrt()));
+        let inverse = radii.map(|r| 1.0 / (r * r));
+        let form = |a: [f64; 3], b: [f64; 3]| {
+            a[0] * b[0] * inverse[0] + a[1] * b[1] * inverse[1] + a[2] * b[2] * inverse[2]
+        };
+        // A row cuts the ellipsoid where a quadratic in its column is below the limit.
+        let span = |local: [f64; 3], step: [f64; 3]| {
+            let (square, mixed) = (form(step, step), form(local, step));
+            let root = mixed * mixed - square * (form(local, local) - limit);
+            if root < 0.0 {
+                return [0.0, -1.0];
+            }
+            let root = root.sqrt();
+            [(-mixed - root) / square, (-mixed + root) / square]
+        };
+        self.visit_spans(frame, &reach, span, |place, point, voxel| {
+            draw(form(place, place), point, voxel);
+        });
+    }
+
+    /// Calls `draw` with the voxels of each row near `reach` that `span` chooses: from a row's first place in the frame
+    /// and its step, the first and the last column as fractions, counted from that place.
+    fn visit_spans(
+        &mut self,
+        frame: &Frame,
+        reach: &Reach,
+        span: impl Fn([f64; 3], [f64; 3]) -> [f64; 2],
+        mut draw: impl FnMut([f64; 3], [f64; 3], &mut Voxel),
+    ) {
         let Some([is, js, ks]) = self.index_box(frame, reach) else { return };
         let affine = self.grid.affine;
         let step = affine.axes()[0];
         let local_step = [dot(step, frame.back), dot(step, frame.up), dot(step, frame.left)];
         for s in ks {
             for j in js.clone() {
-                let start = affine.world([is.start as f64, j as f64, Self::slice_position(s)]);
+                let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
                 let local = frame.local(start);
+                let [first, last] = span(local, local_step);
+                // Truncation rounds down and saturates: both ends are at least 0 where the span is not empty.
+                let first = (first.max(0.0).ceil() as usize).max(is.start);
+                let end =
+                    if last < 0.0 { 0 } else { (last as usize).saturating_add(1).min(is.end) };
+                if first >= end {
+                    continue;
+                }
                 let offset = self.dims[0] * (j + self.dims[1] * s);
-                let row = &mut self.voxels[offset + is.start..offset + is.end];
-                for (n, voxel) in row.iter_mut().enumerate() {
-                    let place = along(local, local_step, n as f64);
-                    let inside =
-                        (0..3).all(|a| place[a] >= reach.low[a] && place[a] <= reach.high[a]);
-                    if inside {
-                        draw(place, along(start, step, n as f64), voxel);
-                    }
+                for (n, voxel) in self.voxels[offset + first..offset + end].iter_mut().enumerate() {
+                    let n = (first + n) as f64;
+                    draw(along(local, local_step, n), along(start, step, n), voxel);
                 }
             }
         }
@@ -185,52 +284,82 @@ impl Canvas {
         &self.voxels[start..start + plane]
     }
 
-    /// Turns the outermost `layers` voxels (in plane) of arches, sacrum and other bones into cortex.
-    pub(crate) fn cortex(&mut self, layers: usize) {
-        let is_marrow = |tissue: Tissue| {
-            matches!(tissue, Tissue::ArchMarrow | Tissue::SacralMarrow | Tissue::OtherMarrow)
-        };
+    /// What only the finished drawing shows, slice by slice and in their plane: the outermost `layers` voxels of arches,
+    /// sacrum and other bones become cortex, and cartilage fills the joints.
+    pub(crate) fn finish(&mut self, layers: usize) {
         let [ni, nj, _] = self.dims;
         let mut edge = Vec::new();
         for plane in self.voxels.chunks_exact_mut(ni * nj) {
             for _ in 0..layers {
                 edge.clear();
-                edge.extend((0..plane.len()).filter(|&n| {
-                    let own = plane[n].tissue;
-                    if !is_marrow(own) {
-                        return false;
-                    }
-                    let other = |n: usize| plane[n].tissue != own;
-                    let (i, j) = (n % ni, n / ni);
-                    (i > 0 && other(n - 1))
-                        || (i + 1 < ni && other(n + 1))
-                        || (j > 0 && other(n - ni))
-                        || (j + 1 < nj && other(n + ni))
-                }));
+                find_edge(plane, ni, &mut edge);
                 for &n in &edge {
                     plane[n].tissue = Tissue::Cortex;
                 }
             }
+            join(plane, ni);
         }
     }
+}
 
-    /// Makes cartilage where a superior and an inferior articular process touch (in plane): the facet joints.
-    pub(crate) fn joints(&mut self) {
-        let [ni, nj, _] = self.dims;
-        let side = |voxel: &Voxel| match voxel.structure {
-            Structure::SuperiorLeft | Structure::SuperiorRight => 1,
-            Structure::InferiorLeft | Structure::InferiorRight => -1,
-            _ => 0,
-        };
-        for plane in self.voxels.chunks_exact_mut(ni * nj) {
-            for n in 0..plane.len() - ni {
-                for neighbour in [n + 1, n + ni] {
-                    if side(&plane[n]) * side(&plane[neighbour]) < 0 {
-                        plane[n].tissue = Tissue::Cartilage;
-                        plane[neighbour].tissue = Tissue::Cartilage;
-                    }
-                }
+/// Few voxels belong to bones: this many are passed at a time where none does.
+const BLOCK: usize = 32;
+
+/// Calls `each` with the offset of every voxel that is `wanted`, in order.
+pub(crate) fn find(plane: &[Voxel], wanted: impl Fn(&Voxel) -> bool, mut each: impl FnMut(usize)) {
+    for (block, voxels) in plane.chunks(BLOCK).enumerate() {
+        // Without a branch, so that the compiler takes many voxels at once.
+        if voxels.iter().fold(false, |any, voxel| any | wanted(voxel)) {
+            let offsets = voxels.iter().enumerate().filter(|(_, voxel)| wanted(voxel));
+            offsets.for_each(|(n, _)| each(block * BLOCK + n));
+        }
+    }
+}
+
+/// Voxels of marrow beside something else in a plane of rows of `ni`.
+fn find_edge(plane: &[Voxel], ni: usize, edge: &mut Vec<usize>) {
+    let is_marrow = |voxel: &Voxel| {
+        (voxel.tissue == Tissue::ArchMarrow)
+            | (voxel.tissue == Tissue::SacralMarrow)
+            | (voxel.tissue == Tissue::OtherMarrow)
+    };
+    find(plane, is_marrow, |n| {
+        let other = |neighbour: usize| plane[neighbour].tissue != plane[n].tissue;
+        let i = n % ni;
+        let is_edge = (i > 0 && other(n - 1))
+            || (i + 1 < ni && other(n + 1))
+            || (n >= ni && other(n - ni))
+            || (n + ni < plane.len() && other(n + ni));
+        if is_edge {
+            edge.push(n);
+        }
+    });
+}
+
+/// Makes cartilage where a superior and an inferior articular process touch: the facet joints.
+fn join(plane: &mut [Voxel], ni: usize) {
+    let superior = |voxel: &Voxel| {
+        (voxel.structure == Structure::SuperiorLeft) | (voxel.structure == Structure::SuperiorRight)
+    };
+    let inferior = |voxel: &Voxel| {
+        matches!(voxel.structure, Structure::InferiorLeft | Structure::InferiorRight)
+    };
+    let mut joint = Vec::new();
+    find(plane, superior, |n| {
+        let i = n % ni;
+        let beside = [
+            (i > 0).then(|| n - 1),
+            (i + 1 < ni).then_some(n + 1),
+            n.checked_sub(ni),
+            (n + ni < plane.len()).then_some(n + ni),
+        ];
+        for neighbour in beside.into_iter().flatten() {
+            if inferior(&plane[neighbour]) {
+                joint.extend([n, neighbour]);
             }
         }
+    });
+    for n in joint {
+        plane[n].tissue = Tissue::Cartilage;
     }
 }

@@ -13,12 +13,15 @@ mod bodies;
 mod canal;
 mod canvas;
 mod field;
+mod head;
+mod organs;
 mod paint;
 mod random;
 mod sacrum;
 mod soft;
 mod spine;
 mod tissue;
+mod trunk;
 
 use crate::canvas::{Canvas, SUB_SLICES};
 use crate::field::Field;
@@ -171,17 +174,26 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
 pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
     let (canvas, grid, _) = draw(recipe)?;
     let [columns, rows, slices] = grid.dims.counts();
-    let all = |value: fn(&Voxel) -> u8| {
-        (0..slices).flat_map(|k| canvas.thin_slices(k)).flatten().map(value).collect()
-    };
-    Ok(Anatomy {
-        counts: [columns, rows, slices * SUB_SLICES],
+    let counts = [columns, rows, slices * SUB_SLICES];
+    let voxels = counts.iter().product();
+    let empty = || Vec::with_capacity(voxels);
+    let mut made = Anatomy {
+        counts,
         thin_slices: SUB_SLICES,
-        tissue: all(|voxel| voxel.tissue as u8),
-        part: all(|voxel| voxel.level),
-        structure: all(|voxel| voxel.structure as u8),
-        vertebra: all(vertebra_value),
-    })
+        tissue: empty(),
+        part: empty(),
+        structure: empty(),
+        vertebra: vec![0; voxels],
+    };
+    // One thin slice after the other: it stays in the cache for all four.
+    let planes = (0..slices).flat_map(|k| canvas.thin_slices(k));
+    for (plane, vertebra) in planes.zip(made.vertebra.chunks_exact_mut(columns * rows)) {
+        made.tissue.extend(plane.iter().map(|voxel| voxel.tissue as u8));
+        made.part.extend(plane.iter().map(|voxel| voxel.level));
+        made.structure.extend(plane.iter().map(|voxel| voxel.structure as u8));
+        canvas::find(plane, |voxel| !voxel.is_free(), |n| vertebra[n] = vertebra_value(&plane[n]));
+    }
+    Ok(made)
 }
 
 /// Draws the patient of `recipe` on the lattice of its exam.
@@ -201,8 +213,7 @@ fn draw(recipe: &Recipe) -> Result<(Canvas, Grid, Spine), GeometryError> {
     arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &roughness);
     bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
-    canvas.cortex(layers);
-    canvas.joints();
+    canvas.finish(layers);
     Ok((canvas, grid, spine))
 }
 
