@@ -7,6 +7,7 @@ use crate::spine::Frame;
 use crate::tissue::{Structure, Tissue, Voxel};
 use kernels::Grid;
 use kernels::volume::dot;
+use std::ops::Range;
 
 /// Thin slices drawn for each slice. Odd, so that one of them lies in the slice's own plane.
 pub(crate) const SUB_SLICES: usize = 3;
@@ -66,13 +67,19 @@ impl Row<'_> {
         &mut self,
         front: f64,
         back: f64,
-        mut draw: impl FnMut([f64; 3], &mut Voxel),
+        draw: impl FnMut([f64; 3], &mut Voxel),
     ) {
         // A float beyond the range of the integer saturates; `i` always runs to posterior.
         let index = |y: f64| ((y - self.start[1]) / self.step[1]).max(0.0) as usize;
         let end = index(back).saturating_add(1).min(self.voxels.len());
         let first = index(front).min(end);
-        for (n, voxel) in self.voxels[first..end].iter_mut().enumerate() {
+        self.part(first..end, draw);
+    }
+
+    /// Calls `draw` with the voxels of some columns.
+    fn part(&mut self, columns: Range<usize>, mut draw: impl FnMut([f64; 3], &mut Voxel)) {
+        let first = columns.start;
+        for (n, voxel) in self.voxels[columns].iter_mut().enumerate() {
             draw(along(self.start, self.step, (first + n) as f64), voxel);
         }
     }
@@ -166,57 +173,88 @@ impl Canvas {
         reach: &Reach,
         mut draw: impl FnMut([f64; 3], [f64; 3], &mut Voxel),
     ) {
-        let span = |local: [f64; 3], step: [f64; 3]| {
-            let mut span = [0.0, f64::INFINITY];
+        self.visit_rows(frame, reach, |row, local, local_step, columns| {
+            let mut span = [columns.start as f64, columns.end as f64 - 1.0];
             for axis in 0..3 {
-                span = common(
-                    span,
-                    within(local[axis], step[axis], reach.low[axis], reach.high[axis]),
-                );
+                let (low, high) = (reach.low[axis], reach.high[axis]);
+                span = common(span, within(local[axis], local_step[axis], low, high));
             }
-            span
-        };
-        self.visit_spans(frame, reach, span, |place, point, voxel| draw(place, point, voxel));
+            // Both ends are at least 0 where the span is not empty, so that truncation rounds down.
+            if span[0] <= span[1] {
+                let run = span[0].ceil() as usize..span[1] as usize + 1;
+                let (mut n, start, step) = (run.start, row.start, row.step);
+                for voxel in &mut row.voxels[run.start..run.end.max(run.start)] {
+                    let steps = n as f64;
+                    draw(along(local, local_step, steps), along(start, step, steps), voxel);
+                    n += 1;
+                }
+            }
+        });
     }
 
     /// Calls `draw` with each voxel inside the ellipsoid of `radii` (back, up, left) about the centre of `frame`: the
-    /// squared radius as a share of the ellipsoid's (0 at the centre, 1 on the surface), its place in LPS, the voxel.
-    /// `limit` is the squared share up to which voxels are visited.
-    pub(crate) fn ellipsoid(
+    /// number of its shell, its place in LPS, the voxel. The shells end at `limits`, rising squared radii as shares of
+    /// the ellipsoid's own. `uneven` is added to the squared radius at a point; it is asked where a row enters and
+    /// leaves a shell, not at every voxel between.
+    pub(crate) fn shells(
         &mut self,
         frame: &Frame,
         radii: [f64; 3],
-        limit: f64,
-        mut draw: impl FnMut(f64, [f64; 3], &mut Voxel),
+        limits: &[f64],
+        uneven: impl Fn([f64; 3]) -> f64,
+        mut draw: impl FnMut(usize, [f64; 3], &mut Voxel),
     ) {
-        let reach = Reach::around([0.0; 3], [0.0; 3], radii.map(|r| r * limit.sqrt()));
+        // The unevenness is a small share of the radius: what swells beyond this is cut.
+        const SWELL: f64 = 1.2;
+        let outer = limits.iter().fold(0.0f64, |a, b| a.max(*b)).sqrt() * SWELL;
+        let reach = Reach::around([0.0; 3], [0.0; 3], radii.map(|r| r * outer));
         let inverse = radii.map(|r| 1.0 / (r * r));
         let form = |a: [f64; 3], b: [f64; 3]| {
             a[0] * b[0] * inverse[0] + a[1] * b[1] * inverse[1] + a[2] * b[2] * inverse[2]
         };
-        // A row cuts the ellipsoid where a quadratic in its column is below the limit.
-        let span = |local: [f64; 3], step: [f64; 3]| {
-            let (square, mixed) = (form(step, step), form(local, step));
-            let root = mixed * mixed - square * (form(local, local) - limit);
-            if root < 0.0 {
-                return [0.0, -1.0];
+        self.visit_rows(frame, &reach, |row, local, local_step, columns| {
+            // Along a row the squared radius is a parabola: `square` n^2 about column `middle`, where it is `least`.
+            let (square, mixed) = (form(local_step, local_step), form(local, local_step));
+            let middle = -mixed / square;
+            let least = form(local, local) - mixed * mixed / square;
+            // A voxel beside which the row enters or leaves a shell: the last column of the shell.
+            let (start, step) = (row.start, row.step);
+            let border = |limit: f64, side: f64| {
+                let near = middle + side * ((limit - least).max(0.0) / square).sqrt();
+                let room = limit - uneven(along(start, step, near)) - least;
+                (room >= 0.0).then(|| middle + side * (room / square).sqrt())
+            };
+            let mut run = columns;
+            for shell in (0..limits.len()).rev() {
+                let inner = match (border(limits[shell], -1.0), border(limits[shell], 1.0)) {
+                    (Some(front), Some(back)) if back >= 0.0 => {
+                        let first = (front.max(0.0).ceil() as usize).clamp(run.start, run.end);
+                        first..(back as usize + 1).clamp(first, run.end)
+                    }
+                    _ => run.start..run.start,
+                };
+                // The outermost run is the room; each shell leaves to the next what lies within.
+                if shell + 1 < limits.len() {
+                    let (a, b) = (run.start..inner.start, inner.end..run.end);
+                    row.part(a, |point, voxel| draw(shell + 1, point, voxel));
+                    row.part(b, |point, voxel| draw(shell + 1, point, voxel));
+                }
+                run = inner;
+                if run.is_empty() {
+                    return;
+                }
             }
-            let root = root.sqrt();
-            [(-mixed - root) / square, (-mixed + root) / square]
-        };
-        self.visit_spans(frame, &reach, span, |place, point, voxel| {
-            draw(form(place, place), point, voxel);
+            row.part(run, |point, voxel| draw(0, point, voxel));
         });
     }
 
-    /// Calls `draw` with the voxels of each row near `reach` that `span` chooses: from a row's first place in the frame
-    /// and its step, the first and the last column as fractions, counted from that place.
-    fn visit_spans(
+    /// Calls `draw` with each row that may cross `reach` of `frame`: the row, the place in the frame of its first voxel
+    /// and the step to the next, and the columns near `reach`.
+    fn visit_rows(
         &mut self,
         frame: &Frame,
         reach: &Reach,
-        span: impl Fn([f64; 3], [f64; 3]) -> [f64; 2],
-        mut draw: impl FnMut([f64; 3], [f64; 3], &mut Voxel),
+        mut draw: impl FnMut(&mut Row<'_>, [f64; 3], [f64; 3], Range<usize>),
     ) {
         let Some([is, js, ks]) = self.index_box(frame, reach) else { return };
         let affine = self.grid.affine;
@@ -225,26 +263,15 @@ impl Canvas {
         for s in ks {
             for j in js.clone() {
                 let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
-                let local = frame.local(start);
-                let [first, last] = span(local, local_step);
-                // Truncation rounds down and saturates: both ends are at least 0 where the span is not empty.
-                let first = (first.max(0.0).ceil() as usize).max(is.start);
-                let end =
-                    if last < 0.0 { 0 } else { (last as usize).saturating_add(1).min(is.end) };
-                if first >= end {
-                    continue;
-                }
                 let offset = self.dims[0] * (j + self.dims[1] * s);
-                for (n, voxel) in self.voxels[offset + first..offset + end].iter_mut().enumerate() {
-                    let n = (first + n) as f64;
-                    draw(along(local, local_step, n), along(start, step, n), voxel);
-                }
+                let voxels = &mut self.voxels[offset..offset + self.dims[0]];
+                draw(&mut Row { start, step, voxels }, frame.local(start), local_step, is.clone());
             }
         }
     }
 
     /// Index ranges (`k` in thin slices) that hold every point of `reach`; none where it misses the grid.
-    fn index_box(&self, frame: &Frame, reach: &Reach) -> Option<[std::ops::Range<usize>; 3]> {
+    fn index_box(&self, frame: &Frame, reach: &Reach) -> Option<[Range<usize>; 3]> {
         let mut low = [f64::INFINITY; 3];
         let mut high = [f64::NEG_INFINITY; 3];
         for corner in 0..8 {

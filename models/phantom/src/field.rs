@@ -199,14 +199,15 @@ impl Profile {
         let mut values = self.values.clone();
         for _ in 0..3 {
             let last = values.len() - 1;
-            values = (0..=last)
-                .map(|n| {
-                    // Shrink the window at the ends, so that they stay where they are.
-                    let reach = radius.min(n).min(last - n);
-                    let window = &values[n - reach..=n + reach];
-                    window.iter().sum::<f64>() / window.len() as f64
-                })
-                .collect();
+            let mut sums = vec![0.0; values.len() + 1];
+            for (n, value) in values.iter().enumerate() {
+                sums[n + 1] = sums[n] + value;
+            }
+            for (n, value) in values.iter_mut().enumerate() {
+                // Shrink the window at the ends, so that they stay where they are.
+                let reach = radius.min(n).min(last - n);
+                *value = (sums[n + reach + 1] - sums[n - reach]) / (2 * reach + 1) as f64;
+            }
         }
         Profile { bottom: self.bottom, values }
     }

@@ -23,8 +23,8 @@ impl Head<'_> {
         &mut self,
         place: [f64; 3],
         (radii, degrees, unevenness): ([f64; 3], f64, f64),
-        limit: f64,
-        fill: impl FnMut(f64, [f64; 3], &mut Voxel),
+        limits: &[f64],
+        fill: impl FnMut(usize, [f64; 3], &mut Voxel),
     ) {
         let (sine, cosine) = sin_cos(degrees);
         let [back, up, left] = place;
@@ -37,7 +37,7 @@ impl Head<'_> {
         };
         Blob { frame, radii, roughness: self.roughness, unevenness }.draw(
             self.canvas,
-            limit,
+            limits,
             |_| true,
             fill,
         );
@@ -45,7 +45,7 @@ impl Head<'_> {
 
     /// The same, of one tissue.
     fn solid(&mut self, place: [f64; 3], radii: [f64; 3], degrees: f64, tissue: Tissue, part: u8) {
-        self.blob(place, (radii, degrees, SMOOTH), 1.0, |_, _, voxel| voxel.fill(tissue, part));
+        self.blob(place, (radii, degrees, SMOOTH), &[1.0], |_, _, voxel| voxel.fill(tissue, part));
     }
 }
 
@@ -71,14 +71,14 @@ fn face(head: &mut Head<'_>, random: &mut Random) {
     let face = [-58.0, 22.0, 0.0];
     let skin_fat = random.between(0.80, 0.92);
     let roughness = head.roughness;
-    head.blob(face, (radii, 10.0, SMOOTH), 1.0, |radius, point, voxel| {
-        let tissue = match radius {
-            r if r > 0.97 => Tissue::Muscle,
-            r if r > skin_fat => Tissue::Fat,
-            _ if roughness.at(point) > 0.3 => Tissue::Fat,
+    head.blob(face, (radii, 10.0, SMOOTH), &[skin_fat, 0.97, 1.0], |shell, point, voxel| {
+        let tissue = match shell {
+            // Fat between the muscles of the face.
+            0 if roughness.at(point.map(|x| 1.6 * x)) > 0.35 => Tissue::Fat,
+            1 => Tissue::Fat,
             _ => Tissue::Muscle,
         };
-        if voxel.tissue == Tissue::Air || radius < skin_fat {
+        if voxel.tissue == Tissue::Air || shell == 0 {
             voxel.fill(tissue, 2);
         }
     });
@@ -95,29 +95,28 @@ fn face(head: &mut Head<'_>, random: &mut Random) {
 /// Skull, brain and cerebellum with the fluid around them.
 fn skull(head: &mut Head<'_>, random: &mut Random) {
     let size = random.between(0.93, 1.07);
-    let shell = |radius: f64, inner: Tissue| match radius {
-        r if r < 0.84 => inner,
-        r if r < 0.89 => Tissue::Csf,
-        r if r < 0.91 => Tissue::Cortex,
-        r if r < 0.99 => Tissue::OtherMarrow,
-        r if r < 1.09 => Tissue::Fat,
-        _ => Tissue::Muscle,
+    // Shells of a part of the brain: itself, fluid, the two tables of bone with marrow between, scalp.
+    const LIMITS: [f64; 6] = [0.84, 0.89, 0.91, 0.99, 1.09, 1.12];
+    let outside = [Tissue::Csf, Tissue::Cortex, Tissue::OtherMarrow, Tissue::Fat, Tissue::Muscle];
+    let tissue = |shell: usize, fluid: bool| match (shell, fluid) {
+        (0, false) => Tissue::Brain,
+        (0, true) => Tissue::Csf,
+        _ => outside[shell - 1],
     };
     let roughness = head.roughness;
     let cerebrum = [random.between(-14.0, -2.0), random.between(98.0, 112.0), 0.0];
     let radii = [92.0, 66.0, 74.0].map(|r| r * size);
-    head.blob(cerebrum, (radii, 0.0, SMOOTH), 1.12, |radius, point, voxel| {
-        let sulcus = roughness.at(point).abs() < 0.08;
-        let tissue = shell(radius, if sulcus { Tissue::Csf } else { Tissue::Brain });
-        voxel.fill(tissue, 0);
+    head.blob(cerebrum, (radii, 0.0, SMOOTH), &LIMITS, |shell, point, voxel| {
+        let sulcus = shell == 0 && roughness.at(point).abs() < 0.08;
+        voxel.fill(tissue(shell, sulcus), 0);
     });
     // The posterior fossa hangs below, over the muscles of the neck; folia run across the cerebellum.
     let fossa = [random.between(20.0, 26.0), random.between(52.0, 60.0), 0.0];
     let radii = [36.0, 31.0, 52.0].map(|r| r * size);
-    head.blob(fossa, (radii, -15.0, SMOOTH), 1.0, |radius, point, voxel| {
-        let folium = roughness.at([point[0] * 0.3, point[1] * 1.5, point[2] * 1.5]).abs() < 0.1;
-        let inner = if folium { Tissue::Csf } else { Tissue::Brain };
-        voxel.fill(shell(radius, inner), organ::CEREBELLUM);
+    head.blob(fossa, (radii, -15.0, SMOOTH), &LIMITS[..4], |shell, point, voxel| {
+        let along = || [point[0] * 0.3, point[1] * 1.5, point[2] * 1.5];
+        let folium = shell == 0 && roughness.at(along()).abs() < 0.1;
+        voxel.fill(tissue(shell, folium), organ::CEREBELLUM);
     });
 }
 
@@ -130,8 +129,8 @@ fn base(head: &mut Head<'_>, random: &mut Random) {
     head.solid(clivus, [thick, 24.0, 16.0], -38.0, Tissue::OtherMarrow, 0);
     let sinus = [random.between(-62.0, -54.0), random.between(66.0, 74.0), random.normal() * 4.0];
     let filled = if random.chance(0.12) { Tissue::Bladder } else { Tissue::Gas };
-    head.blob(sinus, ([14.0, 10.0, 13.0], 0.0, UNEVEN), 1.0, |radius, _, voxel| {
-        voxel.fill(if radius < 0.85 { filled } else { Tissue::OrganGrey }, organ::BOWEL);
+    head.blob(sinus, ([14.0, 10.0, 13.0], 0.0, UNEVEN), &[0.85, 1.0], |shell, _, voxel| {
+        voxel.fill([filled, Tissue::OrganGrey][shell], organ::BOWEL);
     });
     // Medulla, pons and midbrain; the fourth ventricle behind the pons.
     let stem = Tissue::Brain;
@@ -144,19 +143,19 @@ fn base(head: &mut Head<'_>, random: &mut Random) {
 /// Tongue, palate and the air above and behind them.
 fn throat(head: &mut Head<'_>, random: &mut Random) {
     let nose = [random.between(-72.0, -62.0), random.between(36.0, 44.0), 0.0];
-    head.blob(nose, ([30.0, 12.0, 13.0], 4.0, UNEVEN), 1.0, |radius, point, voxel| {
+    head.blob(nose, ([30.0, 12.0, 13.0], 4.0, UNEVEN), &[0.12, 1.0], |shell, point, voxel| {
         // The conchae are ridges between which the air passes.
-        let ridge = (point[2] * 0.11).fract().abs() < 0.55 && radius > 0.12;
+        let ridge = (point[2] * 0.11).fract().abs() < 0.55 && shell > 0;
         let tissue = if ridge { Tissue::OrganBright } else { Tissue::Gas };
         voxel.fill(tissue, organ::BOWEL + 1);
     });
     let pharynx = [random.between(-34.0, -30.0), 22.0, 0.0];
     head.solid(pharynx, [5.0, 20.0, 12.0], -4.0, Tissue::Gas, 0);
     let tongue = [random.between(-64.0, -56.0), random.between(-10.0, -2.0), 0.0];
-    let tall = random.between(19.0, 25.0);
-    head.blob(tongue, ([25.0, tall, 24.0], 15.0, SMOOTH), 1.0, |radius, _, voxel| {
-        let tissue = if radius > 0.93 { Tissue::OrganBright } else { Tissue::OrganGrey };
-        voxel.fill(tissue, organ::TONGUE);
+    let shape = [random.between(21.0, 29.0), random.between(17.0, 26.0), 24.0];
+    let lean = random.between(0.0, 45.0);
+    head.blob(tongue, (shape, lean, UNEVEN / 2.0), &[0.93, 1.0], |shell, _, voxel| {
+        voxel.fill([Tissue::OrganGrey, Tissue::OrganBright][shell], organ::TONGUE);
     });
     let palate = [-44.0, 14.0, 0.0];
     head.solid(palate, [4.0, 13.0, 15.0], 35.0, Tissue::OrganGrey, organ::TONGUE + 1);

@@ -106,8 +106,8 @@ fn bowel(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, roughness:
         let blob = Blob { frame, radii, roughness, unevenness: UNEVEN };
         let (content, part) = (Content::random(random, centre[1]), any_part(random));
         let takes = |v: &Voxel| matches!(v.tissue, Tissue::VisceralFat | Tissue::OrganGrey);
-        blob.draw(canvas, 1.0, takes, |radius, point, voxel| {
-            let tissue = if radius < 0.8 { content.at(point) } else { Tissue::OrganDark };
+        blob.draw(canvas, &[0.8, 1.0], takes, |shell, point, voxel| {
+            let tissue = if shell == 0 { content.at(point) } else { Tissue::OrganDark };
             voxel.fill(tissue, part);
         });
     }
@@ -118,7 +118,7 @@ fn upper_abdomen(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, ro
     let centre = place.at(random.between(10.5, 12.5), -62.0, -random.between(55.0, 80.0));
     let shape = radii(random, [(45.0, 60.0), (55.0, 80.0), (45.0, 70.0)]);
     let liver = Blob { frame: Frame::upright(centre), radii: shape, roughness, unevenness: SMOOTH };
-    liver.draw(canvas, 1.0, inside, |_, _, voxel| voxel.fill(Tissue::OrganGrey, organ::LIVER));
+    liver.draw(canvas, &[1.0], inside, |_, _, voxel| voxel.fill(Tissue::OrganGrey, organ::LIVER));
     let centre = place.at(
         random.between(10.0, 12.0),
         -random.between(70.0, 90.0),
@@ -131,8 +131,8 @@ fn upper_abdomen(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, ro
         unevenness: UNEVEN,
     };
     let (content, part) = (Content::random(random, centre[1]), any_part(random));
-    stomach.draw(canvas, 1.0, inside, |radius, point, voxel| {
-        let tissue = if radius < 0.82 { content.at(point) } else { Tissue::OrganDark };
+    stomach.draw(canvas, &[0.82, 1.0], inside, |shell, point, voxel| {
+        let tissue = if shell == 0 { content.at(point) } else { Tissue::OrganDark };
         voxel.fill(tissue, part);
     });
 }
@@ -151,13 +151,9 @@ fn heart(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, roughness:
         unevenness: SMOOTH,
     };
     let blood = if random.chance(0.7) { Tissue::Vessel } else { Tissue::OrganBright };
-    heart.draw(canvas, 1.15, inside, |radius, _, voxel| {
-        let tissue = match radius {
-            r if r < 0.6 => blood,
-            r if r < 1.0 => Tissue::OrganGrey,
-            _ => Tissue::VisceralFat,
-        };
-        voxel.fill(tissue, organ::HEART);
+    let tissues = [blood, Tissue::OrganGrey, Tissue::VisceralFat];
+    heart.draw(canvas, &[0.6, 1.0, 1.15], inside, |shell, _, voxel| {
+        voxel.fill(tissues[shell], organ::HEART);
     });
 }
 
@@ -180,15 +176,10 @@ fn kidney(
         roughness,
         unevenness: SMOOTH,
     };
-    let dilated = random.chance(0.15);
-    kidney.draw(canvas, 1.5, inside, |radius, _, voxel| {
-        let tissue = match radius {
-            r if r < 0.1 && dilated => Tissue::Bladder,
-            r if r < 0.25 => Tissue::VisceralFat,
-            r if r < 1.0 => Tissue::OrganGrey,
-            _ => Tissue::VisceralFat,
-        };
-        voxel.fill(tissue, organ::KIDNEY);
+    let pelvis = if random.chance(0.15) { Tissue::Bladder } else { Tissue::VisceralFat };
+    let tissues = [pelvis, Tissue::VisceralFat, Tissue::OrganGrey, Tissue::VisceralFat];
+    kidney.draw(canvas, &[0.1, 0.25, 1.0, 1.5], inside, |shell, _, voxel| {
+        voxel.fill(tissues[shell], organ::KIDNEY);
     });
 }
 
@@ -226,7 +217,7 @@ fn buttock(canvas: &mut Canvas, random: &mut Random, spine: &Spine, side: f64, r
         roughness,
         unevenness: SMOOTH,
     };
-    muscle.draw(canvas, 1.0, inside, |_, point, voxel| {
+    muscle.draw(canvas, &[1.0], inside, |_, point, voxel| {
         let streak = roughness.at([point[1] * 0.5, point[2], point[0]]) > 1.0;
         voxel.fill(if streak { Tissue::Fat } else { Tissue::Muscle }, 2);
     });
@@ -258,7 +249,7 @@ fn pelvis(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &F
         roughness,
         unevenness: SMOOTH,
     };
-    bone.draw(canvas, 1.0, inside, |_, _, voxel| voxel.fill(Tissue::OtherMarrow, 0));
+    bone.draw(canvas, &[1.0], inside, |_, _, voxel| voxel.fill(Tissue::OtherMarrow, 0));
     if random.chance(0.5) {
         let stripe = if random.chance(0.5) { Tissue::Bladder } else { Tissue::OrganBright };
         let uterus = Blob {
@@ -267,13 +258,9 @@ fn pelvis(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &F
             roughness,
             unevenness: SMOOTH,
         };
-        uterus.draw(canvas, 1.0, inside, |radius, _, voxel| {
-            let tissue = match radius {
-                r if r < 0.06 => stripe,
-                r if r < 0.16 => Tissue::OrganDark,
-                _ => Tissue::OrganGrey,
-            };
-            voxel.fill(tissue, organ::UTERUS);
+        let tissues = [stripe, Tissue::OrganDark, Tissue::OrganGrey];
+        uterus.draw(canvas, &[0.06, 0.16, 1.0], inside, |shell, _, voxel| {
+            voxel.fill(tissues[shell], organ::UTERUS);
         });
     }
     let fluid = if random.chance(0.75) { Tissue::Bladder } else { Tissue::OrganBright };
@@ -283,8 +270,8 @@ fn pelvis(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &F
         roughness,
         unevenness: SMOOTH,
     };
-    bladder.draw(canvas, 1.3, inside, |radius, _, voxel| {
-        voxel.fill(if radius < 1.0 { fluid } else { Tissue::Muscle }, 3);
+    bladder.draw(canvas, &[1.0, 1.3], inside, |shell, _, voxel| {
+        voxel.fill([fluid, Tissue::Muscle][shell], 3);
     });
     for centre in rectum {
         let gut = Blob {
@@ -294,8 +281,8 @@ fn pelvis(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &F
             unevenness: UNEVEN,
         };
         let (content, part) = (Content::random(random, centre[1]), any_part(random));
-        gut.draw(canvas, 1.1, inside, |radius, point, voxel| {
-            let tissue = if radius < 0.8 { content.at(point) } else { Tissue::OrganDark };
+        gut.draw(canvas, &[0.8, 1.1], inside, |shell, point, voxel| {
+            let tissue = if shell == 0 { content.at(point) } else { Tissue::OrganDark };
             voxel.fill(tissue, part);
         });
     }

@@ -64,24 +64,19 @@ pub(crate) struct Blob<'a> {
 }
 
 impl Blob<'_> {
-    /// Calls `fill` with the uneven squared radius of each voxel below `limit` that it `takes`, and its place.
+    /// Calls `fill` with the shell (0 is the core), the place and the voxel, where it `takes` the voxel. The shells end
+    /// at `limits`, squared shares of the radii.
     pub(crate) fn draw(
         &self,
         canvas: &mut Canvas,
-        limit: f64,
+        limits: &[f64],
         takes: impl Fn(&Voxel) -> bool,
-        mut fill: impl FnMut(f64, [f64; 3], &mut Voxel),
+        mut fill: impl FnMut(usize, [f64; 3], &mut Voxel),
     ) {
-        // The field stays within this in nearly every place; beyond it the surface is cut smoothly.
-        const SWING: f64 = 1.2;
-        let outer = limit + SWING * self.unevenness;
-        canvas.ellipsoid(&self.frame, self.radii, outer, |radius, point, voxel| {
-            if !takes(voxel) {
-                return;
-            }
-            let uneven = radius + self.unevenness * self.roughness.at(point).clamp(-SWING, SWING);
-            if uneven < limit {
-                fill(uneven, point, voxel);
+        let uneven = |point: [f64; 3]| self.unevenness * self.roughness.at(point);
+        canvas.shells(&self.frame, self.radii, limits, uneven, |shell, point, voxel| {
+            if takes(voxel) {
+                fill(shell, point, voxel);
             }
         });
     }

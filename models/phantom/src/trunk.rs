@@ -38,6 +38,9 @@ const WALL_MM: f64 = 9.0;
 const SEPTUM: f32 = 0.07;
 /// Levels at which the lung begins (the dome of the diaphragm) and ends (its apex).
 const LUNG: Range<f64> = 14.0..21.8;
+/// Depth from the column to the crest of those domes, and how far from it they have fallen by one level.
+const DOME_CREST_MM: f64 = -85.0;
+const DOME_MM: f64 = 35.0;
 /// Depth of what lies in front of the column between the lungs.
 const MEDIASTINUM_MM: f64 = 50.0;
 
@@ -255,15 +258,24 @@ fn layers(row: &mut Row<'_>, spine: &Spine, trunk: &Trunk, streaks: &[f32], roug
         _ => Tissue::Muscle,
     });
     contents(row, space, [level, middle, aside], trunk, roughness);
-    // Interspinous ligaments: strands in fat.
-    let near = |n: usize| (row.x_at(n) - spine.x.at(z)).abs() < trunk.midline;
-    let strands = back.clone().filter(|&n| near(n)).collect::<Vec<_>>();
-    for n in strands {
-        row.voxels[n].tissue = match roughness[n] {
-            r if r > 0.2 => Tissue::Fat,
-            r if r < -0.9 => Tissue::Ligament,
-            _ => row.voxels[n].tissue,
-        };
+    strands(row, back, spine.x.at(z), trunk.midline, roughness);
+}
+
+/// Interspinous ligaments: strands in fat, within `half` of the midline.
+fn strands(row: &mut Row<'_>, back: Range<usize>, midline: f64, half: f64, roughness: &[f32]) {
+    let ends = [back.start, back.end].map(|n| row.x_at(n) - midline);
+    // Hardly a slice comes near the midline.
+    if ends[0].min(ends[1]) > half || ends[0].max(ends[1]) < -half {
+        return;
+    }
+    for n in back {
+        if (row.x_at(n) - midline).abs() < half {
+            row.voxels[n].tissue = match roughness[n] {
+                r if r > 0.2 => Tissue::Fat,
+                r if r < -0.9 => Tissue::Ligament,
+                _ => row.voxels[n].tissue,
+            };
+        }
     }
 }
 
@@ -290,15 +302,18 @@ fn contents(
         _ if rough.abs() < SEPTUM => Tissue::OrganGrey,
         _ => tissue,
     };
-    // Within the domes of the lung's ends the tissue depends on the column.
+    // The ends of the lung are domes: on a row they are distances from the crest of the dome.
     if (LUNG.start - 8.0..LUNG.end).contains(&level) {
+        let distance = |below: f64| (DOME_MM * below.max(0.0).sqrt()) as f32;
+        let (lung, below) = (distance(LUNG.end - level), distance(LUNG.start - level));
+        let crest = (row.y_at(0) - middle - DOME_CREST_MM) as f32;
+        let step = (row.y_at(1) - row.y_at(0)) as f32;
+        let front = if beside { f32::INFINITY } else { (-MEDIASTINUM_MM - DOME_CREST_MM) as f32 };
         for n in space {
-            let ahead = row.y_at(n) - middle;
-            let dome = (ahead + 85.0) / 35.0;
-            let lung = LUNG.start - dome * dome..LUNG.end - dome * dome;
-            let tissue = match level {
-                l if l >= lung.end => Tissue::Muscle,
-                l if l > lung.start && (beside || ahead < -MEDIASTINUM_MM) => Tissue::Gas,
+            let ahead = crest + step * n as f32;
+            let tissue = match ahead.abs() {
+                d if d >= lung => Tissue::Muscle,
+                d if d >= below && ahead < front => Tissue::Gas,
                 _ => Tissue::VisceralFat,
             };
             row.voxels[n].tissue = filled(tissue, roughness[n]);

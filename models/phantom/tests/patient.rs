@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0x781f_3264_1f93_4781;
+const FROZEN: u64 = 0xb8ba_d5bf_b11d_769f;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
