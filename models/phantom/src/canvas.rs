@@ -1,7 +1,8 @@
 //! The fine lattice on which the anatomy is drawn before it becomes an image: what is where, not yet how bright.
 //!
-//! Every slice is drawn as [`SUB_SLICES`] thin ones: their mean gives the partial volume of a thick slice, the middle
-//! one its truth. Shapes are drawn inside their own bounding box, so the cost follows the anatomy, not the field.
+//! A slice is the mean of thin ones by Simpson's rule: one in its plane, which holds its truth, and one on each border,
+//! which it shares with its neighbour. Two planes a slice have to be drawn for a partial volume of three. Shapes are
+//! drawn inside their own bounding box, so the cost follows the anatomy, not the field.
 
 use crate::spine::Frame;
 use crate::tissue::{Structure, Tissue, Voxel};
@@ -9,15 +10,19 @@ use kernels::Grid;
 use kernels::volume::dot;
 use std::ops::Range;
 
-/// Thin slices drawn for each slice. Odd, so that one of them lies in the slice's own plane.
-pub(crate) const SUB_SLICES: usize = 3;
+/// Thin slices that make a slice: border, plane, border.
+pub(crate) const THIN_SLICES: usize = 3;
 
-/// Slice thickness as a share of the slice pitch: usual spine protocols leave a gap of about a tenth.
-const THICKNESS: f64 = 0.9;
+/// Their weights, by Simpson's rule: as blurred as a slice whose profile is a box as wide as the pitch.
+pub(crate) const WEIGHTS: [f32; THIN_SLICES] = [1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0];
+
+/// Thin slices from one slice's plane to the next.
+const PER_SLICE: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Canvas {
     voxels: Vec<Voxel>,
+    /// Columns, rows, thin slices.
     dims: [usize; 3],
     grid: Grid,
 }
@@ -126,15 +131,13 @@ impl Canvas {
     /// An empty canvas for `grid`: air everywhere.
     pub(crate) fn new(grid: Grid) -> Canvas {
         let [ni, nj, nk] = grid.dims.counts();
-        let dims = [ni, nj, nk * SUB_SLICES];
-        Canvas { voxels: vec![Voxel::AIR; ni * nj * nk * SUB_SLICES], dims, grid }
+        let dims = [ni, nj, nk * PER_SLICE + 1];
+        Canvas { voxels: vec![Voxel::AIR; dims.iter().product()], dims, grid }
     }
 
     /// Position along `k`, in slices, of thin slice `s`.
     fn slice_position(s: usize) -> f64 {
-        let middle = (SUB_SLICES / 2) as f64;
-        let within = ((s % SUB_SLICES) as f64 - middle) * THICKNESS / SUB_SLICES as f64;
-        (s / SUB_SLICES) as f64 + within
+        (s as f64 - 1.0) / PER_SLICE as f64
     }
 
     /// Voxels of a row.
@@ -217,21 +220,24 @@ impl Canvas {
             let (square, mixed) = (form(local_step, local_step), form(local, local_step));
             let middle = -mixed / square;
             let least = form(local, local) - mixed * mixed / square;
-            // A voxel beside which the row enters or leaves a shell: the last column of the shell.
+            // The unevenness where the row enters and where it leaves the outermost shell holds for all shells.
             let (start, step) = (row.start, row.step);
-            let border = |limit: f64, side: f64| {
-                let near = middle + side * ((limit - least).max(0.0) / square).sqrt();
-                let room = limit - uneven(along(start, step, near)) - least;
-                (room >= 0.0).then(|| middle + side * (room / square).sqrt())
-            };
+            let outside = limits[limits.len() - 1] - least;
+            let swing = [-1.0, 1.0].map(|side| {
+                let near = middle + side * (outside.max(0.0) / square).sqrt();
+                uneven(along(start, step, near))
+            });
             let mut run = columns;
             for shell in (0..limits.len()).rev() {
-                let inner = match (border(limits[shell], -1.0), border(limits[shell], 1.0)) {
-                    (Some(front), Some(back)) if back >= 0.0 => {
-                        let first = (front.max(0.0).ceil() as usize).clamp(run.start, run.end);
-                        first..(back as usize + 1).clamp(first, run.end)
-                    }
-                    _ => run.start..run.start,
+                let [front, back] = swing.map(|swing| limits[shell] - swing - least);
+                let inner = if front >= 0.0 && back >= 0.0 {
+                    let first = (middle - (front / square).sqrt()).max(0.0).ceil() as usize;
+                    let first = first.clamp(run.start, run.end);
+                    // One below 0 has no column; above, truncation rounds down.
+                    let end = (middle + (back / square).sqrt() + 1.0).max(0.0) as usize;
+                    first..end.clamp(first, run.end)
+                } else {
+                    run.start..run.start
                 };
                 // The outermost run is the room; each shell leaves to the next what lies within.
                 if shell + 1 < limits.len() {
@@ -289,25 +295,25 @@ impl Canvas {
             let start = low.ceil().max(0.0) as usize;
             (start < end).then_some(start..end)
         };
-        let thin = SUB_SLICES as f64;
+        let thin = |slice: f64| slice * PER_SLICE as f64 + 1.0;
         Some([
             range(0, low[0], high[0])?,
             range(1, low[1], high[1])?,
-            // A thin slice lies within half a slice of its own slice's plane.
-            range(2, (low[2] - 0.5) * thin, (high[2] + 1.5) * thin)?,
+            range(2, thin(low[2]), thin(high[2]))?,
         ])
     }
 
-    /// The thin slices of slice `k`, in order.
+    /// The thin slices of slice `k`, in order; the first and the last are its neighbours' too.
     pub(crate) fn thin_slices(&self, k: usize) -> impl Iterator<Item = &[Voxel]> {
         let plane = self.dims[0] * self.dims[1];
-        self.voxels[k * SUB_SLICES * plane..(k + 1) * SUB_SLICES * plane].chunks_exact(plane)
+        let first = k * PER_SLICE;
+        self.voxels[first * plane..(first + THIN_SLICES) * plane].chunks_exact(plane)
     }
 
     /// The thin slice in the plane of slice `k`.
     pub(crate) fn middle(&self, k: usize) -> &[Voxel] {
         let plane = self.dims[0] * self.dims[1];
-        let start = (k * SUB_SLICES + SUB_SLICES / 2) * plane;
+        let start = (k * PER_SLICE + 1) * plane;
         &self.voxels[start..start + plane]
     }
 

@@ -23,7 +23,7 @@ mod spine;
 mod tissue;
 mod trunk;
 
-use crate::canvas::{Canvas, SUB_SLICES};
+use crate::canvas::{Canvas, THIN_SLICES};
 use crate::field::Field;
 use crate::random::Random;
 use crate::spine::{L5, Spine};
@@ -116,7 +116,8 @@ pub struct Phantom {
 pub struct Anatomy {
     /// Columns, rows and thin slices.
     pub counts: [usize; 3],
-    /// Thin slices that make one slice of the exam; the middle one lies in its plane and holds its truth.
+    /// Thin slices that make one slice of the exam, by [`THIN_WEIGHTS`]: the middle one lies in its plane and holds its
+    /// truth, the others on its borders (they are there twice, for both slices that they part).
     pub thin_slices: usize,
     /// What a voxel is made of: an index into [`TISSUES`].
     pub tissue: Vec<u8>,
@@ -146,6 +147,9 @@ mod stream {
 /// Names of the tissues in [`Anatomy::tissue`], by index.
 pub const TISSUES: [&str; Tissue::COUNT] = Tissue::NAMES;
 
+/// Share of each thin slice in a slice of the exam; one slice's add up to 1.
+pub const THIN_WEIGHTS: [f32; THIN_SLICES] = canvas::WEIGHTS;
+
 /// Thickness of cortical bone, millimetres; drawn in whole voxels, at least one.
 const CORTEX_MM: f64 = 0.9;
 /// Bounds the passes over the canvas; reached by voxels of 0.11 mm, finer than any MR exam of a spine.
@@ -174,12 +178,12 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
 pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
     let (canvas, grid, _) = draw(recipe)?;
     let [columns, rows, slices] = grid.dims.counts();
-    let counts = [columns, rows, slices * SUB_SLICES];
+    let counts = [columns, rows, slices * THIN_SLICES];
     let voxels = counts.iter().product();
     let empty = || Vec::with_capacity(voxels);
     let mut made = Anatomy {
         counts,
-        thin_slices: SUB_SLICES,
+        thin_slices: THIN_SLICES,
         tissue: empty(),
         part: empty(),
         structure: empty(),

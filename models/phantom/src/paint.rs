@@ -2,7 +2,7 @@
 //!
 //! Signals are relative to cerebrospinal fluid (1.0), set by eye after real lumbar T2w exams.
 
-use crate::canvas::{Canvas, SUB_SLICES};
+use crate::canvas::{Canvas, WEIGHTS};
 use crate::field::Field;
 use crate::random::Random;
 use crate::soft::organ;
@@ -158,9 +158,9 @@ pub(crate) fn paint(
             }
         }
         plane.fill(0.0);
-        for thin in canvas.thin_slices(k) {
+        for (thin, weight) in canvas.thin_slices(k).zip(WEIGHTS) {
             for ((sum, voxel), texture) in plane.iter_mut().zip(thin).zip(&texture) {
-                *sum += palette.at(voxel, *texture);
+                *sum += weight * palette.at(voxel, *texture);
             }
         }
         for j in 0..nj {
@@ -169,7 +169,7 @@ pub(crate) fn paint(
             for i in 0..ni {
                 let point = std::array::from_fn(|a| start[a] + step[a] * i as f64);
                 let gain = coil.gain(point, point[1] - line, start[2] - isocentre_height);
-                plane[i + ni * j] *= (CSF_VALUE / SUB_SLICES as f64 * gain) as f32;
+                plane[i + ni * j] *= (CSF_VALUE * gain) as f32;
             }
         }
         soften(&mut plane, ni, blur);
