@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0x04e0_cc97_742d_42ed;
+const FROZEN: u64 = 0x39f8_b355_e3b5_2e76;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
