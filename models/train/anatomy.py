@@ -1,6 +1,7 @@
 """Reads anatomies from the generator (`models/phantom`, binary `anatomy`): what is where, without an image.
 
-An anatomy is drawn on thin slices; `thin_slices` of them make one slice of the exam, and the middle one holds its truth.
+An anatomy is drawn on thin slices; `thin_slices` of them, weighted by `thin_weights`, make one slice of the exam, and the
+middle one holds its truth.
 Axes are (thin slice, row, column): to the patient's right, inferior, posterior.
 """
 
@@ -33,6 +34,7 @@ class Anatomy:
     region: str
     tissues: list[str]
     thin_slices: int
+    thin_weights: list[float]
     in_plane_mm: float
     slice_mm: float
     tissue: np.ndarray

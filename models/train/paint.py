@@ -39,6 +39,7 @@ class Canvas:
         self.classes = torch.from_numpy(table[anatomy.truth(anatomy.structure)]).to(device)
         self.tissues = anatomy.tissues
         self.thin = anatomy.thin_slices
+        self.thin_weights = torch.tensor(anatomy.thin_weights, device=device)[:, None, None]
         self.slices, self.rows, self.columns = self.classes.shape
         self.spine = (self.classes > 0).any(0).nonzero().cpu().numpy()
         self.sacrum_rows = (self.classes == SACRUM).any(2).any(0).nonzero().cpu().numpy()[:, 0]
@@ -128,7 +129,7 @@ class Painter:
         return torch.stack([rows + bend[0], columns + bend[1]], -1)
 
     def _signal(self, canvas: Canvas, view: View, contrast: Contrast, total: int) -> Tensor:
-        """Slices at the anatomy's own resolution, each the mean of its thin ones; empty beyond the exam."""
+        """Slices at the anatomy's own resolution, each the weighted sum of its thin ones; empty beyond the exam."""
         signal = torch.from_numpy(contrast.signal).to(self.device)
         amplitude = torch.from_numpy(contrast.texture).to(self.device)
         first, last = max(view.first, 0), min(view.first + total, canvas.slices)
@@ -137,7 +138,7 @@ class Painter:
         shape = (last - first, canvas.rows, canvas.columns)
         texture = self._field(shape, (2, cell, cell)) + 0.7 * self._field(shape, (1, 2.2, 2.2))
         painted = signal[code] + amplitude[code] * texture.repeat_interleave(canvas.thin, 0)
-        painted = painted.view(last - first, canvas.thin, canvas.rows, canvas.columns).mean(1)
+        painted = (painted.view(last - first, canvas.thin, *shape[1:]) * canvas.thin_weights).sum(1)
         return F.pad(painted, (0, 0, 0, 0, first - view.first, view.first + total - last))
 
     def _sample(self, slices: Tensor, grid: Tensor, canvas: Canvas, mode: str) -> Tensor:
