@@ -12,19 +12,28 @@ mod arch;
 mod bodies;
 mod canal;
 mod canvas;
+mod capsule;
+mod discs;
 mod field;
+mod morphometry;
 mod paint;
+mod pathology;
 mod random;
+mod ribs;
+mod sac;
 mod sacrum;
 mod soft;
 mod spine;
+mod spinous;
 mod tissue;
+mod variants;
 
 use crate::canvas::{Canvas, SUB_SLICES};
 use crate::field::Field;
 use crate::random::Random;
-use crate::spine::{L5, Spine};
+use crate::spine::Spine;
 use crate::tissue::{Structure, Tissue, Voxel};
+use crate::variants::Plan;
 use kernels::volume::{cross, scale};
 use kernels::{Affine, Dims, GeometryError, Grid, Volume};
 
@@ -41,12 +50,23 @@ pub enum Region {
     Whole,
 }
 
+/// The people a patient is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Population {
+    /// Fairly healthy adults with the usual number of vertebrae; discs may be worn.
+    Ordinary,
+    /// Everything that real exams show: variants about three times as often as in people, deformity, fractures,
+    /// slipped, herniated and narrowed levels, lesions and implants.
+    Training,
+}
+
 /// What to make. [`Recipe::of`] gives the usual protocol of a region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// Chooses the patient; every seed is another one.
     pub seed: u64,
     pub region: Region,
+    pub population: Population,
     /// Voxels from front to back.
     pub columns: usize,
     /// Voxels from head to foot.
@@ -79,7 +99,8 @@ impl Recipe {
         let slice_mm = random.between(2.0, 4.6);
         let slices = (random.between(46.0, 84.0) / slice_mm) as usize;
         let columns = random.count(200, 280) as usize;
-        Recipe { seed, region, columns, rows: rows as usize, slices, in_plane_mm: 1.0, slice_mm }
+        let (rows, population) = (rows as usize, Population::Training);
+        Recipe { seed, region, population, columns, rows, slices, in_plane_mm: 1.0, slice_mm }
     }
 
     /// The usual protocol for `region`, patient `seed`.
@@ -90,7 +111,8 @@ impl Recipe {
             Region::Cervical => (320, 320, 15, 0.78, 3.3),
             Region::Whole => (384, 768, 17, 0.9, 4.0),
         };
-        Recipe { seed, region, columns, rows, slices, in_plane_mm, slice_mm }
+        let population = Population::Ordinary;
+        Recipe { seed, region, population, columns, rows, slices, in_plane_mm, slice_mm }
     }
 }
 
@@ -138,6 +160,8 @@ mod stream {
     pub(crate) const ARCH: u64 = 8;
     pub(crate) const PAINT: u64 = 9;
     pub(crate) const TRAINING: u64 = 10;
+    pub(crate) const VARIANTS: u64 = 11;
+    pub(crate) const PATHOLOGY: u64 = 12;
 }
 
 /// Names of the tissues in [`Anatomy::tissue`], by index.
@@ -160,7 +184,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
     Ok(Phantom {
         image,
         semantic: truth(&canvas, grid, |voxel| voxel.structure as u8)?,
-        vertebrae: truth(&canvas, grid, |voxel| u16::from(vertebra_value(voxel)))?,
+        vertebrae: truth(&canvas, grid, |voxel| u16::from(vertebra_value(&spine, voxel)))?,
     })
 }
 
@@ -169,18 +193,18 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
 /// # Errors
 /// As [`generate`].
 pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
-    let (canvas, grid, _) = draw(recipe)?;
+    let (canvas, grid, spine) = draw(recipe)?;
     let [columns, rows, slices] = grid.dims.counts();
-    let all = |value: fn(&Voxel) -> u8| {
+    let all = |value: &dyn Fn(&Voxel) -> u8| {
         (0..slices).flat_map(|k| canvas.thin_slices(k)).flatten().map(value).collect()
     };
     Ok(Anatomy {
         counts: [columns, rows, slices * SUB_SLICES],
         thin_slices: SUB_SLICES,
-        tissue: all(|voxel| voxel.tissue as u8),
-        part: all(|voxel| voxel.level),
-        structure: all(|voxel| voxel.structure as u8),
-        vertebra: all(vertebra_value),
+        tissue: all(&|voxel| voxel.tissue as u8),
+        part: all(&|voxel| voxel.level),
+        structure: all(&|voxel| voxel.structure as u8),
+        vertebra: all(&|voxel| vertebra_value(&spine, voxel)),
     })
 }
 
@@ -188,17 +212,21 @@ pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
 fn draw(recipe: &Recipe) -> Result<(Canvas, Grid, Spine), GeometryError> {
     let stream = |number: u64| Random::stream(recipe.seed, number);
     let grid = grid(recipe, &mut stream(stream::POSITION))?;
-    let spine = Spine::new(&mut stream(stream::SPINE), recipe.region);
+    let population = recipe.population;
+    let plan = Plan::new(&mut stream(stream::VARIANTS), population);
+    let findings = pathology::findings(&mut stream(stream::PATHOLOGY), &plan, population);
+    let region = (recipe.region, population);
+    let spine = Spine::new(&mut stream(stream::SPINE), &plan, findings, region);
     let mut random = stream(stream::FIELDS);
     let roughness = Field::new(&mut random, [6.0, 7.0, 7.0]);
     let streaks = Field::new(&mut random, [5.0, 3.5, 32.0]);
     let mut canvas = Canvas::new(grid);
     let fields = soft::Fields { roughness: &roughness, streaks: &streaks };
     soft::draw(&mut canvas, &mut stream(stream::SOFT), &spine, recipe.region, &fields);
-    canal::draw(&mut canvas, &mut stream(stream::CANAL), &spine, &roughness);
+    canal::draw(&mut canvas, &mut stream(stream::CANAL), &spine, population, &roughness);
     let bodies = bodies::draw(&mut canvas, &mut stream(stream::BODIES), &spine, &roughness);
     sacrum::draw(&mut canvas, &mut stream(stream::SACRUM), &spine, &bodies, &roughness);
-    arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &roughness);
+    arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &plan, &roughness);
     bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
     canvas.cortex(layers);
@@ -217,12 +245,10 @@ fn truth<T: Copy>(
 }
 
 /// Value in the instance mask.
-fn vertebra_value(voxel: &Voxel) -> u8 {
-    // Levels count upwards from L5 = 5, ids downwards to L5 = 24.
-    let id = || 24 + L5 as u8 - voxel.level;
+fn vertebra_value(spine: &Spine, voxel: &Voxel) -> u8 {
+    let id = || spine.vertebrae[usize::from(voxel.level)].id;
     match voxel.structure {
         Structure::None | Structure::Cord | Structure::Canal => 0,
-        Structure::Sacrum => 26,
         Structure::Disc => 100 + id(),
         Structure::Endplate => 200 + id(),
         _ => id(),

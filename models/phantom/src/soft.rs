@@ -47,8 +47,8 @@ impl Outline {
                 .collect();
             Profile::through(&knots).smoothed(9.0)
         };
-        let neck = |v: &Vertebra| ((v.level as f64 - 22.0) / 3.0).clamp(0.0, 1.0);
-        let sacral = |v: &Vertebra| ((4.8 - v.level as f64) / 2.5).clamp(0.0, 1.0);
+        let neck = |v: &Vertebra| ((v.place - 22.0) / 3.0).clamp(0.0, 1.0);
+        let sacral = |v: &Vertebra| ((4.8 - v.place) / 2.5).clamp(0.0, 1.0);
         // The muscles reach as far back as the spinous processes, and end on the dorsal plate of the sacrum.
         let muscle = |v: &Vertebra| {
             let behind = behind * (1.0 - 0.15 * neck(v)) * (1.0 - 0.75 * sacral(v));
@@ -60,7 +60,7 @@ impl Outline {
             muscle_back: over_levels(1.5, &muscle),
             // Thinner over the ribs and the neck.
             fat_back: over_levels(1.0, &|v| {
-                let lumbar = ((14.0 - v.level as f64) / 6.0).clamp(0.0, 1.0);
+                let lumbar = ((14.0 - v.place) / 6.0).clamp(0.0, 1.0);
                 (fat * (0.6 + 0.4 * lumbar)).max(6.0)
             }),
             wall_front: over_levels(5.0, &front),
@@ -102,7 +102,7 @@ pub(crate) fn draw(
 /// Skin, fat, muscle and the space of the organs, row by row.
 fn layers(mut row: Row<'_>, spine: &Spine, outline: &Outline, fields: &Fields<'_>) {
     let z = row.z();
-    let (middle, x, level) = (outline.middle.at(z), spine.x.at(z), spine.level.at(z));
+    let (middle, x, level) = (outline.middle.at(z), spine.x.at(z), spine.place.at(z));
     let (muscle_back, wall_front) = (outline.muscle_back.at(z), outline.wall_front.at(z));
     let skin_back = muscle_back + outline.fat_back.at(z).max(4.0);
     let skin_front = wall_front - outline.fat_front.at(z).max(4.0);
@@ -287,8 +287,7 @@ fn vessels(canvas: &mut Canvas, random: &mut Random, spine: &Spine, outline: &Ou
         let sway = Profile::waves(&outline.middle, random, 50.0, 2.0);
         canvas.rows_between(bottom, f64::INFINITY, |mut row| {
             let z = row.z();
-            let below = (spine.level.at(z) as usize).clamp(L5, C2);
-            let front = spine.vertebrae[below].size.depth / 2.0 + radius + gap;
+            let front = spine.nearest(spine.place.at(z)).size.depth / 2.0 + radius + gap;
             let centre = [spine.x.at(z) + aside + sway.at(z), spine.y.at(z) - front];
             // Both end as a rounded tip where they branch.
             let radius = radius * ((z - bottom) / 12.0).clamp(0.0, 1.0).sqrt();
@@ -326,7 +325,7 @@ fn airway(canvas: &mut Canvas, random: &mut Random, spine: &Spine, outline: &Out
 
 /// Skull base and brain above C2: enough for the upper end of a cervical field to look like one.
 fn head(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &Field) {
-    let c2 = &spine.vertebrae[C2];
+    let c2 = spine.top();
     let top = c2.frame.centre[2] + c2.size.height / 2.0;
     let centre = [
         c2.frame.centre[0],
