@@ -2,6 +2,7 @@
 //!
 //! All are simple solids in the frame of their vertebra, drawn once for each side; left is +w.
 
+use crate::atlas;
 use crate::canvas::Canvas;
 use crate::capsule::{Capsule, Solid};
 use crate::field::Field;
@@ -107,7 +108,7 @@ pub(crate) fn draw(
     let blades = spinous::Person::new(random);
     for vertebra in &spine.vertebrae[L5..] {
         let base = Base::new(vertebra, &person, random.between(0.0, 0.5));
-        let mut pen = Pen { canvas, vertebra, roughness };
+        let mut pen = Pen { canvas, vertebra, level: vertebra.level, roughness };
         // With a gap in the pars, all behind it stays where the vertebra was before it slipped.
         let behind = if vertebra.findings.lysis { vertebra.findings.slip } else { 0.0 };
         for (left, structures) in [(true, LEFT), (false, RIGHT)] {
@@ -141,6 +142,9 @@ pub(crate) fn draw(
         }
     }
     spinous::ligament(canvas, spine, &blades);
+    let axis = spine.top();
+    let mut pen = Pen { canvas, vertebra: axis, level: axis.level + 1, roughness };
+    atlas::draw(&mut pen, random, axis);
 }
 
 /// Transverse, superior articular and inferior articular process of each side of the patient.
@@ -150,15 +154,17 @@ const RIGHT: [Structure; 3] =
     [Structure::TransverseRight, Structure::SuperiorRight, Structure::InferiorRight];
 
 /// Draws solids of one vertebra.
-struct Pen<'a> {
+pub(crate) struct Pen<'a> {
     canvas: &'a mut Canvas,
+    /// Whose frame the solids are in, and the level they belong to.
     vertebra: &'a Vertebra,
+    level: usize,
     roughness: &'a Field,
 }
 
 impl Pen<'_> {
-    fn bone(&mut self, solid: impl Solid, structure: Structure) {
-        let (level, roughness) = (self.vertebra.level, self.roughness);
+    pub(crate) fn bone(&mut self, solid: impl Solid, structure: Structure) {
+        let (level, roughness) = (self.level, self.roughness);
         // Articular and spinous processes grow out of the arch and take its voxels, the transverse ones begin where
         // it ends; between processes the first one drawn stays.
         let grows = !matches!(

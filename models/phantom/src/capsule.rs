@@ -1,4 +1,5 @@
-//! Simple solids in the frame of a vertebra, (back, up, left) in millimetres: what processes, ribs and rods are made of.
+//! Simple solids in the frame of a vertebra, (back, up, left) in millimetres: what processes, ribs and rods are
+//! made of.
 
 use crate::canvas::Reach;
 

@@ -9,12 +9,14 @@
 
 mod angle;
 mod arch;
+mod atlas;
 mod bodies;
 mod canal;
 mod canvas;
 mod capsule;
 mod discs;
 mod field;
+mod implants;
 mod morphometry;
 mod paint;
 mod pathology;
@@ -124,7 +126,8 @@ pub struct Phantom {
     /// SPINEPS values: 26 sacrum, 41 to 49 parts of vertebrae (left is the patient's left), 60 cord, 61 dural sac
     /// without cord, 62 endplate, 100 disc, 0 elsewhere.
     pub semantic: Volume<u8>,
-    /// Vertebra ids 2 (C2) to 24 (L5), sacrum 26, disc below vertebra v 100 + v, the endplates beside it 200 + v.
+    /// Vertebra ids 1 (C1) to 24 (L5), 25 L6, 28 T13, sacrum 26, disc below vertebra v 100 + v, the endplates beside it
+    /// 200 + v.
     pub vertebrae: Volume<u16>,
 }
 
@@ -162,6 +165,7 @@ mod stream {
     pub(crate) const TRAINING: u64 = 10;
     pub(crate) const VARIANTS: u64 = 11;
     pub(crate) const PATHOLOGY: u64 = 12;
+    pub(crate) const IMPLANTS: u64 = 13;
 }
 
 /// Names of the tissues in [`Anatomy::tissue`], by index.
@@ -231,6 +235,7 @@ fn draw(recipe: &Recipe) -> Result<(Canvas, Grid, Spine), GeometryError> {
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
     canvas.cortex(layers);
     canvas.joints();
+    implants::draw(&mut canvas, &mut stream(stream::IMPLANTS), &spine, population);
     Ok((canvas, grid, spine))
 }
 
@@ -246,7 +251,8 @@ fn truth<T: Copy>(
 
 /// Value in the instance mask.
 fn vertebra_value(spine: &Spine, voxel: &Voxel) -> u8 {
-    let id = || spine.vertebrae[usize::from(voxel.level)].id;
+    // The level above C2 is C1, which is not part of the chain: it has no body.
+    let id = || spine.vertebrae.get(usize::from(voxel.level)).map_or(atlas::ID, |v| v.id);
     match voxel.structure {
         Structure::None | Structure::Cord | Structure::Canal => 0,
         Structure::Disc => 100 + id(),

@@ -1,8 +1,8 @@
 //! The shape of the spine: its curve, and the frame of each vertebra.
 //!
 //! Levels count upwards along the chain: 0..=4 are S5..S1, 5 the lowest lumbar vertebra, and so on to C2. Places are
-//! levels of the usual chain (`variants`): 5..=9 L5..L1, 10..=21 T12..T1, 22..=27 C7..C2. Angles: the sagittal tilt of a
-//! vertebra's axis in degrees, positive where its top leans backwards.
+//! levels of the usual chain (`variants`): 5..=9 L5..L1, 10..=21 T12..T1, 22..=27 C7..C2. Angles: the sagittal tilt
+//! of a vertebra's axis in degrees, positive where its top leans backwards.
 
 use crate::angle::sin_cos;
 use crate::field::Profile;
