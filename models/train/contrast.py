@@ -16,8 +16,14 @@ Range = tuple[float, float]
 # Parts of one kind (vertebra levels, organs) have their own signals; the generator numbers them below this.
 PARTS = 64
 
+# No change of the marrow outshines fluid and fat.
+BRIGHTEST = 1.4
+
 # How often each weighting is painted.
 WEIGHTINGS = {"T2w": 0.52, "T1w": 0.17, "STIR": 0.11, "random": 0.20}
+
+# The columns of the tables below.
+COLUMNS = ("T2w", "T1w", "STIR")
 
 # Signal by tissue of the generator: (T2w, T1w, STIR). Marrow and nucleus are relative: see `Contrast.draw`.
 SIGNALS: dict[str, tuple[Range, Range, Range]] = {
@@ -47,6 +53,19 @@ SIGNALS: dict[str, tuple[Range, Range, Range]] = {
     "organ grey": ((0.15, 0.6), (0.2, 0.6), (0.15, 0.7)),
     "organ bright": ((0.4, 1.2), (0.4, 1.2), (0.4, 1.2)),
     "brain": ((0.3, 0.6), (0.3, 0.6), (0.3, 0.7)),
+    "cement": ((0.0, 0.15), (0.0, 0.15), (0.0, 0.1)),
+    "metal": ((0.0, 0.08), (0.0, 0.08), (0.0, 0.08)),
+}
+
+# Changes of the marrow, as multiples of the marrow around them: (T2w, T1w, STIR).
+MARROW_CHANGES: dict[str, tuple[Range, Range, Range]] = {
+    "modic 1": ((1.2, 2.2), (0.3, 0.8), (1.5, 4.0)),
+    "modic 2": ((1.1, 1.8), (1.1, 1.8), (0.5, 1.1)),
+    "modic 3": ((0.2, 0.6), (0.2, 0.6), (0.2, 0.8)),
+    "oedema": ((1.2, 2.2), (0.3, 0.8), (1.8, 5.0)),
+    "haemangioma": ((1.3, 2.5), (1.0, 2.0), (0.8, 3.0)),
+    "fatty marrow": ((1.1, 1.7), (1.2, 1.8), (0.3, 0.9)),
+    "lesion": ((0.4, 2.0), (0.25, 0.8), (0.8, 4.0)),
 }
 
 # Largest relative deviation of the texture, where it is not the usual one.
@@ -70,7 +89,7 @@ class Contrast:
     def draw(rng: np.random.Generator, tissues: list[str]) -> Contrast:
         weighting = rng.choice(list(WEIGHTINGS), p=list(WEIGHTINGS.values()))
         ranges = _ranges(weighting, tissues)
-        mean = {name: rng.uniform(*ranges[name]) for name in tissues}
+        mean = {name: rng.uniform(*ranges[name]) for name in tissues if name in ranges}
         _relate(rng, weighting, mean)
         signal = np.repeat([mean[name] for name in tissues], PARTS).reshape(len(tissues), PARTS)
         texture = np.stack(
@@ -85,18 +104,21 @@ class Contrast:
 
 
 def _ranges(weighting: str, tissues: list[str]) -> dict[str, Range]:
-    unknown = [name for name in tissues if name not in SIGNALS]
+    unknown = [name for name in tissues if name not in SIGNALS and name not in MARROW_CHANGES]
     if unknown:
         raise KeyError(f"contrast.py has no signal for the generator's tissues {unknown}: add them to SIGNALS")
     if weighting == "random":
         return {name: (0.0, 0.0) if name == "air" else (0.0, 1.0) for name in tissues}
-    column = ("T2w", "T1w", "STIR").index(weighting)
-    return {name: SIGNALS[name][column] for name in tissues}
+    column = COLUMNS.index(weighting)
+    return {name: SIGNALS[name][column] for name in tissues if name in SIGNALS}
 
 
 def _relate(rng: np.random.Generator, weighting: str, mean: dict[str, float]) -> None:
     """Ties tissues together that resemble each other in real exams."""
     body = mean["body marrow"]
+    column = COLUMNS.index(weighting) if weighting in COLUMNS else int(rng.integers(len(COLUMNS)))
+    for name, factors in MARROW_CHANGES.items():
+        mean[name] = min(body * rng.uniform(*factors[column]), BRIGHTEST)
     if weighting == "random":
         for name in MARROWS:
             mean[name] = max(0.0, body + rng.normal() * 0.08)

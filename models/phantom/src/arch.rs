@@ -1,43 +1,17 @@
-//! Posterior elements: pedicles, laminae, spinous, transverse and articular processes, and the ribs beside them.
+//! Posterior elements: pedicles, laminae, transverse and articular processes; `processes` has the spinous ones.
 //!
-//! All are capsules (a segment with three radii) in the frame of their vertebra, drawn once for each side; left is +w.
+//! All are simple solids in the frame of their vertebra, drawn once for each side; left is +w.
 
-use crate::angle::sin_cos;
-use crate::canvas::{Canvas, Reach};
+use crate::atlas;
+use crate::canvas::Canvas;
+use crate::capsule::{Capsule, Solid};
 use crate::field::Field;
 use crate::random::Random;
-use crate::spine::{C2, C7, L5, Part, Spine, T12, Vertebra};
+use crate::ribs::rib;
+use crate::spine::{L5, Part, Spine, Vertebra};
+use crate::spinous;
 use crate::tissue::{Structure, Tissue};
-
-/// A segment from `a` to `b` with a radius along each axis (back, up, left), in millimetres.
-#[derive(Debug, Clone, Copy)]
-struct Capsule {
-    a: [f64; 3],
-    b: [f64; 3],
-    radii: [f64; 3],
-}
-
-impl Capsule {
-    fn new(a: [f64; 3], b: [f64; 3], radii: [f64; 3]) -> Capsule {
-        Capsule { a, b, radii }
-    }
-
-    /// The same on the right: `w` changes its sign.
-    fn mirrored(self) -> Capsule {
-        let turn = |[u, v, w]: [f64; 3]| [u, v, -w];
-        Capsule { a: turn(self.a), b: turn(self.b), radii: self.radii }
-    }
-
-    fn holds(&self, point: [f64; 3]) -> bool {
-        let d: [f64; 3] = std::array::from_fn(|n| self.b[n] - self.a[n]);
-        let p: [f64; 3] = std::array::from_fn(|n| point[n] - self.a[n]);
-        let length: f64 = d.iter().map(|x| x * x).sum();
-        let along = (0..3).map(|n| p[n] * d[n]).sum::<f64>() / length.max(1e-6);
-        let along = along.clamp(0.0, 1.0);
-        let distance = |n: usize| (p[n] - along * d[n]) / self.radii[n];
-        (0..3).map(|n| distance(n) * distance(n)).sum::<f64>() < 1.0
-    }
-}
+use crate::variants::Plan;
 
 /// Irregularity of the bone's surface, millimetres per unit of the field.
 const ROUGHNESS_MM: f64 = 0.5;
@@ -53,14 +27,12 @@ struct Person {
     superior_side: f64,
     inferior_side: f64,
     inferior_low: f64,
-    spinous_height: f64,
-    spinous_width: f64,
     transverse_reach: f64,
 }
 
 impl Person {
     fn new(random: &mut Random) -> Person {
-        let inferior_back = random.between(0.85, 1.0);
+        let inferior_back = random.between(0.78, 1.0);
         Person {
             pedicle: 1.0 + 0.06 * random.normal(),
             lamina: 1.0 + 0.06 * random.normal(),
@@ -69,33 +41,33 @@ impl Person {
             superior_side: random.between(4.0, 6.0),
             inferior_side: random.between(0.5, 2.5),
             inferior_low: random.between(0.87, 0.98),
-            spinous_height: random.between(0.38, 0.52),
-            spinous_width: random.between(3.4, 5.0),
             transverse_reach: random.between(20.0, 28.0),
         }
     }
 }
 
 /// Measures of one vertebra that its posterior elements hang on, millimetres.
-struct Base {
+pub(crate) struct Base {
     part: Part,
-    height: f64,
+    pub(crate) height: f64,
     /// Back wall of the body.
-    wall: f64,
+    pub(crate) wall: f64,
     canal: f64,
     half_canal: f64,
     /// Distance of the pedicle from the midline.
-    pedicle: f64,
+    pub(crate) pedicle: f64,
     lamina: f64,
     /// Where the laminae meet behind the canal.
-    meet: f64,
+    pub(crate) meet: f64,
     /// Size relative to a lumbar vertebra of 27 mm.
-    scale: f64,
+    pub(crate) scale: f64,
+    /// Growth of the articular processes beside a worn disc: 1 is none.
+    hypertrophy: f64,
 }
 
 impl Base {
-    fn new(vertebra: &Vertebra, person: &Person) -> Base {
-        let (size, part) = (&vertebra.size, vertebra.part());
+    fn new(vertebra: &Vertebra, person: &Person, growth: f64) -> Base {
+        let (size, part) = (&vertebra.size, vertebra.part);
         let lamina = person.lamina
             * match part {
                 Part::Lumbar => 3.0,
@@ -105,52 +77,74 @@ impl Base {
         let wall = size.depth / 2.0;
         Base {
             part,
-            height: size.height,
+            // A crushed body leaves its arch as it was.
+            height: vertebra.whole_height(),
             wall,
             canal: size.canal_depth,
             half_canal: size.canal_width / 2.0,
             pedicle: size.canal_width / 2.0 + 2.5,
             lamina,
             meet: wall + size.canal_depth + lamina + 1.0,
-            scale: if part == Part::Cervical { 0.62 } else { size.height / 27.0 },
+            scale: if part == Part::Cervical { 0.62 } else { vertebra.whole_height() / 27.0 },
+            hypertrophy: 1.0 + growth * vertebra.degeneration,
         }
     }
 
     /// Depth of a point that lies `share` of the canal behind the body.
-    fn back(&self, share: f64) -> f64 {
+    pub(crate) fn back(&self, share: f64) -> f64 {
         self.wall + self.canal * share
     }
 }
 
-/// Draws the posterior elements of L5..C2 and the ribs. Bodies, discs, endplates and the sac keep their voxels.
-pub(crate) fn draw(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &Field) {
+/// Draws the posterior elements up to C2 and the ribs. Bodies, discs, endplates and the sac keep their voxels.
+pub(crate) fn draw(
+    canvas: &mut Canvas,
+    random: &mut Random,
+    spine: &Spine,
+    plan: &Plan,
+    roughness: &Field,
+) {
     let person = Person::new(random);
+    let blades = spinous::Person::new(random);
     for vertebra in &spine.vertebrae[L5..] {
-        let base = Base::new(vertebra, &person);
-        let mut paint = |capsule: Capsule, structure: Structure| {
-            bone(canvas, vertebra, capsule, structure, roughness);
-        };
+        let base = Base::new(vertebra, &person, random.between(0.0, 0.5));
+        let mut pen = Pen { canvas, vertebra, level: vertebra.level, roughness };
+        // With a gap in the pars, all behind it stays where the vertebra was before it slipped.
+        let behind = if vertebra.findings.lysis { vertebra.findings.slip } else { 0.0 };
         for (left, structures) in [(true, LEFT), (false, RIGHT)] {
             let side = |capsule: Capsule| if left { capsule } else { capsule.mirrored() };
             let [transverse, superior, inferior] = structures;
-            paint(side(pedicle(&base, &person)), Structure::Arch);
-            paint(side(lamina(&base)), Structure::Arch);
+            pen.bone(side(pedicle(&base, &person)), Structure::Arch);
+            pen.bone(side(lamina(&base).moved(behind)), Structure::Arch);
             if left {
-                paint(spinous(&base, &person, vertebra.level, random), Structure::Spinous);
+                for blade in spinous::blades(&base, &blades, spine, vertebra, random) {
+                    pen.bone(blade.moved(behind), Structure::Spinous);
+                }
             }
-            paint(side(self::transverse(&base, &person)), transverse);
+            let fused = vertebra.level == L5 && plan.fused[usize::from(!left)];
+            let wide = if fused { Some(fused_transverse(&base)) } else { None };
+            pen.bone(side(wide.unwrap_or_else(|| self::transverse(&base, &person))), transverse);
             let [upper, lower] = articular(&base, &person);
-            paint(side(upper), superior);
-            paint(side(lower), inferior);
+            if base.part == Part::Lumbar && !vertebra.findings.lysis {
+                pen.bone(side(pars(&base, &upper, &lower)), Structure::Arch);
+            }
+            pen.bone(side(upper), superior);
+            pen.bone(side(lower.moved(behind)), inferior);
         }
-        for mirror in [false, true] {
-            let turn = |c: Capsule| if mirror { c.mirrored() } else { c };
-            soft(canvas, vertebra, turn(exiting_root(&base)), Tissue::Root);
-            if base.part == Part::Thoracic {
-                soft(canvas, vertebra, turn(rib(&base, vertebra)), Tissue::OtherMarrow);
+        for (left, last_rib) in [(true, plan.last_rib[0]), (false, plan.last_rib[1])] {
+            let turn = |c: Capsule| if left { c } else { c.mirrored() };
+            pen.soft(turn(exiting_root(&base)), Tissue::Root);
+            let lowest = spine.vertebrae[vertebra.level - 1].part == Part::Lumbar;
+            let length = if lowest { last_rib } else { 1.0 };
+            if base.part == Part::Thoracic && length > 0.0 {
+                pen.soft(turn(rib(&base, vertebra, length)), Tissue::OtherMarrow);
             }
         }
     }
+    spinous::ligament(canvas, spine, &blades);
+    let axis = spine.top();
+    let mut pen = Pen { canvas, vertebra: axis, level: axis.level + 1, roughness };
+    atlas::draw(&mut pen, random, axis);
 }
 
 /// Transverse, superior articular and inferior articular process of each side of the patient.
@@ -159,44 +153,49 @@ const LEFT: [Structure; 3] =
 const RIGHT: [Structure; 3] =
     [Structure::TransverseRight, Structure::SuperiorRight, Structure::InferiorRight];
 
-fn bone(
-    canvas: &mut Canvas,
-    vertebra: &Vertebra,
-    capsule: Capsule,
-    structure: Structure,
-    roughness: &Field,
-) {
-    let reach = Reach::around(capsule.a, capsule.b, capsule.radii.map(|r| r + 4.0 * ROUGHNESS_MM));
-    canvas.visit(&vertebra.frame, &reach, |place, point, voxel| {
+/// Draws solids of one vertebra.
+pub(crate) struct Pen<'a> {
+    canvas: &'a mut Canvas,
+    /// Whose frame the solids are in, and the level they belong to.
+    vertebra: &'a Vertebra,
+    level: usize,
+    roughness: &'a Field,
+}
+
+impl Pen<'_> {
+    pub(crate) fn bone(&mut self, solid: impl Solid, structure: Structure) {
+        let (level, roughness) = (self.level, self.roughness);
         // Articular and spinous processes grow out of the arch and take its voxels, the transverse ones begin where
         // it ends; between processes the first one drawn stays.
         let grows = !matches!(
             structure,
             Structure::Arch | Structure::TransverseLeft | Structure::TransverseRight
         );
-        let onto_arch = grows && voxel.structure == Structure::Arch;
-        // No bone outside the patient.
-        if voxel.tissue == Tissue::Air {
-            return;
-        }
-        if !(voxel.is_free() || onto_arch && usize::from(voxel.level) == vertebra.level) {
-            return;
-        }
-        let shift = ROUGHNESS_MM * roughness.at(point);
-        if capsule.holds([place[0] + shift, place[1] - shift, place[2]]) {
-            voxel.set(Tissue::ArchMarrow, structure, vertebra.level);
-        }
-    });
-}
+        let reach = solid.reach(4.0 * ROUGHNESS_MM);
+        self.canvas.visit(&self.vertebra.frame, &reach, |place, point, voxel| {
+            let onto_arch = grows && voxel.structure == Structure::Arch;
+            // No bone outside the patient.
+            if voxel.tissue == Tissue::Air {
+                return;
+            }
+            if !(voxel.is_free() || onto_arch && usize::from(voxel.level) == level) {
+                return;
+            }
+            let shift = ROUGHNESS_MM * roughness.at(point);
+            if solid.holds([place[0] + shift, place[1] - shift, place[2]]) {
+                voxel.set(Tissue::ArchMarrow, structure, level);
+            }
+        });
+    }
 
-/// A capsule of unlabelled tissue.
-fn soft(canvas: &mut Canvas, vertebra: &Vertebra, capsule: Capsule, tissue: Tissue) {
-    let reach = Reach::around(capsule.a, capsule.b, capsule.radii);
-    canvas.visit(&vertebra.frame, &reach, |place, _, voxel| {
-        if voxel.is_free() && voxel.tissue != Tissue::Air && capsule.holds(place) {
-            voxel.tissue = tissue;
-        }
-    });
+    /// Unlabelled tissue.
+    fn soft(&mut self, solid: impl Solid, tissue: Tissue) {
+        self.canvas.visit(&self.vertebra.frame, &solid.reach(0.0), |place, _, voxel| {
+            if voxel.is_free() && voxel.tissue != Tissue::Air && solid.holds(place) {
+                voxel.tissue = tissue;
+            }
+        });
+    }
 }
 
 fn pedicle(base: &Base, person: &Person) -> Capsule {
@@ -226,42 +225,20 @@ fn lamina(base: &Base) -> Capsule {
     )
 }
 
-fn spinous(base: &Base, person: &Person, level: usize, random: &mut Random) -> Capsule {
+/// The isthmus between the upper and the lower articular process.
+fn pars(base: &Base, upper: &Capsule, lower: &Capsule) -> Capsule {
+    let radius = base.lamina;
+    Capsule::new(upper.a, lower.a, [radius, radius * 1.2, radius * 1.1])
+}
+
+/// The broad process of a lowest lumbar vertebra that is one bone with the ala of the sacrum.
+fn fused_transverse(base: &Base) -> Capsule {
     let h = base.height;
-    match base.part {
-        Part::Lumbar => {
-            // L5 has the shortest lumbar process.
-            let share = [0.75, 0.92, 1.0, 1.0, 1.0][level - L5];
-            let length = random.between(24.0, 29.0) * base.scale * share;
-            let drop = random.between(0.45, 0.58);
-            Capsule::new(
-                [base.meet + 5.0, -h * 0.38, 0.0],
-                [base.meet + length, -h * drop, 0.0],
-                [5.0, h * person.spinous_height, person.spinous_width],
-            )
-        }
-        Part::Thoracic => {
-            // Thoracic processes overlap like tiles, steepest at T6-T8.
-            let from_middle = (level as f64 - 16.0).abs();
-            let (sine, cosine) = sin_cos(58.0 - 5.5 * from_middle + random.normal() * 4.0);
-            let length = random.between(30.0, 38.0) * base.scale.sqrt();
-            Capsule::new(
-                [base.meet + 3.0, -h * 0.35, 0.0],
-                [base.meet + 3.0 + length * cosine, -h * 0.35 - length * sine, 0.0],
-                [4.4, if level < T12 + 3 { 5.6 } else { 4.4 }, random.between(2.8, 3.8)],
-            )
-        }
-        _ => {
-            // C7 is the prominent one, C2 the stout one.
-            const LENGTH: [f64; 6] = [30.0, 23.0, 18.0, 15.0, 15.0, 16.0];
-            let length = LENGTH[level - C7] * random.between(0.88, 1.08);
-            Capsule::new(
-                [base.meet + 1.0, -h * 0.2, 0.0],
-                [base.meet + 1.0 + length, -h * random.between(0.5, 0.75), 0.0],
-                [4.0, if level == C2 { 6.0 } else { 4.6 }, random.between(2.9, 3.8)],
-            )
-        }
-    }
+    Capsule::new(
+        [base.back(0.3), h * 0.0, base.pedicle + 5.0],
+        [base.back(0.25), -h * 0.62, base.pedicle + 23.0],
+        [8.0, 9.0, 7.0],
+    )
 }
 
 fn transverse(base: &Base, person: &Person) -> Capsule {
@@ -298,12 +275,12 @@ fn articular(base: &Base, person: &Person) -> [Capsule; 2] {
                 Capsule::new(
                     [base.back(upper), h * 0.22, out],
                     [base.back(upper + 0.12), h * 0.72, out + 0.6],
-                    [4.9 * base.scale, 5.0, 4.4],
+                    [4.9 * base.scale * base.hypertrophy, 5.0, 4.4 * base.hypertrophy],
                 ),
                 Capsule::new(
                     [base.back(lower), -h * 0.36, inward],
                     [base.back(lower + 0.03), -h * person.inferior_low, inward + 0.5],
-                    [4.9 * base.scale, 6.0, 4.6],
+                    [4.9 * base.scale * base.hypertrophy, 6.0, 4.6 * base.hypertrophy],
                 ),
             ]
         }
@@ -324,7 +301,7 @@ fn articular(base: &Base, person: &Person) -> [Capsule; 2] {
         }
         _ => {
             let out = base.pedicle + 4.5;
-            let radii = [4.2, 4.0, 4.8];
+            let radii = [4.2 * base.hypertrophy, 4.0, 4.8 * base.hypertrophy];
             [
                 Capsule::new(
                     [base.back(0.35), h * 0.05, out],
@@ -347,13 +324,5 @@ fn exiting_root(base: &Base) -> Capsule {
         [base.back(0.45), -base.height * 0.38, base.half_canal * 0.8],
         [base.back(0.3), -base.height * 0.62, base.half_canal + 14.0],
         [2.1, 2.3, 2.3],
-    )
-}
-
-fn rib(base: &Base, vertebra: &Vertebra) -> Capsule {
-    Capsule::new(
-        [base.wall * 0.55, base.height * 0.42, vertebra.size.width / 2.0 + 1.0],
-        [base.back(1.0) + 6.0, base.height * 0.1, base.pedicle + 28.0],
-        [4.0, 5.0, 4.0],
     )
 }

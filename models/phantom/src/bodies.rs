@@ -1,19 +1,24 @@
-//! Vertebral bodies with their endplates, and the discs between them.
+//! Vertebral bodies with their cortex, endplates and marrow; the discs between them are drawn by `discs`.
 //!
 //! In the frame of a vertebra, (u, v, w) run back, up and left in millimetres from the centre of its body.
 
 use crate::canvas::{Canvas, Reach};
+use crate::discs;
 use crate::field::Field;
+use crate::pathology::Node;
 use crate::random::Random;
-use crate::spine::{C2, L5, S1, Spine, Vertebra};
+use crate::spine::{L5, Part, S1, Spine, Vertebra};
 use crate::tissue::{Structure, Tissue};
 
 /// Thickness of the labelled endplate inside the body; with what reaches into the disc it makes about 1 mm.
-const ENDPLATE_INSIDE_MM: f64 = 0.7;
+pub(crate) const ENDPLATE_INSIDE_MM: f64 = 0.7;
 const ENDPLATE_OUTSIDE_MM: f64 = 0.4;
 
 /// Room around a body in which its voxels and those of its disc are looked for.
-const MARGIN_MM: f64 = 8.0;
+pub(crate) const MARGIN_MM: f64 = 8.0;
+
+/// The least height that a fracture leaves between the two endplates of a body.
+const LEAST_HEIGHT_MM: f64 = 5.0;
 
 /// x^2 blended with x^4: a superellipse whose corners sharpen with `squareness` from 0 to 1, without a power function.
 pub(crate) fn superellipse(x: f64, squareness: f64) -> f64 {
@@ -24,29 +29,56 @@ pub(crate) fn superellipse(x: f64, squareness: f64) -> f64 {
 /// Shape of one body around its frame.
 #[derive(Debug, Clone)]
 pub(crate) struct Body {
-    depth: f64,
-    width: f64,
+    pub(crate) depth: f64,
+    pub(crate) width: f64,
     height: f64,
-    squareness: f64,
+    pub(crate) squareness: f64,
     concavity: f64,
     waist: f64,
     wedge: f64,
-    osteophyte: f64,
+    /// Higher on the left than on the right, as a share.
+    slant: f64,
+    /// Bony lips at the corners: in front and at the sides, and behind.
+    osteophyte: [f64; 2],
+    /// Height of the lips beside a cervical disc (uncinate processes).
+    uncinate: f64,
+    node: Option<Node>,
 }
 
 impl Body {
-    pub(crate) fn new(random: &mut Random, vertebra: &Vertebra, person: &Person) -> Body {
+    fn new(random: &mut Random, vertebra: &Vertebra, person: &Person) -> Body {
         let size = &vertebra.size;
-        let spur = if random.chance(0.3) { random.between(0.5, 2.5) } else { 0.0 };
+        let worn = vertebra.degeneration;
+        let spur = if random.chance(0.35) { random.between(0.5, 4.0) * worn } else { 0.0 };
+        let spur_behind = if random.chance(0.3) { random.between(0.3, 2.0) * worn } else { 0.0 };
+        // The lowest lumbar bodies are higher in front.
+        let lordotic = match (vertebra.part, vertebra.place) {
+            (Part::Lumbar, place) if place < 5.5 => random.between(0.03, 0.16),
+            (Part::Lumbar, place) if place < 6.9 => random.between(0.0, 0.06),
+            _ => 0.0,
+        };
+        let own = random.between(0.7, 1.3);
+        let (mut wedge, slant) = (random.normal() * 0.025 - lordotic, random.normal() * 0.012);
+        let mut concavity = person.concavity * own;
+        if let Some(fracture) = vertebra.findings.fracture {
+            wedge += (fracture.front - fracture.back) / (2.0 * fracture.height_left());
+            let whole = vertebra.whole_height();
+            let sunk = whole * (fracture.middle - (fracture.front + fracture.back) / 2.0) / 2.0;
+            concavity += sunk.max(0.0);
+        }
+        let most = ((size.height - LEAST_HEIGHT_MM) / 2.0).max(0.0);
         Body {
             depth: size.depth,
             width: size.width,
             height: size.height,
             squareness: person.squareness,
-            concavity: person.concavity * random.between(0.7, 1.3),
+            concavity: concavity.min(most),
             waist: person.waist,
-            wedge: random.normal() * 0.025,
-            osteophyte: spur * vertebra.degeneration,
+            wedge: wedge.clamp(-0.5, 0.5),
+            slant,
+            osteophyte: [spur, spur_behind],
+            uncinate: if vertebra.part == Part::Cervical { random.between(1.5, 3.5) } else { 0.0 },
+            node: vertebra.findings.node.map(|n| Node { depth: n.depth.min(most), ..n }),
         }
     }
 
@@ -54,46 +86,49 @@ impl Body {
     pub(crate) fn endplates(&self, u: f64, w: f64) -> (f64, f64) {
         let (a, b) = (self.depth / 2.0, self.width / 2.0);
         let radius = (u * u / (a * a) + w * w / (b * b)).min(1.3);
-        let top = self.height / 2.0 * (1.0 + self.wedge * u / a) - self.concavity * (1.0 - radius);
-        (top, -top)
+        let slope = 1.0 + (self.wedge * u / a + self.slant * w / b).clamp(-0.6, 0.6);
+        let half = self.height / 2.0 * slope - self.concavity * (1.0 - radius);
+        let beside = ((w.abs() / b - 0.6) / 0.4).clamp(0.0, 1.0);
+        // Cervical bodies have lips: upwards at the sides, downwards in front.
+        let front = (-u / a).clamp(0.0, 1.0);
+        let (mut top, mut bottom) =
+            (half + self.uncinate * beside * beside, -half - 0.4 * self.uncinate * front * front);
+        if let Some(node) = &self.node {
+            let (du, dw) = (u - node.back * a, w - node.left * b);
+            let dip =
+                node.depth * (1.0 - (du * du + dw * dw) / (node.radius * node.radius)).max(0.0);
+            if node.upper { top -= dip } else { bottom += dip }
+        }
+        (top, bottom)
     }
 
-    /// Below 1 inside the side wall: waisted, flatter at the back, with a lip at the front corners.
+    /// Below 1 inside the side wall: waisted, flatter at the back, with lips at the corners.
     fn wall(&self, u: f64, v: f64, w: f64) -> f64 {
         let (a, b) = (self.depth / 2.0, self.width / 2.0);
         let along = (2.0 * v / self.height).clamp(-1.0, 1.0);
-        let lip = ((along.abs() - 0.75) / 0.25).clamp(0.0, 1.0) * (-u / a).clamp(0.0, 1.0);
+        let corner = ((along.abs() - 0.7) / 0.3).clamp(0.0, 1.0);
         let narrow = 1.0 - self.waist * (1.0 - along * along);
         let (u_reach, squareness) = if u > 0.0 {
             // The back wall is flat, a little hollow in the midline where the canal lies.
             let hollow = (1.0 - w * w / (b * b * 0.25)).max(0.0) * 0.8;
-            (a * narrow - hollow, (self.squareness + 0.4).min(1.0))
+            let reach = a * (0.5 + 0.5 * narrow) - hollow + self.osteophyte[1] * corner;
+            (reach, (self.squareness + 0.4).min(1.0))
         } else {
-            (a * narrow + self.osteophyte * lip, self.squareness)
+            (a * narrow + self.osteophyte[0] * corner * (-u / a).clamp(0.0, 1.0), self.squareness)
         };
-        superellipse(u / u_reach, squareness) + superellipse(w / (b * narrow), self.squareness)
+        let w_reach = b * narrow + 0.5 * self.osteophyte[0] * corner;
+        superellipse(u / u_reach, squareness) + superellipse(w / w_reach, self.squareness)
     }
 }
 
 /// What all bodies of one person share.
 #[derive(Debug)]
-pub(crate) struct Person {
+struct Person {
     squareness: f64,
     concavity: f64,
+    /// Share of depth and width that the middle of a body is narrower.
     waist: f64,
-    /// Share of the disc that is nucleus, as the superellipse radius.
-    nucleus: f64,
-}
-
-impl Person {
-    pub(crate) fn new(random: &mut Random) -> Person {
-        Person {
-            squareness: random.between(0.15, 0.5),
-            concavity: random.between(0.5, 1.4),
-            waist: random.between(0.04, 0.1),
-            nucleus: random.between(0.45, 0.65),
-        }
-    }
+    cortex_mm: f64,
 }
 
 /// Draws every disc, then every body and its endplates. The cord keeps its voxels.
@@ -103,114 +138,116 @@ pub(crate) fn draw(
     spine: &Spine,
     roughness: &Field,
 ) -> Vec<Body> {
-    let person = Person::new(random);
+    let person = Person {
+        squareness: random.between(0.15, 0.5),
+        concavity: random.between(0.4, 1.5),
+        waist: random.between(0.03, 0.12),
+        cortex_mm: random.between(0.4, 1.0),
+    };
     let bodies: Vec<_> =
         spine.vertebrae.iter().map(|vertebra| Body::new(random, vertebra, &person)).collect();
-    for upper in L5..=C2 {
-        disc(
-            canvas,
-            random,
-            [&spine.vertebrae[upper - 1], &spine.vertebrae[upper]],
-            &bodies,
-            &person,
-        );
-    }
+    discs::draw(canvas, random, spine, &bodies);
     for vertebra in &spine.vertebrae[L5..] {
-        body(canvas, random, vertebra, &bodies[vertebra.level], roughness);
+        let above = spine.vertebrae.get(vertebra.level + 1);
+        body(canvas, random, vertebra, above, &bodies[vertebra.level], person.cortex_mm, roughness);
     }
     bodies
 }
 
-fn disc(
-    canvas: &mut Canvas,
-    random: &mut Random,
-    [lower, upper]: [&Vertebra; 2],
-    bodies: &[Body],
-    person: &Person,
-) {
-    let (below, above) = (&bodies[lower.level], &bodies[upper.level]);
-    let (a, b) = ((below.depth + above.depth) / 4.0, (below.width + above.width) / 4.0);
-    let wear = upper.degeneration;
-    let bulge = 1.02 + wear * random.between(0.0, 0.08);
-    let nucleus = person.nucleus * (1.0 - 0.3 * wear);
-    let half_gap = upper.size.disc / 2.0;
-    let flatness = random.between(1.3, 2.0);
-    let frame = lower.frame;
-    // An anterior slope of S1 or a tilt between two bodies moves the disc by up to the gap itself.
-    let side = [a + MARGIN_MM, 0.0, b + MARGIN_MM];
-    let reach = Reach {
-        low: [-side[0], lower.size.height / 2.0 - 5.0, -side[2]],
-        high: [side[0], lower.size.height / 2.0 + upper.size.disc + 9.0, side[2]],
-    };
-    canvas.visit(&frame, &reach, |[u, v, w], point, voxel| {
-        let [u_above, v_above, w_above] = upper.frame.local(point);
-        let (u_mean, w_mean) = ((u + u_above) / 2.0, (w + w_above) / 2.0);
-        let radius = superellipse(u_mean / (a * bulge), below.squareness)
-            + superellipse(w_mean / (b * bulge), below.squareness);
-        if radius >= 1.0 || voxel.structure == Structure::Cord {
-            return;
+/// The marrow of one body: which tissue lies where.
+struct Marrow<'a> {
+    vertebra: &'a Vertebra,
+    above: Option<&'a Vertebra>,
+    /// The basivertebral vein: height, opening and half width of a wedge at the middle of the back wall.
+    vein: [f64; 3],
+    half: [f64; 3],
+}
+
+impl Marrow<'_> {
+    fn at(&self, [u, v, w]: [f64; 3], [to_top, to_bottom]: [f64; 2], rough: f64) -> Tissue {
+        let place = [u, v, w];
+        for focus in &self.vertebra.findings.foci {
+            let square = |n: usize| {
+                let d = (place[n] - focus.centre[n] * self.half[n]) / focus.radii[n];
+                d * d
+            };
+            if square(0) + square(1) + square(2) + 0.3 * rough < 1.0 {
+                return focus.tissue;
+            }
         }
-        let floor = v - below.endplates(u, w).0;
-        let ceiling = above.endplates(u_above, w_above).1 - v_above;
-        if floor < -0.2 || ceiling < -0.2 {
-            return;
+        let below = self.vertebra.findings.disc.modic;
+        let above = self.above.and_then(|v| v.findings.disc.modic);
+        for (modic, distance) in [(below, to_bottom), (above, to_top)] {
+            if let Some((tissue, height)) = modic
+                && distance < height * (1.0 + 0.25 * rough)
+            {
+                return tissue;
+            }
         }
-        // The nucleus is a lens: highest in the middle, off the endplates everywhere.
-        let off_middle = 1.0 - floor.min(ceiling) / half_gap;
-        let core = radius / nucleus + flatness * off_middle * off_middle < 1.0;
-        let tissue = if core { Tissue::Nucleus } else { Tissue::Annulus };
-        voxel.set(tissue, Structure::Disc, upper.level);
-    });
+        let opening = self.vein[1] * (u / self.half[0] - 0.4) / 0.6;
+        if (v - self.vein[0]).abs() < opening && w.abs() < self.vein[2] {
+            return Tissue::BasivertebralVein;
+        }
+        Tissue::BodyMarrow
+    }
 }
 
 fn body(
     canvas: &mut Canvas,
     random: &mut Random,
     vertebra: &Vertebra,
+    above: Option<&Vertebra>,
     body: &Body,
+    cortex_mm: f64,
     roughness: &Field,
 ) {
-    let (level, half) = (vertebra.level, body.height / 2.0);
-    let (a, b) = (body.depth / 2.0, body.width / 2.0);
+    let (level, is_axis) = (vertebra.level, above.is_none());
+    let half = [body.depth / 2.0, body.height / 2.0, body.width / 2.0];
     // The dens rises from C2 to the height of the atlas.
-    let dens = if level == C2 { random.between(12.0, 16.0) } else { 0.0 };
-    // Cortex of about one millimetre, as a change of the superellipse radius.
-    let cortex = 1.0 - 2.0 * random.between(0.8, 1.1) / a;
-    // The basivertebral vein: a wedge that opens towards the middle of the back wall.
-    let vein = [random.normal() * 0.6, random.between(1.0, 2.2), random.between(2.0, 5.0)];
+    let dens = if is_axis { random.between(12.0, 16.0) } else { 0.0 };
+    let (dens_depth, dens_width) = (random.between(4.6, 5.8), random.between(4.4, 5.6));
+    // The cortex as a change of the superellipse radius, whose power lies between two and four.
+    let cortex = 1.0 - 2.6 * cortex_mm / half[0];
+    let mut vein = [random.normal() * 0.6, random.between(0.8, 2.2), random.between(2.0, 5.0)];
+    if is_axis {
+        vein[1] = 0.0;
+    }
+    let marrow = Marrow { vertebra, above, vein, half };
+    let fused = |v: &Vertebra| v.findings.disc.fused;
+    let (plate_below, plate_above) = (!fused(vertebra), above.is_some_and(|v| !fused(v)));
     let reach = Reach {
-        low: [-a - MARGIN_MM, -half - 3.0, -b - MARGIN_MM],
-        high: [a + MARGIN_MM, half + 3.0 + dens, b + MARGIN_MM],
+        low: [-half[0] - MARGIN_MM, -half[1] - 5.0, -half[2] - MARGIN_MM],
+        high: [half[0] + MARGIN_MM, half[1] + 5.0 + dens, half[2] + MARGIN_MM],
     };
     canvas.visit(&vertebra.frame, &reach, |[u, v, w], point, voxel| {
-        if voxel.structure == Structure::Cord {
+        if matches!(voxel.structure, Structure::Cord) {
             return;
         }
         let in_dens = {
-            let (x, y) = ((u + body.depth * 0.12) / 5.2, w / 5.2);
-            dens > 0.0 && v > 0.0 && v < half + dens && x * x + y * y < 1.0
+            let (x, y) = ((u + body.depth * 0.12) / dens_depth, w / dens_width);
+            is_axis && v > 0.0 && v < half[1] + dens && x * x + y * y < 1.0
         };
         let mut radius = body.wall(u, v, w);
         if radius > 1.15 && !in_dens {
             return;
         }
-        radius += 0.03 * roughness.at(point);
+        let rough = roughness.at(point);
+        radius += 0.03 * rough;
         let (top, bottom) = body.endplates(u, w);
         let inside = radius < 1.0 && v > bottom && v < top;
         if inside || in_dens {
-            let opening = vein[1] * (u / a - 0.4) / 0.6;
-            let in_vein = (v - vein[0]).abs() < opening && w.abs() < vein[2];
-            let tissue = match (radius > cortex && !in_dens, in_vein && level != C2) {
-                (true, _) => Tissue::Cortex,
-                (_, true) => Tissue::BasivertebralVein,
-                _ => Tissue::BodyMarrow,
+            let in_cortex = radius > cortex && !in_dens;
+            let tissue = if in_cortex {
+                Tissue::Cortex
+            } else {
+                marrow.at([u, v, w], [top - v, v - bottom], rough)
             };
             voxel.set(tissue, Structure::Body, level);
         }
         let sheet = |distance: f64| (-ENDPLATE_OUTSIDE_MM..ENDPLATE_INSIDE_MM).contains(&distance);
-        if radius < 1.0 && sheet(v - bottom) {
+        if radius < 1.0 && plate_below && sheet(v - bottom) {
             voxel.set(Tissue::Endplate, Structure::Endplate, level);
-        } else if radius < 1.0 && level != C2 && sheet(top - v) {
+        } else if radius < 1.0 && plate_above && sheet(top - v) {
             voxel.set(Tissue::Endplate, Structure::Endplate, level + 1);
         }
     });

@@ -7,7 +7,7 @@ use crate::canvas::Canvas;
 use crate::field::Field;
 use crate::random::Random;
 use crate::soft::{Blob, SMOOTH, UNEVEN, organ};
-use crate::spine::{C2, Frame, Spine};
+use crate::spine::{Frame, Spine};
 use crate::tissue::{Tissue, Voxel};
 
 /// Where the head sits, and how it is drawn.
@@ -51,7 +51,7 @@ impl Head<'_> {
 
 /// Draws the head above C2.
 pub(crate) fn draw(canvas: &mut Canvas, random: &mut Random, spine: &Spine, roughness: &Field) {
-    let c2 = &spine.vertebrae[C2];
+    let c2 = spine.top();
     let canal = c2.frame.world([
         c2.size.depth / 2.0 + c2.size.canal_depth / 2.0,
         c2.size.height / 2.0,

@@ -9,25 +9,36 @@
 
 mod angle;
 mod arch;
+mod atlas;
 mod bodies;
 mod canal;
 mod canvas;
+mod capsule;
+mod discs;
 mod field;
 mod head;
+mod implants;
+mod morphometry;
 mod organs;
 mod paint;
+mod pathology;
 mod random;
+mod ribs;
+mod sac;
 mod sacrum;
 mod soft;
 mod spine;
+mod spinous;
 mod tissue;
 mod trunk;
+mod variants;
 
 use crate::canvas::{Canvas, THIN_SLICES};
 use crate::field::Field;
 use crate::random::Random;
-use crate::spine::{L5, Spine};
+use crate::spine::Spine;
 use crate::tissue::{Structure, Tissue, Voxel};
+use crate::variants::Plan;
 use kernels::volume::{cross, scale};
 use kernels::{Affine, Dims, GeometryError, Grid, Volume};
 
@@ -44,12 +55,23 @@ pub enum Region {
     Whole,
 }
 
+/// The people a patient is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Population {
+    /// Fairly healthy adults with the usual number of vertebrae; discs may be worn.
+    Ordinary,
+    /// Everything that real exams show: variants about three times as often as in people, deformity, fractures,
+    /// slipped, herniated and narrowed levels, lesions and implants.
+    Training,
+}
+
 /// What to make. [`Recipe::of`] gives the usual protocol of a region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// Chooses the patient; every seed is another one.
     pub seed: u64,
     pub region: Region,
+    pub population: Population,
     /// Voxels from front to back.
     pub columns: usize,
     /// Voxels from head to foot.
@@ -82,7 +104,8 @@ impl Recipe {
         let slice_mm = random.between(2.0, 4.6);
         let slices = (random.between(46.0, 84.0) / slice_mm) as usize;
         let columns = random.count(200, 280) as usize;
-        Recipe { seed, region, columns, rows: rows as usize, slices, in_plane_mm: 1.0, slice_mm }
+        let (rows, population) = (rows as usize, Population::Training);
+        Recipe { seed, region, population, columns, rows, slices, in_plane_mm: 1.0, slice_mm }
     }
 
     /// The usual protocol for `region`, patient `seed`.
@@ -93,7 +116,8 @@ impl Recipe {
             Region::Cervical => (320, 320, 15, 0.78, 3.3),
             Region::Whole => (384, 768, 17, 0.9, 4.0),
         };
-        Recipe { seed, region, columns, rows, slices, in_plane_mm, slice_mm }
+        let population = Population::Ordinary;
+        Recipe { seed, region, population, columns, rows, slices, in_plane_mm, slice_mm }
     }
 }
 
@@ -105,7 +129,8 @@ pub struct Phantom {
     /// SPINEPS values: 26 sacrum, 41 to 49 parts of vertebrae (left is the patient's left), 60 cord, 61 dural sac
     /// without cord, 62 endplate, 100 disc, 0 elsewhere.
     pub semantic: Volume<u8>,
-    /// Vertebra ids 2 (C2) to 24 (L5), sacrum 26, disc below vertebra v 100 + v, the endplates beside it 200 + v.
+    /// Vertebra ids 1 (C1) to 24 (L5), 25 L6, 28 T13, sacrum 26, disc below vertebra v 100 + v, the endplates beside it
+    /// 200 + v.
     pub vertebrae: Volume<u16>,
 }
 
@@ -142,6 +167,9 @@ mod stream {
     pub(crate) const ARCH: u64 = 8;
     pub(crate) const PAINT: u64 = 9;
     pub(crate) const TRAINING: u64 = 10;
+    pub(crate) const VARIANTS: u64 = 11;
+    pub(crate) const PATHOLOGY: u64 = 12;
+    pub(crate) const IMPLANTS: u64 = 13;
 }
 
 /// Names of the tissues in [`Anatomy::tissue`], by index.
@@ -167,7 +195,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
     Ok(Phantom {
         image,
         semantic: truth(&canvas, grid, |voxel| voxel.structure as u8)?,
-        vertebrae: truth(&canvas, grid, |voxel| u16::from(vertebra_value(voxel)))?,
+        vertebrae: truth(&canvas, grid, |voxel| u16::from(vertebra_value(&spine, voxel)))?,
     })
 }
 
@@ -176,7 +204,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
 /// # Errors
 /// As [`generate`].
 pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
-    let (canvas, grid, _) = draw(recipe)?;
+    let (canvas, grid, spine) = draw(recipe)?;
     let [columns, rows, slices] = grid.dims.counts();
     let counts = [columns, rows, slices * THIN_SLICES];
     let voxels = counts.iter().product();
@@ -195,7 +223,11 @@ pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
         made.tissue.extend(plane.iter().map(|voxel| voxel.tissue as u8));
         made.part.extend(plane.iter().map(|voxel| voxel.level));
         made.structure.extend(plane.iter().map(|voxel| voxel.structure as u8));
-        canvas::find(plane, |voxel| !voxel.is_free(), |n| vertebra[n] = vertebra_value(&plane[n]));
+        canvas::find(
+            plane,
+            |voxel| !voxel.is_free(),
+            |n| vertebra[n] = vertebra_value(&spine, &plane[n]),
+        );
     }
     Ok(made)
 }
@@ -204,20 +236,25 @@ pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
 fn draw(recipe: &Recipe) -> Result<(Canvas, Grid, Spine), GeometryError> {
     let stream = |number: u64| Random::stream(recipe.seed, number);
     let grid = grid(recipe, &mut stream(stream::POSITION))?;
-    let spine = Spine::new(&mut stream(stream::SPINE), recipe.region);
+    let population = recipe.population;
+    let plan = Plan::new(&mut stream(stream::VARIANTS), population);
+    let findings = pathology::findings(&mut stream(stream::PATHOLOGY), &plan, population);
+    let region = (recipe.region, population);
+    let spine = Spine::new(&mut stream(stream::SPINE), &plan, findings, region);
     let mut random = stream(stream::FIELDS);
     let roughness = Field::new(&mut random, [6.0, 7.0, 7.0]);
     let streaks = Field::new(&mut random, [5.0, 3.5, 32.0]);
     let mut canvas = Canvas::new(grid);
     let fields = soft::Fields { roughness: &roughness, streaks: &streaks };
     soft::draw(&mut canvas, &mut stream(stream::SOFT), &spine, recipe.region, &fields);
-    canal::draw(&mut canvas, &mut stream(stream::CANAL), &spine, &roughness);
+    canal::draw(&mut canvas, &mut stream(stream::CANAL), &spine, population, &roughness);
     let bodies = bodies::draw(&mut canvas, &mut stream(stream::BODIES), &spine, &roughness);
     sacrum::draw(&mut canvas, &mut stream(stream::SACRUM), &spine, &bodies, &roughness);
-    arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &roughness);
+    arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &plan, &roughness);
     bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
     canvas.finish(layers);
+    implants::draw(&mut canvas, &mut stream(stream::IMPLANTS), &spine, population);
     Ok((canvas, grid, spine))
 }
 
@@ -232,12 +269,11 @@ fn truth<T: Copy>(
 }
 
 /// Value in the instance mask.
-fn vertebra_value(voxel: &Voxel) -> u8 {
-    // Levels count upwards from L5 = 5, ids downwards to L5 = 24.
-    let id = || 24 + L5 as u8 - voxel.level;
+fn vertebra_value(spine: &Spine, voxel: &Voxel) -> u8 {
+    // The level above C2 is C1, which is not part of the chain: it has no body.
+    let id = || spine.vertebrae.get(usize::from(voxel.level)).map_or(atlas::ID, |v| v.id);
     match voxel.structure {
         Structure::None | Structure::Cord | Structure::Canal => 0,
-        Structure::Sacrum => 26,
         Structure::Disc => 100 + id(),
         Structure::Endplate => 200 + id(),
         _ => id(),

@@ -32,7 +32,7 @@ impl Palette {
         let mut palette = Palette {
             signal: [0.0; Tissue::COUNT],
             texture: [0.0; Tissue::COUNT],
-            marrow: [0.0; LEVELS],
+            marrow: [1.0; LEVELS],
             nucleus: [0.0; LEVELS],
             organ: std::array::from_fn(|_| random.between(0.75, 1.3) as f32),
         };
@@ -69,6 +69,15 @@ impl Palette {
         set(Tissue::OrganGrey, random.between(0.25, 0.4), 0.2);
         set(Tissue::OrganBright, random.between(0.5, 0.8), 0.12);
         set(Tissue::Brain, random.between(0.4, 0.5), 0.12);
+        set(Tissue::ModicOne, body * 1.5, 0.1);
+        set(Tissue::ModicTwo, body * 1.35, 0.1);
+        set(Tissue::ModicThree, body * 0.35, 0.1);
+        set(Tissue::Oedema, body * 1.5, 0.15);
+        set(Tissue::Haemangioma, body * 1.8, 0.2);
+        set(Tissue::FattyMarrow, body * 1.4, 0.08);
+        set(Tissue::Lesion, body * 0.8, 0.2);
+        set(Tissue::Cement, 0.03, 0.1);
+        set(Tissue::Metal, 0.01, 0.1);
         let healthy = random.between(0.6, 0.85);
         for (level, vertebra) in spine.vertebrae.iter().enumerate() {
             palette.marrow[level] = (1.0 + 0.035 * random.normal()) as f32;

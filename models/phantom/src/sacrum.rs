@@ -2,7 +2,7 @@
 //!
 //! One structure in the truth, as in SPINEPS. (u, v, w) run back, up and left in the frame of the segment.
 
-use crate::bodies::{Body, superellipse};
+use crate::bodies::{Body, ENDPLATE_INSIDE_MM, superellipse};
 use crate::canvas::{Canvas, Reach};
 use crate::field::Field;
 use crate::random::Random;
@@ -105,8 +105,12 @@ impl Segment<'_> {
             return;
         }
         let level = self.vertebra.level;
+        if body.is_some() && level == S1 && v > self.shape.endplates(u, w).0 - ENDPLATE_INSIDE_MM {
+            // As in SPINEPS, both endplates of a disc count with the vertebra above it.
+            voxel.set(Tissue::Endplate, Structure::Endplate, L5);
+            return;
+        }
         let tissue = match body {
-            Some(_) if level == S1 && v > self.shape.endplates(u, w).0 - 0.9 => Tissue::Endplate,
             Some(radius) if level >= S1 - 1 && v < -h / 2.0 - 0.1 && radius < 0.8 => {
                 let core = radius < 0.55 && v > -h / 2.0 - size.disc + 0.1;
                 if self.person.bright_remnant && core { Tissue::Nucleus } else { Tissue::Annulus }

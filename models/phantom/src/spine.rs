@@ -1,19 +1,24 @@
-//! The shape of the spine: sizes of every level, its curve, and the frame of each vertebra.
+//! The shape of the spine: its curve, and the frame of each vertebra.
 //!
-//! Levels count upwards: 0..=4 are S5..S1, 5..=9 L5..L1, 10..=21 T12..T1, 22..=27 C7..C2. Sizes are straight lines
-//! between knots at a few levels, in millimetres, after the usual adult morphometry tables (Panjabi et al., Spine
-//! 1991-1992, rounded). Angles: the sagittal tilt of a vertebra's axis, positive where its top leans backwards.
+//! Levels count upwards along the chain: 0..=4 are S5..S1, 5 the lowest lumbar vertebra, and so on to C2. Places are
+//! levels of the usual chain (`variants`): 5..=9 L5..L1, 10..=21 T12..T1, 22..=27 C7..C2. Angles: the sagittal tilt
+//! of a vertebra's axis in degrees, positive where its top leans backwards.
 
-use crate::Region;
 use crate::angle::sin_cos;
 use crate::field::Profile;
+use crate::morphometry::{Size, sizes};
+use crate::pathology::Findings;
 use crate::random::Random;
+use crate::variants::Plan;
+use crate::{Population, Region};
 use kernels::volume::{add, cross, dot, norm, scale, sub};
 
-/// Levels of the chain, S5 to C2.
-pub(crate) const LEVELS: usize = 28;
+/// No chain has more levels: five sacral, six lumbar, thirteen thoracic and seven cervical vertebrae.
+pub(crate) const LEVELS: usize = 31;
+/// Both levels and places: below the lumbar spine all chains are alike.
 pub(crate) const S1: usize = 4;
 pub(crate) const L5: usize = 5;
+/// Places.
 pub(crate) const T12: usize = 10;
 pub(crate) const C7: usize = 22;
 pub(crate) const C2: usize = 27;
@@ -55,40 +60,28 @@ impl Frame {
     }
 }
 
-/// Sizes of one level in millimetres. Depth runs front to back, width left to right.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Size {
-    pub(crate) depth: f64,
-    pub(crate) width: f64,
-    pub(crate) height: f64,
-    /// Height of the disc below.
-    pub(crate) disc: f64,
-    pub(crate) canal_depth: f64,
-    pub(crate) canal_width: f64,
-    pub(crate) cord_depth: f64,
-    pub(crate) cord_width: f64,
-}
-
 /// One level of the spine.
 #[derive(Debug, Clone)]
 pub(crate) struct Vertebra {
-    /// 0 (S5) to 27 (C2).
+    /// Index in the chain.
     pub(crate) level: usize,
+    /// Where it would lie in the usual chain.
+    pub(crate) place: f64,
+    pub(crate) part: Part,
+    /// SPINEPS instance value.
+    pub(crate) id: u8,
     pub(crate) tilt: f64,
     pub(crate) size: Size,
     pub(crate) frame: Frame,
     /// Degeneration of the disc below: 0 young to 1 collapsed.
     pub(crate) degeneration: f64,
+    pub(crate) findings: Findings,
 }
 
 impl Vertebra {
-    pub(crate) fn part(&self) -> Part {
-        match self.level {
-            0..=S1 => Part::Sacral,
-            L5..T12 => Part::Lumbar,
-            T12..C7 => Part::Thoracic,
-            _ => Part::Cervical,
-        }
+    /// Height of the body before a fracture took from it.
+    pub(crate) fn whole_height(&self) -> f64 {
+        self.size.height / self.findings.fracture.map_or(1.0, |f| f.height_left())
     }
 }
 
@@ -97,9 +90,10 @@ impl Vertebra {
 pub(crate) struct Spine {
     /// Bottom to top.
     pub(crate) vertebrae: Vec<Vertebra>,
-    /// Over z: x and y of the line through the bodies, y with the bends smoothed out, level as a fraction, tilt.
+    /// Over z: x and y of the line through the bodies, place in the usual chain and level as fractions, tilt.
     pub(crate) x: Profile,
     pub(crate) y: Profile,
+    pub(crate) place: Profile,
     pub(crate) level: Profile,
     pub(crate) tilt: Profile,
 }
@@ -115,34 +109,34 @@ fn middle_level(region: Region) -> f64 {
 }
 
 impl Spine {
-    /// A spine whose `region` lies around the origin of the world.
-    pub(crate) fn new(random: &mut Random, region: Region) -> Spine {
-        let sizes = sizes(random);
-        let tilts = tilts(random, region);
-        let degeneration = degeneration(random);
-        let mut sizes = sizes;
-        for level in L5..LEVELS {
-            // A degenerated disc has lost up to half of its height.
-            if random.chance(0.5) {
-                sizes[level].disc *= 1.0 - 0.5 * degeneration[level];
-            }
-        }
-        let mut centres = centres(random, &sizes, &tilts);
-        let origin = middle(random, &centres, region);
+    /// A spine of `plan` whose `region` lies around the origin of the world.
+    pub(crate) fn new(
+        random: &mut Random,
+        plan: &Plan,
+        findings: Vec<Findings>,
+        (region, population): (Region, Population),
+    ) -> Spine {
+        let sizes = sizes(random, plan, &findings, population);
+        let tilts = tilts(random, plan, &sizes, &findings, (region, population));
+        let mut centres = centres(random, &sizes, &tilts, &findings, population);
+        let origin = middle(random, plan, &centres, region);
         for centre in &mut centres {
             *centre = sub(*centre, origin);
         }
         let rotation = random.normal() * 2.5;
-        let vertebrae: Vec<_> = (0..LEVELS)
-            .map(|level| Vertebra {
-                level,
-                tilt: tilts[level],
-                size: sizes[level],
-                frame: frame(&centres, level, tilts[level], rotation),
-                degeneration: degeneration[level],
-            })
-            .collect();
-        Spine::along(vertebrae)
+        let vertebrae = std::iter::zip(&plan.links, findings).enumerate();
+        let vertebrae = vertebrae.map(|(level, (link, findings))| Vertebra {
+            level,
+            place: link.place,
+            part: link.part,
+            id: link.id,
+            tilt: tilts[level],
+            size: sizes[level],
+            frame: frame(&centres, level, tilts[level], rotation),
+            degeneration: findings.disc.wear,
+            findings,
+        });
+        Spine::along(vertebrae.collect())
     }
 
     fn along(vertebrae: Vec<Vertebra>) -> Spine {
@@ -151,134 +145,107 @@ impl Spine {
             Profile::through(&knots)
         };
         let (x, y) = (knots(&|v| v.frame.centre[0]), knots(&|v| v.frame.centre[1]));
+        let place = knots(&|v| v.place);
         let level = knots(&|v| v.level as f64);
         // The sacrum tilts up to 62 degrees; a slanted tube is cut by horizontal rows up to there.
         let tilt = knots(&|v| v.tilt.clamp(-62.0, 62.0)).smoothed(6.0);
-        Spine { vertebrae, x, y, level, tilt }
+        Spine { vertebrae, x, y, place, level, tilt }
     }
 
-    /// z of the point that lies `level` (a fraction) up the chain.
-    pub(crate) fn z_of(&self, level: f64) -> f64 {
-        let below = (level.max(0.0) as usize).min(LEVELS - 2);
-        let z = |n: usize| self.vertebrae[n].frame.centre[2];
-        z(below) + (z(below + 1) - z(below)) * (level - below as f64)
+    /// z of the point that lies at `place`, a fraction, of the usual chain.
+    pub(crate) fn z_of(&self, place: f64) -> f64 {
+        let chain = &self.vertebrae;
+        let below = chain.iter().rposition(|v| v.place <= place).unwrap_or(0).min(chain.len() - 2);
+        let [lower, upper] = [&chain[below], &chain[below + 1]];
+        let z = |v: &Vertebra| v.frame.centre[2];
+        z(lower) + (z(upper) - z(lower)) * (place - lower.place) / (upper.place - lower.place)
     }
-}
 
-/// Sizes of C2, C6, T1, T3, T7, T12, L1, L3, L5 in millimetres; the levels between are on straight lines.
-const KNOT_LEVELS: [usize; 9] = [27, 23, 21, 19, 15, 10, 9, 7, 5];
-const DEPTH: [f64; 9] = [15., 16., 17., 20., 26., 30., 32., 34., 35.];
-const WIDTH: [f64; 9] = [17., 20., 27., 26., 28., 39., 41., 45., 50.];
-const HEIGHT: [f64; 9] = [20., 13., 16., 17.5, 20., 25., 26., 27., 27.];
-const DISC: [f64; 9] = [5., 5.5, 4.5, 4., 5., 6.5, 8., 10., 10.];
-const CANAL_DEPTH: [f64; 9] = [17., 14., 15., 14.5, 14.5, 15.5, 17., 16.5, 17.];
-const CANAL_WIDTH: [f64; 9] = [22., 23.5, 20., 17., 16.5, 20., 22., 23., 26.];
-const CORD_DEPTH: [f64; 9] = [8.3, 8.1, 7.5, 6.8, 6.6, 8., 6.8, 3.2, 2.2];
-const CORD_WIDTH: [f64; 9] = [12.6, 14., 11.2, 9.4, 8.9, 9.9, 8.4, 3.2, 2.2];
-/// Sizes of S5..S1 relative to an L5 that is 35 mm deep.
-const SACRAL_DEPTH: [f64; 5] = [8., 10.5, 14., 20., 31.5];
-const SACRAL_WIDTH: [f64; 5] = [20., 26., 30., 36., 50.];
-const SACRAL_HEIGHT: [f64; 5] = [15., 17., 21., 25., 30.];
-const SACRAL_CANAL_DEPTH: [f64; 5] = [2., 5., 8., 11., 14.];
-const SACRAL_CANAL_WIDTH: [f64; 5] = [4., 10., 14., 20., 26.];
+    /// The vertebra that lies nearest to `place` of the usual chain.
+    pub(crate) fn nearest(&self, place: f64) -> &Vertebra {
+        let above = self.vertebrae.iter().position(|v| v.place >= place);
+        &self.vertebrae[above.unwrap_or(self.vertebrae.len() - 1)]
+    }
 
-fn knot(table: &[f64; 9], level: usize) -> f64 {
-    let above = KNOT_LEVELS.iter().rposition(|&knot| knot >= level).unwrap_or(0);
-    let below = (above + 1).min(KNOT_LEVELS.len() - 1);
-    if above == below {
-        return table[above];
+    /// C2: the uppermost vertebra of the chain.
+    pub(crate) fn top(&self) -> &Vertebra {
+        &self.vertebrae[self.vertebrae.len() - 1]
     }
-    let span = (KNOT_LEVELS[above] - KNOT_LEVELS[below]) as f64;
-    let part = (KNOT_LEVELS[above] - level) as f64 / span;
-    table[above] + (table[below] - table[above]) * part
-}
-
-fn sizes(random: &mut Random) -> [Size; LEVELS] {
-    let stature = 1.0 + 0.07 * random.normal().clamp(-2.0, 2.0);
-    let mut own = |spread: f64| stature * (1.0 + spread * random.normal());
-    let person = [own(0.03), own(0.03), own(0.03), own(0.12), own(0.05), own(0.04)];
-    let cord = own(0.04);
-    let mut sizes = [Size::default(); LEVELS];
-    for (level, size) in sizes.iter_mut().enumerate().skip(L5) {
-        let mut here = |table: &[f64; 9], person: f64, spread: f64| {
-            knot(table, level) * person * (1.0 + spread * random.normal())
-        };
-        *size = Size {
-            depth: here(&DEPTH, person[0], 0.02),
-            width: here(&WIDTH, person[1], 0.02),
-            height: here(&HEIGHT, person[2], 0.02),
-            disc: here(&DISC, person[3], 0.06),
-            canal_depth: here(&CANAL_DEPTH, person[4], 0.025),
-            canal_width: here(&CANAL_WIDTH, person[5], 0.025),
-            cord_depth: here(&CORD_DEPTH, cord, 0.02),
-            cord_width: here(&CORD_WIDTH, cord, 0.02),
-        };
-    }
-    let sacral = sizes[L5].depth / 35.0;
-    // S1 and S2 keep a remnant of their disc, the lower segments are fused.
-    let remnant =
-        if random.chance(0.65) { random.between(1.3, 2.5) } else { random.between(2.0, 5.5) };
-    for level in 0..=S1 {
-        sizes[level] = Size {
-            depth: SACRAL_DEPTH[level] * sacral * (1.0 + 0.025 * random.normal()),
-            width: SACRAL_WIDTH[level] * sacral,
-            height: SACRAL_HEIGHT[level] * sacral * (1.0 + 0.025 * random.normal()),
-            disc: if level == S1 { remnant } else { 0.7 },
-            canal_depth: SACRAL_CANAL_DEPTH[level] * random.between(0.9, 1.1),
-            canal_width: SACRAL_CANAL_WIDTH[level] * random.between(0.95, 1.05),
-            cord_depth: 2.0,
-            cord_width: 2.0,
-        };
-    }
-    sizes
 }
 
 /// Lumbar lordosis from L5 up to T11 as shares of the whole: most of it sits at the lumbosacral junction.
 const LORDOSIS: [f64; 7] = [0.32, 0.28, 0.20, 0.14, 0.08, 0.02, -0.03];
 
 /// Sagittal tilt of each level in degrees.
-fn tilts(random: &mut Random, region: Region) -> [f64; LEVELS] {
-    let mut tilt = [0.0; LEVELS];
-    let slope = random.between(28.0, 43.0);
+fn tilts(
+    random: &mut Random,
+    plan: &Plan,
+    sizes: &[Size],
+    findings: &[Findings],
+    (region, population): (Region, Population),
+) -> Vec<f64> {
+    let mut range = |usual: [f64; 2], training: [f64; 2]| {
+        let [low, high] = if population == Population::Training { training } else { usual };
+        random.between(low, high)
+    };
+    let slope = range([28.0, 43.0], [20.0, 60.0]);
     // Lordosis follows the sacral slope, so that the trunk stays over the pelvis (Legaye et al., 1998).
-    let lordosis = slope + random.between(6.0, 16.0);
-    let kyphosis = random.between(0.7, 1.25);
-    let cervical = random.between(-0.2, 1.1);
+    let lordosis = slope + range([6.0, 16.0], [-6.0, 20.0]);
+    let kyphosis = range([0.7, 1.25], [0.4, 1.7]);
+    let cervical = range([-0.2, 1.1], [-1.2, 1.4]);
+    let lumbar = plan.links.iter().filter(|l| l.part == Part::Lumbar).count() as f64;
+    let mut tilt = vec![0.0; plan.links.len()];
     tilt[S1] = -slope;
-    for level in L5..LEVELS {
-        let bend = match level {
-            L5..=11 => LORDOSIS[level - L5] * lordosis,
-            12 => -2.0 * kyphosis,
-            13..C7 => -3.3 * kyphosis,
-            _ => 3.3 * cervical + 2.0 * (kyphosis - 0.7),
+    for level in L5..tilt.len() {
+        let place = plan.links[level].place;
+        let bend = match plan.links[level].part {
+            Part::Sacral => 0.0,
+            // Six vertebrae share what is usually five's.
+            Part::Lumbar => LORDOSIS[place as usize - L5] * lordosis * 5.0 / lumbar,
+            Part::Thoracic if place < 11.5 => LORDOSIS[place as usize - L5] * lordosis,
+            Part::Thoracic if place < 12.5 => -2.0 * kyphosis,
+            Part::Thoracic => -3.3 * kyphosis,
+            Part::Cervical => 3.3 * cervical + 2.0 * (kyphosis - 0.7),
         };
-        tilt[level] = tilt[level - 1] + bend + random.normal() * 0.8;
+        tilt[level] =
+            tilt[level - 1] + bend - fracture_angle(level, sizes, findings) + random.normal() * 0.8;
     }
-    if region == Region::Cervical {
-        // A neck is imaged upright, whatever the trunk below it does.
-        let mean = tilt[20..].iter().sum::<f64>() / 8.0;
-        let upright = random.normal() * 4.0;
-        tilt[S1..].iter_mut().for_each(|t| *t += upright - mean);
+    let field = match region {
+        // A neck is imaged upright, whatever the trunk below it does; a chest nearly so.
+        Region::Cervical => Some((20.0..28.0, random.normal() * 6.0)),
+        Region::Thoracic | Region::Whole => Some((10.0..22.0, random.normal() * 5.0 - 6.0)),
+        Region::Lumbar => None,
+    };
+    if let Some((places, upright)) = field {
+        let inside: Vec<_> = std::iter::zip(&plan.links, &tilt)
+            .filter(|(link, _)| places.contains(&link.place))
+            .map(|(_, tilt)| *tilt)
+            .collect();
+        let mean = inside.iter().sum::<f64>() / inside.len() as f64;
+        // The sacrum must not lie down: its segments are drawn from bottom to top.
+        let turn = (upright - mean).max(-MAX_SACRAL_TILT - tilt[S1]);
+        tilt[S1..].iter_mut().for_each(|t| *t += turn);
     }
     // The sacrum is concave towards the pelvis.
-    for (level, bend) in [(3, (-4.0, 8.0)), (2, (4.0, 18.0)), (1, (8.0, 24.0)), (0, (8.0, 24.0))] {
+    for (level, bend) in [(3, (-2.0, 12.0)), (2, (5.0, 22.0)), (1, (8.0, 28.0)), (0, (8.0, 30.0))] {
         tilt[level] = tilt[level + 1] + random.between(bend.0, bend.1);
     }
     tilt
 }
 
-/// Discs wear from the bottom up; the thoracic ones last.
-fn degeneration(random: &mut Random) -> [f64; LEVELS] {
-    let age = random.between(0.1, 0.9);
-    std::array::from_fn(|level| {
-        let exposure = match level {
-            L5..=6 => 1.2,
-            7..=9 => 0.8,
-            C7..=25 => 0.9,
-            _ => 0.5,
-        };
-        (age * exposure * random.between(0.2, 1.2)).clamp(0.0, 1.0)
-    })
+/// Steepest tilt of S1 to either side, degrees.
+const MAX_SACRAL_TILT: f64 = 60.0;
+
+/// Kyphosis that half of the fractures of `level` and of the level below add between them, degrees.
+fn fracture_angle(level: usize, sizes: &[Size], findings: &[Findings]) -> f64 {
+    let wedge = |n: usize| {
+        findings[n].fracture.map_or(0.0, |f| {
+            let whole = sizes[n].height / f.height_left();
+            (f.front - f.back) * whole / sizes[n].depth
+        })
+    };
+    // Small angles; the neighbouring discs make up for a third of it.
+    0.66 * 57.3 * (wedge(level) + wedge(level - 1)) / 2.0
 }
 
 fn up(tilt: f64) -> [f64; 3] {
@@ -294,17 +261,20 @@ fn back(tilt: f64) -> [f64; 3] {
 /// Centre of every body, S1's at the origin of y and z; the scoliosis is in x.
 fn centres(
     random: &mut Random,
-    sizes: &[Size; LEVELS],
-    tilts: &[f64; LEVELS],
-) -> [[f64; 3]; LEVELS] {
-    let mut centres = [[0.0; 3]; LEVELS];
+    sizes: &[Size],
+    tilts: &[f64],
+    findings: &[Findings],
+    population: Population,
+) -> Vec<[f64; 3]> {
+    let mut centres = vec![[0.0; 3]; sizes.len()];
     let stride = |lower: usize, upper: usize| {
         let disc = (tilts[lower] + tilts[upper]) / 2.0;
         let half = |level: usize| scale(up(tilts[level]), sizes[level].height / 2.0);
         add(add(half(lower), scale(up(disc), sizes[upper].disc)), half(upper))
     };
-    for level in L5..LEVELS {
-        centres[level] = add(centres[level - 1], stride(level - 1, level));
+    for level in L5..sizes.len() {
+        let slip = scale(back(tilts[level - 1]), -findings[level].slip);
+        centres[level] = add(add(centres[level - 1], stride(level - 1, level)), slip);
     }
     for level in (0..S1).rev() {
         centres[level] = sub(centres[level + 1], stride(level, level + 1));
@@ -314,8 +284,13 @@ fn centres(
         let shift = (sizes[S1].depth - sizes[level].depth) / 2.0;
         centres[level] = add(centres[level], scale(back(tilts[level]), shift));
     }
-    let sway = random.normal() * 2.0;
     let (wave, phase) = (random.between(200.0, 420.0), random.between(0.0, 360.0));
+    // A Cobb angle is twice the steepest lean of a wave, and that is 2 pi amplitude / wave.
+    let cobb = match (population, random.unit()) {
+        (Population::Training, u) if u < 0.12 => random.between(12.0, 50.0),
+        _ => 4.5 * random.normal(),
+    };
+    let sway = sin_cos(cobb / 2.0).0 / sin_cos(cobb / 2.0).1 * wave / std::f64::consts::TAU;
     let lean = random.normal() * 0.012;
     for centre in &mut centres {
         centre[0] = sway * sin_cos(centre[2] / wave * 360.0 + phase).0 + lean * centre[2];
@@ -324,10 +299,11 @@ fn centres(
 }
 
 /// The point that becomes the origin of the world: the isocentre of a usual positioning.
-fn middle(random: &mut Random, centres: &[[f64; 3]; LEVELS], region: Region) -> [f64; 3] {
-    let level = middle_level(region) + random.normal() * 0.15;
-    let below = level as usize;
-    let part = level - below as f64;
+fn middle(random: &mut Random, plan: &Plan, centres: &[[f64; 3]], region: Region) -> [f64; 3] {
+    let place = middle_level(region) + random.normal() * 0.15;
+    let below = plan.links.iter().rposition(|link| link.place <= place).unwrap_or(0);
+    let [lower, upper] = [plan.links[below].place, plan.links[below + 1].place];
+    let part = (place - lower) / (upper - lower);
     let on = |axis: usize| {
         centres[below][axis] + (centres[below + 1][axis] - centres[below][axis]) * part
     };
@@ -336,8 +312,8 @@ fn middle(random: &mut Random, centres: &[[f64; 3]; LEVELS], region: Region) -> 
 }
 
 /// Axes of the vertebra at `level`; `rotation` in degrees turns it about its own axis at full scoliosis.
-fn frame(centres: &[[f64; 3]; LEVELS], level: usize, tilt: f64, rotation: f64) -> Frame {
-    let (below, above) = (level.saturating_sub(1), (level + 1).min(LEVELS - 1));
+fn frame(centres: &[[f64; 3]], level: usize, tilt: f64, rotation: f64) -> Frame {
+    let (below, above) = (level.saturating_sub(1), (level + 1).min(centres.len() - 1));
     let rise = sub(centres[above], centres[below]);
     let lean = rise[0] / norm(rise);
     let mut axis = up(tilt);
@@ -355,19 +331,16 @@ fn frame(centres: &[[f64; 3]; LEVELS], level: usize, tilt: f64, rotation: f64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_pass_their_knots() {
-        assert_eq!(knot(&DEPTH, 27), 15.0);
-        assert_eq!(knot(&DEPTH, 5), 35.0);
-        assert_eq!(knot(&WIDTH, 8), 43.0);
-        assert_eq!(knot(&HEIGHT, 10), 25.0);
-    }
+    use crate::pathology::findings;
 
     #[test]
     fn chain_rises_and_every_frame_is_right_handed() {
         for seed in 0..200 {
-            let spine = Spine::new(&mut Random::stream(seed, 1), Region::Whole);
+            let mut random = Random::stream(seed, 1);
+            let plan = Plan::new(&mut random, Population::Training);
+            let findings = findings(&mut random, &plan, Population::Training);
+            let whole = (Region::Whole, Population::Training);
+            let spine = Spine::new(&mut random, &plan, findings, whole);
             for pair in spine.vertebrae.windows(2) {
                 assert!(pair[1].frame.centre[2] > pair[0].frame.centre[2] + 2.0, "seed {seed}");
             }

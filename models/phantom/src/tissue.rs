@@ -32,10 +32,25 @@ pub(crate) enum Tissue {
     OrganGrey,
     OrganBright,
     Brain,
+    /// Marrow beside a worn disc: oedema (1), fat (2), sclerosis (3), after Modic.
+    ModicOne,
+    ModicTwo,
+    ModicThree,
+    /// Marrow of an acute fracture.
+    Oedema,
+    Haemangioma,
+    /// A focal island of fat in the marrow.
+    FattyMarrow,
+    /// Like a metastasis; its own signal at each level.
+    Lesion,
+    /// Bone cement of a vertebroplasty.
+    Cement,
+    /// Screws, rods and cages with the void around them.
+    Metal,
 }
 
 impl Tissue {
-    pub(crate) const COUNT: usize = Tissue::Brain as usize + 1;
+    pub(crate) const COUNT: usize = Tissue::Metal as usize + 1;
 
     /// In the order of the enum, for readers of [`crate::Anatomy`].
     pub(crate) const NAMES: [&'static str; Tissue::COUNT] = [
@@ -65,6 +80,15 @@ impl Tissue {
         "organ grey",
         "organ bright",
         "brain",
+        "modic 1",
+        "modic 2",
+        "modic 3",
+        "oedema",
+        "haemangioma",
+        "fatty marrow",
+        "lesion",
+        "cement",
+        "metal",
     ];
 }
 

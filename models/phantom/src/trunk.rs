@@ -60,8 +60,8 @@ impl Trunk {
                 .collect();
             Profile::through(&knots).smoothed(9.0)
         };
-        let neck = |v: &Vertebra| ((v.level as f64 - 22.0) / 3.0).clamp(0.0, 1.0);
-        let sacral = |v: &Vertebra| ((4.8 - v.level as f64) / 2.5).clamp(0.0, 1.0);
+        let neck = |v: &Vertebra| ((v.place - 22.0) / 3.0).clamp(0.0, 1.0);
+        let sacral = |v: &Vertebra| ((4.8 - v.place) / 2.5).clamp(0.0, 1.0);
         // The muscles reach as far back as the spinous processes, and end on the dorsal plate of the sacrum.
         let muscle = |v: &Vertebra| {
             let behind = behind * (1.0 - 0.15 * neck(v)) * (1.0 - 0.75 * sacral(v));
@@ -73,7 +73,7 @@ impl Trunk {
             muscle_back: over_levels(1.5, &muscle),
             // Thinner over the ribs and the neck.
             fat_back: over_levels(1.0, &|v| {
-                let lumbar = ((14.0 - v.level as f64) / 6.0).clamp(0.0, 1.0);
+                let lumbar = ((14.0 - v.place) / 6.0).clamp(0.0, 1.0);
                 (fat * (0.6 + 0.4 * lumbar)).max(4.0)
             }),
             wall_front: over_levels(5.0, &front),
@@ -224,7 +224,7 @@ impl Borders {
 /// One row: from skin to skin.
 fn layers(row: &mut Row<'_>, spine: &Spine, trunk: &Trunk, streaks: &[f32], roughness: &[f32]) {
     let z = row.z();
-    let (middle, level) = (trunk.middle.at(z), spine.level.at(z));
+    let (middle, level) = (trunk.middle.at(z), spine.place.at(z));
     let aside = row.x_near(middle) - spine.x.at(z);
     let borders = Borders::new(trunk, z, level, aside);
     let mut from = row.column_at(middle + borders.skin_front);

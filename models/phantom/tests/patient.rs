@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0x39f8_b355_e3b5_2e76;
+const FROZEN: u64 = 0xcd85_0fb4_edc3_478b;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
@@ -153,7 +153,7 @@ fn the_cord_lies_inside_a_bright_dural_sac() {
                 }
             }
         }
-        assert!(cord > 1000, "seed {seed}: {cord}");
+        assert!(cord > 500, "seed {seed}: {cord}");
         // Where the sac is narrow the cord may reach the epidural fat; it is a rim of a few voxels.
         assert!(touching_bone * 10 < cord, "seed {seed}: {touching_bone} of {cord}");
         let labelled = std::iter::zip(semantic.voxels(), phantom.image.voxels());
