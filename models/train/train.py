@@ -5,7 +5,7 @@
 RUN gets `semantic.onnx` (float16, exponential mean of the weights, ready for the engines) with `state.json` (what was done
 so far) every few minutes, and `log.txt`. `--resume` goes on from any such file, the shipped one included; the state beside
 it, if there is one, gives the step count and so the place in the learning-rate schedule. Nothing else is needed to go on.
-`--teacher` distils a wider net (its tier is read from the file's name in TIERS by shape) into the one trained.
+`--teacher` distils another net, of whichever tier its shapes are, into the one trained.
 """
 
 from __future__ import annotations
