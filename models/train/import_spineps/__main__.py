@@ -42,7 +42,7 @@ def _write(net: Imported, out: Path) -> None:
     data = net.model.SerializeToString(deterministic=True)
     digest = hashlib.sha256(data).hexdigest()
     _replace(out / f"{net.name}.onnx", data)
-    table = {"name": net.name, "weights_sha256": digest, **net.card}
+    table = {"name": net.name, **net.card, "weights_sha256": digest}
     _replace(out / f"{net.name}.toml", card.toml(table).encode())
     print(f"{out / net.name}.onnx: {net.card['source']['parameters']} parameters, {len(data)} bytes, sha256 {digest}")
     for row in net.card["source"]["not_used"]:

@@ -43,8 +43,9 @@ def _table(lines: list[str], table: dict[str, Any], path: str) -> None:
         if rows or isinstance(value, dict):
             tables.append((f"{path}.{key}".lstrip("."), value))
         else:
-            # JSON's text, numbers, booleans and lists are TOML's.
-            lines.append(f"{key} = {json.dumps(value)}")
+            # JSON's text, numbers, booleans and lists are TOML's, but for one character.
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+            lines.append(f"{key} = {text}")
     for name, value in tables:
         for row in value if isinstance(value, list) else [value]:
             lines.extend(["", f"[[{name}]]" if isinstance(value, list) else f"[{name}]"])

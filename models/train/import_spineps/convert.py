@@ -101,7 +101,7 @@ def _semantic_input(site: Release, plan: nnunet.Plan) -> dict[str, Any]:
         if scheme == nnunet.CT:
             known = need(plan.intensities, str(index), dict, nnunet.PLANS)
             for key in ("percentile_00_5", "percentile_99_5", "mean", "std"):
-                row[key] = float(need(known, key, (int, float), nnunet.PLANS))
+                row[key] = release.number(known, key, nnunet.PLANS)
         normalisation.append(row)
     return {
         "name": "image",
@@ -121,7 +121,7 @@ def _tiles(site: Release, plan: nnunet.Plan, axes: Any) -> dict[str, Any]:
         raise Refused(f"the checkpoint allows to mirror the axes {axes}, not some of 0, 1, 2: get the release again")
     return {
         "shape": list(plan.patch),
-        "step": float(need(site.config, "default_step_size", (int, float), release.CONFIG)),
+        "step": release.number(site.config, "default_step_size", release.CONFIG),
         "weight": "gaussian, sigma an eighth of the tile",
         # Left and right structures have classes of their own: an axis that is not listed must not be mirrored.
         "mirror_axes": list(allowed),

@@ -4,7 +4,7 @@ Spatial sizes are fixed, the batch is free. Nothing is folded or fused: the file
 makes it fast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -202,6 +202,6 @@ class Graph:
         return name
 
 
-def _sides(values: "Sequence[int] | object") -> Sides:
-    a, b, c = values  # type: ignore[misc]
+def _sides(values: Iterable[int]) -> Sides:
+    a, b, c = values
     return a, b, c

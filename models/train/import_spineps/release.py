@@ -5,7 +5,6 @@ The configuration is the only place that says which structure a class number mea
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ MAX_JSON_BYTES = 16 << 20
 HASH_BLOCK = 1 << 20
 MAX_FOLDS = 20
 """nnU-Net trains five."""
+MAX_NUMBER = 1e6
+"""Of millimetres and of intensities in CT: beyond, a file is damaged."""
 
 AXES = {"P": "A", "A": "P", "I": "S", "S": "I", "R": "L", "L": "R"}
 """Axis letters (towards which side the index grows) and their opposites."""
@@ -144,6 +145,14 @@ def need(table: dict[str, Any], key: str, kind: type | tuple[type, ...], where: 
     return value
 
 
+def number(table: dict[str, Any], key: str, where: str) -> float:
+    """`table[key]`, which must be a number of a usual size."""
+    value = need(table, key, (int, float), where)
+    if not abs(value) < MAX_NUMBER:
+        raise Refused(f"{where} has {key} = {value}, which is not usable: get it from the release")
+    return float(value)
+
+
 def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -174,4 +183,4 @@ def are_millimetres(spacing: Any) -> bool:
 
 
 def _is_length(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
+    return type(value) in (int, float) and 0 < value < MAX_NUMBER
