@@ -7,10 +7,8 @@ name outside the table is an error that says the name.
 Objects of option classes (Lightning's hyper-parameters) become `Options`: the fields without the class.
 """
 
-import collections
 import pickle
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,17 +31,15 @@ STORAGE_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Storage:
-    """A block of numbers, named but not read yet."""
+class Storage(NamedTuple):
+    """A block of numbers, named but not read yet. Like `Tensor` a tuple, since a pickle can change what is none."""
 
     element: str
     key: str
     count: int
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A view into a storage, in elements; `checkpoint` checks it against the storage when it reads it."""
 
     storage: Storage
@@ -67,6 +63,13 @@ class Options:
         if not isinstance(state, dict):
             raise pickle.UnpicklingError("an options object without a dictionary of fields")
         self.fields = dict(state)
+
+
+class _Table(dict):
+    """Stands for `OrderedDict`, without the attributes that torch hangs on it and a file could hide methods with."""
+
+    def __setstate__(self, _attributes: Any) -> None:
+        pass
 
 
 class _NumpyType:
@@ -127,7 +130,7 @@ def _unused(*_parts: Any) -> None:
 
 
 _ALLOWED: dict[str, Any] = {
-    "collections.OrderedDict": collections.OrderedDict,
+    "collections.OrderedDict": _Table,
     "builtins.set": set,
     "builtins.bytes": _empty_bytes,
     "_codecs.encode": _encode,
