@@ -1,6 +1,6 @@
 """The training chain in small: generator -> painter -> 50 steps -> ONNX -> resumption. `tests/run` calls it.
 
-    cd models/train && python -m unittest discover tests
+    python -m pytest models/train/tests/test_training.py
 """
 
 from __future__ import annotations
