@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0x70f1_f27f_d47b_1a1f;
+const FROZEN: u64 = 0x48cb_bb6f_478c_fb79;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
