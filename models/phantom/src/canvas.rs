@@ -1,22 +1,28 @@
 //! The fine lattice on which the anatomy is drawn before it becomes an image: what is where, not yet how bright.
 //!
-//! Every slice is drawn as [`SUB_SLICES`] thin ones: their mean gives the partial volume of a thick slice, the middle
-//! one its truth. Shapes are drawn inside their own bounding box, so the cost follows the anatomy, not the field.
+//! A slice is the mean of thin ones by Simpson's rule: one in its plane, which holds its truth, and one on each border,
+//! which it shares with its neighbour. Two planes a slice have to be drawn for a partial volume of three. Shapes are
+//! drawn inside their own bounding box, so the cost follows the anatomy, not the field.
 
 use crate::spine::Frame;
 use crate::tissue::{Structure, Tissue, Voxel};
 use kernels::Grid;
 use kernels::volume::dot;
+use std::ops::Range;
 
-/// Thin slices drawn for each slice. Odd, so that one of them lies in the slice's own plane.
-pub(crate) const SUB_SLICES: usize = 3;
+/// Thin slices that make a slice: border, plane, border.
+pub(crate) const THIN_SLICES: usize = 3;
 
-/// Slice thickness as a share of the slice pitch: usual spine protocols leave a gap of about a tenth.
-const THICKNESS: f64 = 0.9;
+/// Their weights, by Simpson's rule: as blurred as a slice whose profile is a box as wide as the pitch.
+pub(crate) const WEIGHTS: [f32; THIN_SLICES] = [1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0];
+
+/// Thin slices from one slice's plane to the next.
+const PER_SLICE: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Canvas {
     voxels: Vec<Voxel>,
+    /// Columns, rows, thin slices.
     dims: [usize; 3],
     grid: Grid,
 }
@@ -30,9 +36,25 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// Place of the first voxel, millimetres LPS.
+    pub(crate) fn start(&self) -> [f64; 3] {
+        self.start
+    }
+
     /// Height of the row, millimetres LPS.
     pub(crate) fn z(&self) -> f64 {
         self.start[2]
+    }
+
+    /// First voxel at or behind `y`; the length of the row where there is none. `i` always runs to posterior.
+    pub(crate) fn column_at(&self, y: f64) -> usize {
+        // A float beyond the range of the integer saturates.
+        (((y - self.start[1]) / self.step[1]).ceil().max(0.0) as usize).min(self.voxels.len())
+    }
+
+    /// x where the row passes `y`, millimetres LPS.
+    pub(crate) fn x_near(&self, y: f64) -> f64 {
+        self.start[0] + self.step[0] / self.step[1] * (y - self.start[1])
     }
 
     /// x of voxel `i`, millimetres LPS.
@@ -40,9 +62,9 @@ impl Row<'_> {
         self.start[0] + self.step[0] * i as f64
     }
 
-    /// Calls `draw` with each voxel and its place in millimetres LPS.
-    pub(crate) fn each(&mut self, draw: impl FnMut([f64; 3], &mut Voxel)) {
-        self.between(f64::NEG_INFINITY, f64::INFINITY, draw);
+    /// y of voxel `i`, millimetres LPS.
+    pub(crate) fn y_at(&self, i: usize) -> f64 {
+        self.start[1] + self.step[1] * i as f64
     }
 
     /// Calls `draw` with the voxels whose y lies within about `[front, back]`.
@@ -50,13 +72,19 @@ impl Row<'_> {
         &mut self,
         front: f64,
         back: f64,
-        mut draw: impl FnMut([f64; 3], &mut Voxel),
+        draw: impl FnMut([f64; 3], &mut Voxel),
     ) {
         // A float beyond the range of the integer saturates; `i` always runs to posterior.
         let index = |y: f64| ((y - self.start[1]) / self.step[1]).max(0.0) as usize;
         let end = index(back).saturating_add(1).min(self.voxels.len());
         let first = index(front).min(end);
-        for (n, voxel) in self.voxels[first..end].iter_mut().enumerate() {
+        self.part(first..end, draw);
+    }
+
+    /// Calls `draw` with the voxels of some columns.
+    fn part(&mut self, columns: Range<usize>, mut draw: impl FnMut([f64; 3], &mut Voxel)) {
+        let first = columns.start;
+        for (n, voxel) in self.voxels[columns].iter_mut().enumerate() {
             draw(along(self.start, self.step, (first + n) as f64), voxel);
         }
     }
@@ -65,6 +93,21 @@ impl Row<'_> {
 /// `start` and `n` steps further; here, not in `kernels`, so that it is inlined into the loops over all voxels.
 fn along(start: [f64; 3], step: [f64; 3], n: f64) -> [f64; 3] {
     std::array::from_fn(|axis| start[axis] + step[axis] * n)
+}
+
+/// First and last `n` for which `start + n * step` lies in `[low, high]`, as fractions; the first is above the last
+/// where there is none.
+fn within(start: f64, step: f64, low: f64, high: f64) -> [f64; 2] {
+    if step == 0.0 {
+        let inside = (low..=high).contains(&start);
+        return if inside { [f64::NEG_INFINITY, f64::INFINITY] } else { [0.0, -1.0] };
+    }
+    let (a, b) = ((low - start) / step, (high - start) / step);
+    if step > 0.0 { [a, b] } else { [b, a] }
+}
+
+fn common(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+    [a[0].max(b[0]), a[1].min(b[1])]
 }
 
 /// A box in the frame of a vertebra: ranges along back, up and left in millimetres.
@@ -88,25 +131,36 @@ impl Canvas {
     /// An empty canvas for `grid`: air everywhere.
     pub(crate) fn new(grid: Grid) -> Canvas {
         let [ni, nj, nk] = grid.dims.counts();
-        let dims = [ni, nj, nk * SUB_SLICES];
-        Canvas { voxels: vec![Voxel::AIR; ni * nj * nk * SUB_SLICES], dims, grid }
+        let dims = [ni, nj, nk * PER_SLICE + 1];
+        Canvas { voxels: vec![Voxel::AIR; dims.iter().product()], dims, grid }
     }
 
     /// Position along `k`, in slices, of thin slice `s`.
     fn slice_position(s: usize) -> f64 {
-        let middle = (SUB_SLICES / 2) as f64;
-        let within = ((s % SUB_SLICES) as f64 - middle) * THICKNESS / SUB_SLICES as f64;
-        (s / SUB_SLICES) as f64 + within
+        (s as f64 - 1.0) / PER_SLICE as f64
     }
 
-    /// Calls `draw` with every row whose z lies in `[low, high]`.
+    /// Voxels of a row.
+    pub(crate) fn columns(&self) -> usize {
+        self.dims[0]
+    }
+
+    /// Steps from one column and from one row to the next, millimetres LPS.
+    pub(crate) fn steps(&self) -> [[f64; 3]; 2] {
+        let [column, row, _] = self.grid.affine.axes();
+        [column, row]
+    }
+
+    /// Calls `draw` with every row whose z lies in `[low, high]`: slice by slice, from head to foot.
     pub(crate) fn rows_between(&mut self, low: f64, high: f64, mut draw: impl FnMut(Row<'_>)) {
         let [ni, nj, _] = self.dims;
         let affine = self.grid.affine;
-        for (n, voxels) in self.voxels.chunks_exact_mut(ni).enumerate() {
-            let start = affine.world([0.0, (n % nj) as f64, Self::slice_position(n / nj)]);
-            if (low..=high).contains(&start[2]) {
-                draw(Row { start, step: affine.axes()[0], voxels });
+        for (s, plane) in self.voxels.chunks_exact_mut(ni * nj).enumerate() {
+            for (j, voxels) in plane.chunks_exact_mut(ni).enumerate() {
+                let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
+                if (low..=high).contains(&start[2]) {
+                    draw(Row { start, step: affine.axes()[0], voxels });
+                }
             }
         }
     }
@@ -122,30 +176,108 @@ impl Canvas {
         reach: &Reach,
         mut draw: impl FnMut([f64; 3], [f64; 3], &mut Voxel),
     ) {
+        self.visit_rows(frame, reach, |row, local, local_step, columns| {
+            let mut span = [columns.start as f64, columns.end as f64 - 1.0];
+            for axis in 0..3 {
+                let (low, high) = (reach.low[axis], reach.high[axis]);
+                span = common(span, within(local[axis], local_step[axis], low, high));
+            }
+            // Both ends are at least 0 where the span is not empty, so that truncation rounds down.
+            if span[0] <= span[1] {
+                let run = span[0].ceil() as usize..span[1] as usize + 1;
+                let (mut n, start, step) = (run.start, row.start, row.step);
+                for voxel in &mut row.voxels[run.start..run.end.max(run.start)] {
+                    let steps = n as f64;
+                    draw(along(local, local_step, steps), along(start, step, steps), voxel);
+                    n += 1;
+                }
+            }
+        });
+    }
+
+    /// Calls `draw` with each voxel inside the ellipsoid of `radii` (back, up, left) about the centre of `frame`: the
+    /// number of its shell, its place in LPS, the voxel. The shells end at `limits`, rising squared radii as shares of
+    /// the ellipsoid's own. `uneven` is added to the squared radius at a point; it is asked where a row enters and
+    /// leaves a shell, not at every voxel between.
+    pub(crate) fn shells(
+        &mut self,
+        frame: &Frame,
+        radii: [f64; 3],
+        limits: &[f64],
+        uneven: impl Fn([f64; 3]) -> f64,
+        mut draw: impl FnMut(usize, [f64; 3], &mut Voxel),
+    ) {
+        // The unevenness is a small share of the radius: what swells beyond this is cut.
+        const SWELL: f64 = 1.2;
+        let outer = limits.iter().fold(0.0f64, |a, b| a.max(*b)).sqrt() * SWELL;
+        let reach = Reach::around([0.0; 3], [0.0; 3], radii.map(|r| r * outer));
+        let inverse = radii.map(|r| 1.0 / (r * r));
+        let form = |a: [f64; 3], b: [f64; 3]| {
+            a[0] * b[0] * inverse[0] + a[1] * b[1] * inverse[1] + a[2] * b[2] * inverse[2]
+        };
+        self.visit_rows(frame, &reach, |row, local, local_step, columns| {
+            // Along a row the squared radius is a parabola: `square` n^2 about column `middle`, where it is `least`.
+            let (square, mixed) = (form(local_step, local_step), form(local, local_step));
+            let middle = -mixed / square;
+            let least = form(local, local) - mixed * mixed / square;
+            // The unevenness where the row enters and where it leaves the outermost shell holds for all shells.
+            let (start, step) = (row.start, row.step);
+            let outside = limits[limits.len() - 1] - least;
+            let swing = [-1.0, 1.0].map(|side| {
+                let near = middle + side * (outside.max(0.0) / square).sqrt();
+                uneven(along(start, step, near))
+            });
+            let mut run = columns;
+            for shell in (0..limits.len()).rev() {
+                let [front, back] = swing.map(|swing| limits[shell] - swing - least);
+                let inner = if front >= 0.0 && back >= 0.0 {
+                    let first = (middle - (front / square).sqrt()).max(0.0).ceil() as usize;
+                    let first = first.clamp(run.start, run.end);
+                    // One below 0 has no column; above, truncation rounds down.
+                    let end = (middle + (back / square).sqrt() + 1.0).max(0.0) as usize;
+                    first..end.clamp(first, run.end)
+                } else {
+                    run.start..run.start
+                };
+                // The outermost run is the room; each shell leaves to the next what lies within.
+                if shell + 1 < limits.len() {
+                    let (a, b) = (run.start..inner.start, inner.end..run.end);
+                    row.part(a, |point, voxel| draw(shell + 1, point, voxel));
+                    row.part(b, |point, voxel| draw(shell + 1, point, voxel));
+                }
+                run = inner;
+                if run.is_empty() {
+                    return;
+                }
+            }
+            row.part(run, |point, voxel| draw(0, point, voxel));
+        });
+    }
+
+    /// Calls `draw` with each row that may cross `reach` of `frame`: the row, the place in the frame of its first voxel
+    /// and the step to the next, and the columns near `reach`.
+    fn visit_rows(
+        &mut self,
+        frame: &Frame,
+        reach: &Reach,
+        mut draw: impl FnMut(&mut Row<'_>, [f64; 3], [f64; 3], Range<usize>),
+    ) {
         let Some([is, js, ks]) = self.index_box(frame, reach) else { return };
         let affine = self.grid.affine;
         let step = affine.axes()[0];
         let local_step = [dot(step, frame.back), dot(step, frame.up), dot(step, frame.left)];
         for s in ks {
             for j in js.clone() {
-                let start = affine.world([is.start as f64, j as f64, Self::slice_position(s)]);
-                let local = frame.local(start);
+                let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
                 let offset = self.dims[0] * (j + self.dims[1] * s);
-                let row = &mut self.voxels[offset + is.start..offset + is.end];
-                for (n, voxel) in row.iter_mut().enumerate() {
-                    let place = along(local, local_step, n as f64);
-                    let inside =
-                        (0..3).all(|a| place[a] >= reach.low[a] && place[a] <= reach.high[a]);
-                    if inside {
-                        draw(place, along(start, step, n as f64), voxel);
-                    }
-                }
+                let voxels = &mut self.voxels[offset..offset + self.dims[0]];
+                draw(&mut Row { start, step, voxels }, frame.local(start), local_step, is.clone());
             }
         }
     }
 
     /// Index ranges (`k` in thin slices) that hold every point of `reach`; none where it misses the grid.
-    fn index_box(&self, frame: &Frame, reach: &Reach) -> Option<[std::ops::Range<usize>; 3]> {
+    fn index_box(&self, frame: &Frame, reach: &Reach) -> Option<[Range<usize>; 3]> {
         let mut low = [f64::INFINITY; 3];
         let mut high = [f64::NEG_INFINITY; 3];
         for corner in 0..8 {
@@ -163,74 +295,104 @@ impl Canvas {
             let start = low.ceil().max(0.0) as usize;
             (start < end).then_some(start..end)
         };
-        let thin = SUB_SLICES as f64;
+        let thin = |slice: f64| slice * PER_SLICE as f64 + 1.0;
         Some([
             range(0, low[0], high[0])?,
             range(1, low[1], high[1])?,
-            // A thin slice lies within half a slice of its own slice's plane.
-            range(2, (low[2] - 0.5) * thin, (high[2] + 1.5) * thin)?,
+            range(2, thin(low[2]), thin(high[2]))?,
         ])
     }
 
-    /// The thin slices of slice `k`, in order.
+    /// The thin slices of slice `k`, in order; the first and the last are its neighbours' too.
     pub(crate) fn thin_slices(&self, k: usize) -> impl Iterator<Item = &[Voxel]> {
         let plane = self.dims[0] * self.dims[1];
-        self.voxels[k * SUB_SLICES * plane..(k + 1) * SUB_SLICES * plane].chunks_exact(plane)
+        let first = k * PER_SLICE;
+        self.voxels[first * plane..(first + THIN_SLICES) * plane].chunks_exact(plane)
     }
 
     /// The thin slice in the plane of slice `k`.
     pub(crate) fn middle(&self, k: usize) -> &[Voxel] {
         let plane = self.dims[0] * self.dims[1];
-        let start = (k * SUB_SLICES + SUB_SLICES / 2) * plane;
+        let start = (k * PER_SLICE + 1) * plane;
         &self.voxels[start..start + plane]
     }
 
-    /// Turns the outermost `layers` voxels (in plane) of arches, sacrum and other bones into cortex.
-    pub(crate) fn cortex(&mut self, layers: usize) {
-        let is_marrow = |tissue: Tissue| {
-            matches!(tissue, Tissue::ArchMarrow | Tissue::SacralMarrow | Tissue::OtherMarrow)
-        };
+    /// What only the finished drawing shows, slice by slice and in their plane: the outermost `layers` voxels of arches,
+    /// sacrum and other bones become cortex, and cartilage fills the joints.
+    pub(crate) fn finish(&mut self, layers: usize) {
         let [ni, nj, _] = self.dims;
         let mut edge = Vec::new();
         for plane in self.voxels.chunks_exact_mut(ni * nj) {
             for _ in 0..layers {
                 edge.clear();
-                edge.extend((0..plane.len()).filter(|&n| {
-                    let own = plane[n].tissue;
-                    if !is_marrow(own) {
-                        return false;
-                    }
-                    let other = |n: usize| plane[n].tissue != own;
-                    let (i, j) = (n % ni, n / ni);
-                    (i > 0 && other(n - 1))
-                        || (i + 1 < ni && other(n + 1))
-                        || (j > 0 && other(n - ni))
-                        || (j + 1 < nj && other(n + ni))
-                }));
+                find_edge(plane, ni, &mut edge);
                 for &n in &edge {
                     plane[n].tissue = Tissue::Cortex;
                 }
             }
+            join(plane, ni);
         }
     }
+}
 
-    /// Makes cartilage where a superior and an inferior articular process touch (in plane): the facet joints.
-    pub(crate) fn joints(&mut self) {
-        let [ni, nj, _] = self.dims;
-        let side = |voxel: &Voxel| match voxel.structure {
-            Structure::SuperiorLeft | Structure::SuperiorRight => 1,
-            Structure::InferiorLeft | Structure::InferiorRight => -1,
-            _ => 0,
-        };
-        for plane in self.voxels.chunks_exact_mut(ni * nj) {
-            for n in 0..plane.len() - ni {
-                for neighbour in [n + 1, n + ni] {
-                    if side(&plane[n]) * side(&plane[neighbour]) < 0 {
-                        plane[n].tissue = Tissue::Cartilage;
-                        plane[neighbour].tissue = Tissue::Cartilage;
-                    }
-                }
+/// Few voxels belong to bones: this many are passed at a time where none does.
+const BLOCK: usize = 32;
+
+/// Calls `each` with the offset of every voxel that is `wanted`, in order.
+pub(crate) fn find(plane: &[Voxel], wanted: impl Fn(&Voxel) -> bool, mut each: impl FnMut(usize)) {
+    for (block, voxels) in plane.chunks(BLOCK).enumerate() {
+        // Without a branch, so that the compiler takes many voxels at once.
+        if voxels.iter().fold(false, |any, voxel| any | wanted(voxel)) {
+            let offsets = voxels.iter().enumerate().filter(|(_, voxel)| wanted(voxel));
+            offsets.for_each(|(n, _)| each(block * BLOCK + n));
+        }
+    }
+}
+
+/// Voxels of marrow beside something else in a plane of rows of `ni`.
+fn find_edge(plane: &[Voxel], ni: usize, edge: &mut Vec<usize>) {
+    let is_marrow = |voxel: &Voxel| {
+        (voxel.tissue == Tissue::ArchMarrow)
+            | (voxel.tissue == Tissue::SacralMarrow)
+            | (voxel.tissue == Tissue::OtherMarrow)
+    };
+    find(plane, is_marrow, |n| {
+        let other = |neighbour: usize| plane[neighbour].tissue != plane[n].tissue;
+        let i = n % ni;
+        let is_edge = (i > 0 && other(n - 1))
+            || (i + 1 < ni && other(n + 1))
+            || (n >= ni && other(n - ni))
+            || (n + ni < plane.len() && other(n + ni));
+        if is_edge {
+            edge.push(n);
+        }
+    });
+}
+
+/// Makes cartilage where a superior and an inferior articular process touch: the facet joints.
+fn join(plane: &mut [Voxel], ni: usize) {
+    let superior = |voxel: &Voxel| {
+        (voxel.structure == Structure::SuperiorLeft) | (voxel.structure == Structure::SuperiorRight)
+    };
+    let inferior = |voxel: &Voxel| {
+        matches!(voxel.structure, Structure::InferiorLeft | Structure::InferiorRight)
+    };
+    let mut joint = Vec::new();
+    find(plane, superior, |n| {
+        let i = n % ni;
+        let beside = [
+            (i > 0).then(|| n - 1),
+            (i + 1 < ni).then_some(n + 1),
+            n.checked_sub(ni),
+            (n + ni < plane.len()).then_some(n + ni),
+        ];
+        for neighbour in beside.into_iter().flatten() {
+            if inferior(&plane[neighbour]) {
+                joint.extend([n, neighbour]);
             }
         }
+    });
+    for n in joint {
+        plane[n].tissue = Tissue::Cartilage;
     }
 }

@@ -2,48 +2,139 @@
 
 use crate::random::Random;
 
-/// Lattice points per axis; the field repeats after that many cells. A power of two, so that wrapping is a mask.
-const LATTICE: usize = 32;
+/// Cells per axis; the field repeats after that many. A power of two, so that wrapping is a mask.
+const CELLS: usize = 32;
+/// Lattice points stored per axis: the first once more at the end, so that a cell's corners lie at fixed distances.
+const POINTS: usize = CELLS + 1;
+const ROW: usize = POINTS;
+const LAYER: usize = POINTS * POINTS;
 
 /// Smooth noise over the patient with mean 0 and lattice deviation 1: trilinear between random lattice points.
 #[derive(Debug)]
 pub(crate) struct Field {
+    /// x fastest.
     values: Vec<f32>,
-    /// Lattice cells per millimetre along x, y, z.
+    /// Cells per millimetre along x, y, z.
     rate: [f64; 3],
+}
+
+/// Cell that holds a position (in cells) and the place in it, 0 to 1.
+///
+/// Adding 1.5 * 2^52 leaves the nearest whole number in the lowest bits: the same on every machine, and a fraction of
+/// the cost of a conversion, which has to look for overflow. Half a cell less makes nearest the one below.
+fn cell(position: f64) -> (usize, f32) {
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    let shifted = (position - 0.5) + SHIFT;
+    (shifted.to_bits() as usize & (CELLS - 1), (position - (shifted - SHIFT)) as f32)
+}
+
+fn between(a: f32, b: f32, part: f32) -> f32 {
+    a + (b - a) * part
 }
 
 impl Field {
     /// `cell_mm`: size of the blobs along x, y, z in millimetres.
     pub(crate) fn new(random: &mut Random, cell_mm: [f64; 3]) -> Field {
-        let values = (0..LATTICE * LATTICE * LATTICE).map(|_| random.normal() as f32).collect();
+        let mut values = vec![0.0; POINTS * LAYER];
+        for z in 0..CELLS {
+            for y in 0..CELLS {
+                for x in 0..CELLS {
+                    values[x + ROW * y + LAYER * z] = random.normal() as f32;
+                }
+                values[CELLS + ROW * y + LAYER * z] = values[ROW * y + LAYER * z];
+            }
+            values.copy_within(LAYER * z..LAYER * z + ROW, LAYER * z + ROW * CELLS);
+        }
+        values.copy_within(0..LAYER, LAYER * CELLS);
         Field { values, rate: cell_mm.map(|mm| 1.0 / mm) }
     }
 
     /// The value at a point in millimetres.
+    #[inline]
     pub(crate) fn at(&self, point: [f64; 3]) -> f64 {
-        let mut corner = [[0usize; 2]; 3];
-        let mut part = [0f32; 3];
-        for axis in 0..3 {
-            let position = point[axis] * self.rate[axis];
-            // Rounds down; the call of `floor` would cost more than the rest where the processor lacks it.
-            let toward_zero = position as i64;
-            let whole = toward_zero - i64::from(toward_zero as f64 > position);
-            part[axis] = (position - whole as f64) as f32;
-            let index = whole as usize;
-            corner[axis] = [index & (LATTICE - 1), index.wrapping_add(1) & (LATTICE - 1)];
+        let (x, part_x) = cell(point[0] * self.rate[0]);
+        let (y, part_y) = cell(point[1] * self.rate[1]);
+        let (z, part_z) = cell(point[2] * self.rate[2]);
+        let first = x + ROW * y + LAYER * z;
+        let corners = &self.values[first..first + LAYER + ROW + 2];
+        let along_x = |n: usize| between(corners[n], corners[n + 1], part_x);
+        let along_y = |n: usize| between(along_x(n), along_x(n + ROW), part_y);
+        f64::from(between(along_y(0), along_y(LAYER), part_z))
+    }
+}
+
+/// A field over whole rows of a canvas, many times faster than point by point: the rows between two layers of the
+/// lattice are the mean of two rows that lie on it, which are kept.
+#[derive(Debug)]
+pub(crate) struct FieldRows<'a> {
+    field: &'a Field,
+    column_step: [f64; 3],
+    row_step: [f64; 3],
+    /// Height of the last row, and the layer of the lattice (not wrapped) below it.
+    z: f64,
+    layer: f64,
+    below: Vec<f32>,
+    above: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl<'a> FieldRows<'a> {
+    /// For rows of `columns` voxels; `steps` are those of the canvas.
+    pub(crate) fn new(field: &'a Field, steps: [[f64; 3]; 2], columns: usize) -> FieldRows<'a> {
+        let row = || vec![0.0; columns];
+        let [column_step, row_step] = steps;
+        FieldRows {
+            field,
+            column_step,
+            row_step,
+            z: f64::NEG_INFINITY,
+            layer: f64::NAN,
+            below: row(),
+            above: row(),
+            values: row(),
         }
-        let along_x = |y: usize, z: usize| {
-            let row = LATTICE * (corner[1][y] + LATTICE * corner[2][z]);
-            let (a, b) = (self.values[row + corner[0][0]], self.values[row + corner[0][1]]);
-            a + (b - a) * part[0]
-        };
-        let along_y = |z: usize| {
-            let (a, b) = (along_x(0, z), along_x(1, z));
-            a + (b - a) * part[1]
-        };
-        let (a, b) = (along_y(0), along_y(1));
-        f64::from(a + (b - a) * part[2])
+    }
+
+    /// Values of the row that starts at `start`. Rows of one slice come from head to foot.
+    pub(crate) fn at(&mut self, start: [f64; 3]) -> &[f32] {
+        if start[2] >= self.z {
+            // Another slice: what is kept lies elsewhere.
+            self.layer = f64::NAN;
+        }
+        self.z = start[2];
+        let position = start[2] * self.field.rate[2];
+        let layer = position.floor();
+        if layer != self.layer {
+            // Rows of a slice run downwards: the layer below is the next one above.
+            if layer == self.layer - 1.0 {
+                std::mem::swap(&mut self.below, &mut self.above);
+            } else {
+                self.expand(start, layer + 1.0, true);
+            }
+            self.expand(start, layer, false);
+            self.layer = layer;
+        }
+        let part = (position - layer) as f32;
+        for ((value, below), above) in self.values.iter_mut().zip(&self.below).zip(&self.above) {
+            *value = between(*below, *above, part);
+        }
+        &self.values
+    }
+
+    /// The row parallel to the one from `start` that lies in `layer` of the lattice.
+    fn expand(&mut self, start: [f64; 3], layer: f64, above: bool) {
+        let rows = (layer / self.field.rate[2] - start[2]) / self.row_step[2];
+        let (x, y) = (start[0] + self.row_step[0] * rows, start[1] + self.row_step[1] * rows);
+        let (values, rate) = (&self.field.values, self.field.rate);
+        let first = LAYER * cell(layer + 0.25).0;
+        let row = if above { &mut self.above } else { &mut self.below };
+        for (n, value) in row.iter_mut().enumerate() {
+            let (x, part_x) = cell((x + self.column_step[0] * n as f64) * rate[0]);
+            let (y, part_y) = cell((y + self.column_step[1] * n as f64) * rate[1]);
+            let corners = &values[first + x + ROW * y..][..ROW + 2];
+            let along_x = |n: usize| between(corners[n], corners[n + 1], part_x);
+            *value = between(along_x(0), along_x(ROW), part_y);
+        }
     }
 }
 
@@ -88,6 +179,12 @@ impl Profile {
         Profile::through(&knots).smoothed(cell_mm * 0.4)
     }
 
+    /// A profile of the same extent: `value` of z and of the value here.
+    pub(crate) fn map(&self, value: impl Fn(f64, f64) -> f64) -> Profile {
+        let at = |(n, old): (usize, &f64)| value(self.bottom + n as f64 * STEP_MM, *old);
+        Profile { bottom: self.bottom, values: self.values.iter().enumerate().map(at).collect() }
+    }
+
     pub(crate) fn at(&self, z: f64) -> f64 {
         let position = ((z - self.bottom) / STEP_MM).clamp(0.0, (self.values.len() - 1) as f64);
         let index = (position as usize).min(self.values.len().saturating_sub(2));
@@ -102,14 +199,15 @@ impl Profile {
         let mut values = self.values.clone();
         for _ in 0..3 {
             let last = values.len() - 1;
-            values = (0..=last)
-                .map(|n| {
-                    // Shrink the window at the ends, so that they stay where they are.
-                    let reach = radius.min(n).min(last - n);
-                    let window = &values[n - reach..=n + reach];
-                    window.iter().sum::<f64>() / window.len() as f64
-                })
-                .collect();
+            let mut sums = vec![0.0; values.len() + 1];
+            for (n, value) in values.iter().enumerate() {
+                sums[n + 1] = sums[n] + value;
+            }
+            for (n, value) in values.iter_mut().enumerate() {
+                // Shrink the window at the ends, so that they stay where they are.
+                let reach = radius.min(n).min(last - n);
+                *value = (sums[n + reach + 1] - sums[n - reach]) / (2 * reach + 1) as f64;
+            }
         }
         Profile { bottom: self.bottom, values }
     }

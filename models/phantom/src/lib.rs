@@ -16,8 +16,10 @@ mod canvas;
 mod capsule;
 mod discs;
 mod field;
+mod head;
 mod implants;
 mod morphometry;
+mod organs;
 mod paint;
 mod pathology;
 mod random;
@@ -28,9 +30,10 @@ mod soft;
 mod spine;
 mod spinous;
 mod tissue;
+mod trunk;
 mod variants;
 
-use crate::canvas::{Canvas, SUB_SLICES};
+use crate::canvas::{Canvas, THIN_SLICES};
 use crate::field::Field;
 use crate::random::Random;
 use crate::spine::Spine;
@@ -138,7 +141,8 @@ pub struct Phantom {
 pub struct Anatomy {
     /// Columns, rows and thin slices.
     pub counts: [usize; 3],
-    /// Thin slices that make one slice of the exam; the middle one lies in its plane and holds its truth.
+    /// Thin slices that make one slice of the exam, by [`THIN_WEIGHTS`]: the middle one lies in its plane and holds its
+    /// truth, the others on its borders (they are there twice, for both slices that they part).
     pub thin_slices: usize,
     /// What a voxel is made of: an index into [`TISSUES`].
     pub tissue: Vec<u8>,
@@ -171,6 +175,9 @@ mod stream {
 /// Names of the tissues in [`Anatomy::tissue`], by index.
 pub const TISSUES: [&str; Tissue::COUNT] = Tissue::NAMES;
 
+/// Share of each thin slice in a slice of the exam; one slice's add up to 1.
+pub const THIN_WEIGHTS: [f32; THIN_SLICES] = canvas::WEIGHTS;
+
 /// Thickness of cortical bone, millimetres; drawn in whole voxels, at least one.
 const CORTEX_MM: f64 = 0.9;
 /// Bounds the passes over the canvas; reached by voxels of 0.11 mm, finer than any MR exam of a spine.
@@ -199,17 +206,30 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
 pub fn anatomy(recipe: &Recipe) -> Result<Anatomy, GeometryError> {
     let (canvas, grid, spine) = draw(recipe)?;
     let [columns, rows, slices] = grid.dims.counts();
-    let all = |value: &dyn Fn(&Voxel) -> u8| {
-        (0..slices).flat_map(|k| canvas.thin_slices(k)).flatten().map(value).collect()
+    let counts = [columns, rows, slices * THIN_SLICES];
+    let voxels = counts.iter().product();
+    let empty = || Vec::with_capacity(voxels);
+    let mut made = Anatomy {
+        counts,
+        thin_slices: THIN_SLICES,
+        tissue: empty(),
+        part: empty(),
+        structure: empty(),
+        vertebra: vec![0; voxels],
     };
-    Ok(Anatomy {
-        counts: [columns, rows, slices * SUB_SLICES],
-        thin_slices: SUB_SLICES,
-        tissue: all(&|voxel| voxel.tissue as u8),
-        part: all(&|voxel| voxel.level),
-        structure: all(&|voxel| voxel.structure as u8),
-        vertebra: all(&|voxel| vertebra_value(&spine, voxel)),
-    })
+    // One thin slice after the other: it stays in the cache for all four.
+    let planes = (0..slices).flat_map(|k| canvas.thin_slices(k));
+    for (plane, vertebra) in planes.zip(made.vertebra.chunks_exact_mut(columns * rows)) {
+        made.tissue.extend(plane.iter().map(|voxel| voxel.tissue as u8));
+        made.part.extend(plane.iter().map(|voxel| voxel.level));
+        made.structure.extend(plane.iter().map(|voxel| voxel.structure as u8));
+        canvas::find(
+            plane,
+            |voxel| !voxel.is_free(),
+            |n| vertebra[n] = vertebra_value(&spine, &plane[n]),
+        );
+    }
+    Ok(made)
 }
 
 /// Draws the patient of `recipe` on the lattice of its exam.
@@ -233,8 +253,7 @@ fn draw(recipe: &Recipe) -> Result<(Canvas, Grid, Spine), GeometryError> {
     arch::draw(&mut canvas, &mut stream(stream::ARCH), &spine, &plan, &roughness);
     bodies::longitudinal_ligaments(&mut canvas, &spine, recipe.in_plane_mm);
     let layers = (CORTEX_MM / recipe.in_plane_mm).round().clamp(1.0, MAX_CORTEX_VOXELS) as usize;
-    canvas.cortex(layers);
-    canvas.joints();
+    canvas.finish(layers);
     implants::draw(&mut canvas, &mut stream(stream::IMPLANTS), &spine, population);
     Ok((canvas, grid, spine))
 }

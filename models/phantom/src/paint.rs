@@ -2,9 +2,10 @@
 //!
 //! Signals are relative to cerebrospinal fluid (1.0), set by eye after real lumbar T2w exams.
 
-use crate::canvas::{Canvas, SUB_SLICES};
+use crate::canvas::{Canvas, WEIGHTS};
 use crate::field::Field;
 use crate::random::Random;
+use crate::soft::organ;
 use crate::spine::{LEVELS, Spine};
 use crate::tissue::{Tissue, Voxel};
 use kernels::{Grid, Volume};
@@ -19,7 +20,12 @@ struct Palette {
     /// Each vertebra's marrow and each disc's nucleus have their own signal.
     marrow: [f32; LEVELS],
     nucleus: [f32; LEVELS],
+    /// Each organ has its own, by its number.
+    organ: [f32; ORGANS],
 }
+
+/// Numbers of organs ([`organ`]) start at 0: none.
+const ORGANS: usize = organ::LAST as usize + 1;
 
 impl Palette {
     fn new(random: &mut Random, spine: &Spine) -> Palette {
@@ -28,6 +34,7 @@ impl Palette {
             texture: [0.0; Tissue::COUNT],
             marrow: [1.0; LEVELS],
             nucleus: [0.0; LEVELS],
+            organ: std::array::from_fn(|_| random.between(0.75, 1.3) as f32),
         };
         let body = random.between(0.30, 0.42);
         let fat = random.between(0.72, 0.92);
@@ -86,6 +93,9 @@ impl Palette {
         let mean = match voxel.tissue {
             Tissue::BodyMarrow | Tissue::ArchMarrow => {
                 signal * self.marrow[usize::from(voxel.level)]
+            }
+            Tissue::OrganDark | Tissue::OrganGrey | Tissue::OrganBright => {
+                signal * self.organ[usize::from(voxel.level) % ORGANS]
             }
             Tissue::Nucleus => self.nucleus[usize::from(voxel.level)],
             _ => signal,
@@ -157,9 +167,9 @@ pub(crate) fn paint(
             }
         }
         plane.fill(0.0);
-        for thin in canvas.thin_slices(k) {
+        for (thin, weight) in canvas.thin_slices(k).zip(WEIGHTS) {
             for ((sum, voxel), texture) in plane.iter_mut().zip(thin).zip(&texture) {
-                *sum += palette.at(voxel, *texture);
+                *sum += weight * palette.at(voxel, *texture);
             }
         }
         for j in 0..nj {
@@ -168,7 +178,7 @@ pub(crate) fn paint(
             for i in 0..ni {
                 let point = std::array::from_fn(|a| start[a] + step[a] * i as f64);
                 let gain = coil.gain(point, point[1] - line, start[2] - isocentre_height);
-                plane[i + ni * j] *= (CSF_VALUE / SUB_SLICES as f64 * gain) as f32;
+                plane[i + ni * j] *= (CSF_VALUE * gain) as f32;
             }
         }
         soften(&mut plane, ni, blur);

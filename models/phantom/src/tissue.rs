@@ -113,8 +113,9 @@ pub(crate) enum Structure {
     Disc = 100,
 }
 
-/// One voxel of the canvas.
+/// One voxel of the canvas. Four bytes, so that it is copied as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(4))]
 pub(crate) struct Voxel {
     pub(crate) tissue: Tissue,
     pub(crate) structure: Structure,
@@ -125,6 +126,12 @@ pub(crate) struct Voxel {
 impl Voxel {
     pub(crate) const AIR: Voxel =
         Voxel { tissue: Tissue::Air, structure: Structure::None, level: 0 };
+
+    /// Soft tissue around the spine; `part` tells organs apart that have signals of their own.
+    pub(crate) fn fill(&mut self, tissue: Tissue, part: u8) {
+        self.tissue = tissue;
+        self.level = part;
+    }
 
     /// Not yet part of the spine.
     pub(crate) fn is_free(&self) -> bool {

@@ -2,9 +2,10 @@
 //!
 //! `cargo run --release -p phantom --bin anatomy -- FIRST_SEED COUNT [STEP]` writes seeds FIRST_SEED, FIRST_SEED + STEP,
 //! and so on. A frame is one line of JSON and four arrays of one byte a voxel, in the order `tissue`, `part`,
-//! `structure`, `vertebra` (`phantom::Anatomy`): columns fastest, then rows, thin slices slowest.
+//! `structure`, `vertebra` (`phantom::Anatomy`): columns fastest, then rows, thin slices slowest. A slice of the exam is
+//! the sum of its `thin_slices` by `thin_weights`.
 
-use phantom::{Recipe, TISSUES, anatomy};
+use phantom::{Recipe, THIN_WEIGHTS, TISSUES, anatomy};
 use std::error::Error;
 use std::io::{BufWriter, Write, stdout};
 
@@ -30,7 +31,7 @@ fn write_frame(out: &mut impl Write, recipe: &Recipe) -> Result<(), Box<dyn Erro
     writeln!(
         out,
         "{{\"seed\": {}, \"region\": \"{:?}\", \"shape\": [{slices}, {rows}, {columns}], \"thin_slices\": {}, \
-         \"in_plane_mm\": {}, \"slice_mm\": {}, \"tissues\": {TISSUES:?}}}",
+         \"thin_weights\": {THIN_WEIGHTS:?}, \"in_plane_mm\": {}, \"slice_mm\": {}, \"tissues\": {TISSUES:?}}}",
         recipe.seed, recipe.region, made.thin_slices, recipe.in_plane_mm, recipe.slice_mm,
     )?;
     for bytes in [&made.tissue, &made.part, &made.structure, &made.vertebra] {
