@@ -4,7 +4,7 @@ use crate::angle::sin_cos;
 use crate::canvas::Canvas;
 use crate::field::{Field, Profile};
 use crate::random::Random;
-use crate::soft::{Blob, SMOOTH, UNEVEN, chord, cover, inside, organ};
+use crate::soft::{Blob, SMOOTH, UNEVEN, chord, cover, inside, nearest, organ};
 use crate::spine::{C2, Frame, L5, Spine};
 use crate::tissue::{Tissue, Voxel};
 use crate::trunk::Trunk;
@@ -193,7 +193,7 @@ fn psoas(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, side: f64)
         // Thickest at two thirds of the way down.
         let swell = share * (2.0 - 1.4 * share * share);
         let half = [3.0 + 15.0 * size * swell, 3.0 + 18.0 * size * swell];
-        let beside = spine.nearest(spine.place.at(z)).size.width / 2.0;
+        let beside = nearest(spine, spine.place.at(z)).size.width / 2.0;
         let x = spine.x.at(z) + side * (beside + half[0] * 0.8 + 12.0 * share * share);
         let centre = [x, spine.y.at(z) + 4.0 - 22.0 * share * share];
         let fat = chord(&row, centre, half.map(|h| h + 2.5));
@@ -351,7 +351,7 @@ impl Tube {
             // Both ends are rounded: there the vessel branches or turns out of the way.
             let ends = ((z - bottom).min(top - z) / 12.0).clamp(0.0, 1.0).sqrt();
             let radius = (self.radius * ends).max(0.1);
-            let depth = spine.nearest(spine.place.at(z)).size.depth;
+            let depth = nearest(spine, spine.place.at(z)).size.depth;
             let front = depth / 2.0 + self.radius + self.gap;
             let centre = [spine.x.at(z) + self.aside + sway.at(z), spine.y.at(z) - front];
             let wall = chord(&row, centre, [radius + self.wall_mm; 2]);

@@ -159,7 +159,7 @@ impl Person {
             side: random.normal() * 4.0 * reach,
             up: random.normal() * 1.5,
         };
-        let narrowing = random.between(0.15, 0.7);
+        let narrowing = random.between(0.1, 0.6);
         let narrowed = self.training && random.chance(0.25 * wear + 0.02);
         let modic = match random.count(0, 2) {
             0 => Tissue::ModicOne,

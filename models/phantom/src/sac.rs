@@ -159,7 +159,7 @@ impl<'a> Sac<'a> {
         depth = depth.max(0.5 * whole) * (1.0 - narrowing);
         depth = depth.max(LEAST_DEPTH * whole);
         let free = whole - depth;
-        let before = (front / section.cosine).min(0.8 * free) + 0.4 * narrowing * free;
+        let before = (front / section.cosine).min(0.8 * free) + 0.5 * narrowing * free;
         let fade = ((section.z - person.sac_end) / SAC_TAPER_MM).clamp(0.0, 1.0).sqrt();
         let lumbar = ((12.0 - section.place) / 5.0).clamp(0.0, 1.0);
         let half_depth = depth / 2.0 * fade;
@@ -229,7 +229,7 @@ impl<'a> Sac<'a> {
 /// Share of the depth lost at the disc nearby, and millimetres taken by its herniation.
 fn narrowing(section: &Section, spine: &Spine) -> (f64, f64) {
     // Half the length of a narrow place, in levels.
-    const REACH: f64 = 0.3;
+    const REACH: f64 = 0.42;
     // The disc below level n lies half a level below its middle.
     let upper = (section.level + 0.5).round();
     let far = (section.level + 0.5 - upper) / REACH;
@@ -270,8 +270,8 @@ fn cord(
     let room = (sac_half_depth - half_depth).max(0.0);
     // The conus lies towards the back of the sac when the patient is supine.
     let low = ((13.5 - section.place) / 3.0).clamp(0.0, 1.0);
-    // Above, the cord keeps its own course where the sac is pushed aside.
-    let straight = -0.6 * sac_centre * (1.0 - low);
+    // The cord keeps its own course where the sac is pushed aside.
+    let straight = -0.8 * sac_centre;
     let back = person.sway[0].at(section.z) + person.cord_back * low * room.min(6.0) + straight;
     // A cord pressed flat is wider.
     let half_width =

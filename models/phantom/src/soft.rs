@@ -8,7 +8,7 @@ use crate::Region;
 use crate::canvas::{Canvas, Row};
 use crate::field::Field;
 use crate::random::Random;
-use crate::spine::{Frame, Spine};
+use crate::spine::{Frame, L5, Spine, Vertebra};
 use crate::tissue::{Tissue, Voxel};
 use crate::trunk::Trunk;
 use crate::{head, organs, trunk};
@@ -92,6 +92,11 @@ pub(crate) fn chord(row: &Row<'_>, middle: [f64; 2], half: [f64; 2]) -> Range<us
     let reach = half[1] * share.sqrt();
     let first = row.column_at(middle[1] - reach);
     first..row.column_at(middle[1] + reach).max(first)
+}
+
+/// The vertebra at `level`, a fraction; the nearest one beyond the ends of the free spine.
+pub(crate) fn nearest(spine: &Spine, level: f64) -> &Vertebra {
+    spine.nearest(level.max(L5 as f64))
 }
 
 /// Whether a voxel is inside the patient.
