@@ -212,7 +212,7 @@ impl Person {
                 (Tissue::Haemangioma, 0.04, 4.0, 13.0),
                 (Tissue::FattyMarrow, 0.06, 2.0, 8.0),
                 (Tissue::Lesion, self.metastatic, 4.0, 22.0),
-                (Tissue::Cement, 0.01, 5.0, 11.0),
+                (Tissue::Cement, 0.004, 5.0, 11.0),
             ],
             false => [
                 (Tissue::Haemangioma, 0.02, 3.0, 8.0),

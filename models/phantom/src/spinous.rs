@@ -13,7 +13,7 @@ use kernels::volume::sub;
 pub(crate) struct Person {
     /// Half thickness of the lumbar ones.
     thickness: f64,
-    /// Free height between two lumbar ones, millimetres; near zero is a kissing spine (Baastrup).
+    /// Share of the height between two lumbar ones that is free; near zero is a kissing spine (Baastrup).
     gap: f64,
     length: f64,
     bifid: bool,
@@ -28,7 +28,7 @@ impl Person {
         let kissing = random.chance(0.15);
         Person {
             thickness: random.between(2.1, 4.2),
-            gap: if kissing { random.between(0.5, 2.5) } else { random.between(3.0, 11.0) },
+            gap: if kissing { random.between(0.02, 0.08) } else { random.between(0.1, 0.32) },
             length: random.between(0.9, 1.12),
             bifid: random.chance(0.7),
             ligament: random.between(0.8, 1.6),
@@ -70,7 +70,7 @@ fn lumbar(
     let bodies = rise.iter().map(|x| x * x).sum::<f64>().sqrt();
     let bend = sin_cos(vertebra.tilt - below.tilt).0.max(0.0);
     let pitch = bodies - bend * (start + 0.7 * length);
-    let half = ((pitch - person.gap) / 2.0 + random.normal() * 0.6)
+    let half = (pitch * (1.0 - person.gap) / 2.0 + random.normal() * 0.6)
         .clamp(LUMBAR_HALF_HEIGHT.start, LUMBAR_HALF_HEIGHT.end * base.scale.max(0.8));
     let thickness = person.thickness * random.between(0.9, 1.1);
     Blade {

@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0xcda5_6add_280f_6b2e;
+const FROZEN: u64 = 0x2f55_bb47_899e_14d1;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
