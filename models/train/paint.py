@@ -24,6 +24,8 @@ CLASSES: dict[int, int] = {
     41: 1, 42: 2, 43: 3, 44: 3, 45: 4, 46: 4, 47: 5, 48: 5, 49: 6, 62: 7, 100: 8, 60: 9, 61: 10, 26: 11,
 }  # fmt: skip
 CLASS_COUNT = 12
+# SPINEPS' instance value of the atlas: its nets do not label C1, whose arches would pass for parts of C2.
+ATLAS = 1
 SACRUM = CLASSES[26]
 
 
@@ -36,7 +38,9 @@ class Canvas:
             table[value] = index
         code = anatomy.tissue.astype(np.int16) * PARTS + anatomy.part % PARTS
         self.code = torch.from_numpy(code).to(device)
-        self.classes = torch.from_numpy(table[anatomy.truth(anatomy.structure)]).to(device)
+        classes = table[anatomy.truth(anatomy.structure)]
+        classes[anatomy.truth(anatomy.vertebra) == ATLAS] = 0
+        self.classes = torch.from_numpy(classes).to(device)
         self.tissues = anatomy.tissues
         self.thin = anatomy.thin_slices
         self.thin_weights = torch.tensor(anatomy.thin_weights, device=device)[:, None, None]
