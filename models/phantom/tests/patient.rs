@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0xcd85_0fb4_edc3_478b;
+const FROZEN: u64 = 0x7031_4cdd_56da_4f65;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
