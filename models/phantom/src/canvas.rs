@@ -424,3 +424,70 @@ fn join(plane: &mut [Voxel], ni: usize) {
         plane[n].tissue = Tissue::Cartilage;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{Affine, Dims};
+
+    /// A turned grid of 2 mm voxels about the origin.
+    fn canvas() -> Canvas {
+        let axes = [[-0.1, 1.99, 0.0], [0.05, 0.0, -2.0], [-2.0, -0.1, -0.05]];
+        let origin = [20.0, -40.0, 36.0];
+        let dims = Dims::new([41, 37, 21]).expect("few voxels");
+        let affine = Affine::new(axes, origin).expect("three directions");
+        Canvas::new(Grid { dims, affine }, Vec::new())
+    }
+
+    fn frame() -> Frame {
+        let back = [0.0, 0.8, -0.6];
+        Frame { centre: [1.0, -3.0, 2.0], back, up: [0.0, 0.6, 0.8], left: [1.0, 0.0, 0.0] }
+    }
+
+    /// Places of all voxels: what the fast ways are compared with.
+    fn points(canvas: &Canvas) -> Vec<[f64; 3]> {
+        let [ni, nj, nk] = canvas.dims;
+        let place = |n: usize| {
+            let (i, j, s) = (n % ni, n / ni % nj, n / ni / nj);
+            canvas.grid.affine.world([i as f64, j as f64, Canvas::slice_position(s)])
+        };
+        (0..ni * nj * nk).map(place).collect()
+    }
+
+    #[test]
+    fn a_visit_finds_every_voxel_of_a_box_once() {
+        let (mut canvas, frame) = (canvas(), frame());
+        let reach = Reach { low: [-7.0, -50.0, -3.0], high: [12.0, 9.0, 15.0] };
+        canvas.visit(&frame, &reach, |place, point, voxel| {
+            let want = frame.local(point);
+            assert!((0..3).all(|n| (place[n] - want[n]).abs() < 1e-9), "{place:?} {want:?}");
+            voxel.level += 1;
+        });
+        for (voxel, point) in canvas.voxels.iter().zip(points(&canvas)) {
+            let place = frame.local(point);
+            // Rounding decides on which side of a border a voxel on it lies; none is met twice.
+            let inside = |slack: f64| {
+                (0..3).all(|n| (reach.low[n] - slack..=reach.high[n] + slack).contains(&place[n]))
+            };
+            let range = u8::from(inside(-1e-9))..=u8::from(inside(1e-9));
+            assert!(range.contains(&voxel.level), "{place:?}: {}", voxel.level);
+        }
+    }
+
+    #[test]
+    fn shells_lie_between_their_limits() {
+        let (mut canvas, frame) = (canvas(), frame());
+        let (radii, limits) = ([14.0, 25.0, 9.0], [0.3, 0.8, 1.1]);
+        let uneven = |_: [f64; 3]| 0.05;
+        canvas.shells(&frame, radii, &limits, uneven, |shell, _, voxel| {
+            voxel.level += 1 + shell as u8;
+        });
+        for (voxel, point) in canvas.voxels.iter().zip(points(&canvas)) {
+            let place = frame.local(point);
+            let square = |n: usize| place[n] / radii[n] * (place[n] / radii[n]);
+            let radius = square(0) + square(1) + square(2) + 0.05;
+            let shell = limits.iter().position(|&limit| radius <= limit).map_or(0, |n| n as u8 + 1);
+            assert_eq!(voxel.level, shell, "{radius}");
+        }
+    }
+}

@@ -243,6 +243,29 @@ mod tests {
     }
 
     #[test]
+    fn rows_hold_the_values_of_their_points() {
+        let field = Field::new(&mut Random::stream(5, 0), [5.0, 3.5, 9.0]);
+        // Turned and leaning by about two degrees, as an exam may be.
+        let steps = [[-0.035, 0.999, 0.0], [0.03, 0.001, -0.999]];
+        let mut rows = FieldRows::new(&field, steps, 90);
+        for slice in 0..3 {
+            for j in 0..70 {
+                let start: [f64; 3] = std::array::from_fn(|axis| {
+                    [-20.0, -70.0, 33.0][axis]
+                        + steps[1][axis] * f64::from(j)
+                        + if axis == 0 { -1.3 * f64::from(slice) } else { 0.0 }
+                });
+                for (n, value) in rows.at(start).iter().enumerate() {
+                    let point = std::array::from_fn(|axis| start[axis] + steps[0][axis] * n as f64);
+                    let want = field.at(point) as f32;
+                    // Between two lines of the lattice the row is taken as straight.
+                    assert!((value - want).abs() < 0.12, "{slice} {j} {n}: {value} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn profile_passes_its_knots_and_holds_its_ends() {
         let profile = Profile::through(&[(-10.0, 1.0), (0.0, 2.0), (5.0, 0.0)]);
         for (z, want) in

@@ -4,8 +4,15 @@
 //! tissue), paints it as a T2w turbo spin echo series and hands back image and truth on one grid. The same recipe
 //! gives the same bytes on every machine: own random numbers, own sine, no platform mathematics.
 //!
-//! Used for the demo, the self-test and tests. It knows no files, no DICOM and no network; dressing the volume as a
-//! series is the business of crate `sagitta`. Training will extend it (contrasts, variants, pathology).
+//! [`Studio`] draws one anatomy after the other without an image, for training to paint its own contrasts: what a voxel
+//! is made of, which organ or level it belongs to, and the truth. Modules in the order of drawing: `trunk` (layers),
+//! `organs`, `head`, then `canal`, `bodies`, `sacrum`, `arch`; later ones take the voxels of earlier ones.
+//!
+//! The cost follows the shapes: `canvas` cuts boxes, ellipsoids and tubes into runs of columns, and `field` reads noise
+//! row by row. Plain arithmetic in a fixed order: no fused operations, no platform library, no threads.
+//!
+//! Used for the demo, the self-test, tests and training. It knows no files, no DICOM and no network; dressing the volume
+//! as a series is the business of crate `sagitta`.
 
 mod angle;
 mod arch;
