@@ -84,7 +84,7 @@ def main():
         sys.exit(f"phantom: {PROTOTYPE / 'spinegen.py'} is missing; set SAGITTA_SHARED to the shared folder")
     subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "phantom", "--bins"], check=True)
     # The same seeds each round: how long one takes depends on its region.
-    ours_count, prototype_count, rounds = (10, 2, 1) if quick else (60, 12, 5)
+    ours_count, prototype_count, rounds = (10, 2, 1) if quick else (40, 8, 5)
     voxels = count_voxels(0, ours_count)
     runs = {"sagitta": [], "prototype": []}
     for _ in range(rounds):
