@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0xd848_0249_40b9_1213;
+const FROZEN: u64 = 0x2548_8c84_09da_7251;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
