@@ -78,13 +78,13 @@ def median_rate(runs, what):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few volumes, one round")
+    parser.add_argument("--quick", action="store_true", help="fewer volumes, one round")
     quick = parser.parse_args().quick
     if not (PROTOTYPE / "spinegen.py").is_file():
         sys.exit(f"phantom: {PROTOTYPE / 'spinegen.py'} is missing; set SAGITTA_SHARED to the shared folder")
     subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "phantom", "--bins"], check=True)
     # The same seeds each round: how long one takes depends on its region.
-    ours_count, prototype_count, rounds = (10, 2, 1) if quick else (40, 8, 5)
+    ours_count, prototype_count, rounds = (10, 2, 1) if quick else (20, 4, 5)
     voxels = count_voxels(0, ours_count)
     runs = {"sagitta": [], "prototype": []}
     for _ in range(rounds):
