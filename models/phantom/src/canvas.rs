@@ -95,15 +95,16 @@ fn along(start: [f64; 3], step: [f64; 3], n: f64) -> [f64; 3] {
     std::array::from_fn(|axis| start[axis] + step[axis] * n)
 }
 
-/// First and last `n` for which `start + n * step` lies in `[low, high]`, as fractions; the first is above the last
-/// where there is none.
-fn within(start: f64, step: f64, low: f64, high: f64) -> [f64; 2] {
-    if step == 0.0 {
-        let inside = (low..=high).contains(&start);
-        return if inside { [f64::NEG_INFINITY, f64::INFINITY] } else { [0.0, -1.0] };
-    }
-    let (a, b) = ((low - start) / step, (high - start) / step);
-    if step > 0.0 { [a, b] } else { [b, a] }
+/// First and last `n` for which `start + n * step` lies in `[low, high]`, as fractions; the first is above every column
+/// or the last below all where there is none. `per_step` is 1 / step: infinite where the place does not change.
+fn within(start: f64, per_step: f64, low: f64, high: f64) -> [f64; 2] {
+    let (a, b) = ((low - start) * per_step, (high - start) * per_step);
+    [a.min(b), a.max(b)]
+}
+
+/// A step in LPS along the axes of `frame`.
+fn directions(frame: &Frame, step: [f64; 3]) -> [f64; 3] {
+    [dot(step, frame.back), dot(step, frame.up), dot(step, frame.left)]
 }
 
 fn common(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
@@ -128,16 +129,28 @@ impl Reach {
 }
 
 impl Canvas {
-    /// An empty canvas for `grid`: air everywhere.
-    pub(crate) fn new(grid: Grid) -> Canvas {
+    /// An empty canvas for `grid`: air everywhere. `memory` is that of an earlier one, or empty.
+    pub(crate) fn new(grid: Grid, mut memory: Vec<Voxel>) -> Canvas {
         let [ni, nj, nk] = grid.dims.counts();
         let dims = [ni, nj, nk * PER_SLICE + 1];
-        Canvas { voxels: vec![Voxel::AIR; dims.iter().product()], dims, grid }
+        memory.clear();
+        memory.resize(dims.iter().product(), Voxel::AIR);
+        Canvas { voxels: memory, dims, grid }
+    }
+
+    /// Its memory, for the next one.
+    pub(crate) fn into_memory(self) -> Vec<Voxel> {
+        self.voxels
     }
 
     /// Position along `k`, in slices, of thin slice `s`.
     fn slice_position(s: usize) -> f64 {
         (s as f64 - 1.0) / PER_SLICE as f64
+    }
+
+    /// Place of the first voxel of thin slice `s`.
+    fn corner(&self, s: usize) -> [f64; 3] {
+        self.grid.affine.world([0.0, 0.0, Self::slice_position(s)])
     }
 
     /// Voxels of a row.
@@ -154,13 +167,21 @@ impl Canvas {
     /// Calls `draw` with every row whose z lies in `[low, high]`: slice by slice, from head to foot.
     pub(crate) fn rows_between(&mut self, low: f64, high: f64, mut draw: impl FnMut(Row<'_>)) {
         let [ni, nj, _] = self.dims;
-        let affine = self.grid.affine;
-        for (s, plane) in self.voxels.chunks_exact_mut(ni * nj).enumerate() {
-            for (j, voxels) in plane.chunks_exact_mut(ni).enumerate() {
-                let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
-                if (low..=high).contains(&start[2]) {
-                    draw(Row { start, step: affine.axes()[0], voxels });
-                }
+        let [step, row_step] = self.steps();
+        let per_row = 1.0 / row_step[2];
+        for s in 0..self.dims[2] {
+            let corner = self.corner(s);
+            let [first, last] =
+                common([0.0, nj as f64 - 1.0], within(corner[2], per_row, low, high));
+            if first > last {
+                continue;
+            }
+            // Both are at least 0: truncation rounds down.
+            let js = first.ceil() as usize..last as usize + 1;
+            let plane = &mut self.voxels[ni * nj * s..ni * nj * (s + 1)];
+            for j in js {
+                let start = along(corner, row_step, j as f64);
+                draw(Row { start, step, voxels: &mut plane[ni * j..ni * (j + 1)] });
             }
         }
     }
@@ -176,21 +197,22 @@ impl Canvas {
         reach: &Reach,
         mut draw: impl FnMut([f64; 3], [f64; 3], &mut Voxel),
     ) {
+        let per_step = directions(frame, self.steps()[0]).map(|step| 1.0 / step);
         self.visit_rows(frame, reach, |row, local, local_step, columns| {
             let mut span = [columns.start as f64, columns.end as f64 - 1.0];
             for axis in 0..3 {
                 let (low, high) = (reach.low[axis], reach.high[axis]);
-                span = common(span, within(local[axis], local_step[axis], low, high));
+                span = common(span, within(local[axis], per_step[axis], low, high));
             }
-            // Both ends are at least 0 where the span is not empty, so that truncation rounds down.
-            if span[0] <= span[1] {
-                let run = span[0].ceil() as usize..span[1] as usize + 1;
-                let (mut n, start, step) = (run.start, row.start, row.step);
-                for voxel in &mut row.voxels[run.start..run.end.max(run.start)] {
-                    let steps = n as f64;
-                    draw(along(local, local_step, steps), along(start, step, steps), voxel);
-                    n += 1;
-                }
+            if span[0] > span[1] {
+                return;
+            }
+            // Both ends are at least 0: truncation rounds down.
+            let (first, end) = (span[0].ceil() as usize, span[1] as usize + 1);
+            let (start, step) = (row.start, row.step);
+            for (n, voxel) in row.voxels[first..end.max(first)].iter_mut().enumerate() {
+                let n = (first + n) as f64;
+                draw(along(local, local_step, n), along(start, step, n), voxel);
             }
         });
     }
@@ -263,15 +285,17 @@ impl Canvas {
         mut draw: impl FnMut(&mut Row<'_>, [f64; 3], [f64; 3], Range<usize>),
     ) {
         let Some([is, js, ks]) = self.index_box(frame, reach) else { return };
-        let affine = self.grid.affine;
-        let step = affine.axes()[0];
-        let local_step = [dot(step, frame.back), dot(step, frame.up), dot(step, frame.left)];
+        let [step, row_step] = self.steps();
+        let (local_step, local_row_step) = (directions(frame, step), directions(frame, row_step));
         for s in ks {
+            let corner = self.corner(s);
+            let local_corner = frame.local(corner);
             for j in js.clone() {
-                let start = affine.world([0.0, j as f64, Self::slice_position(s)]);
+                let start = along(corner, row_step, j as f64);
+                let local = along(local_corner, local_row_step, j as f64);
                 let offset = self.dims[0] * (j + self.dims[1] * s);
                 let voxels = &mut self.voxels[offset..offset + self.dims[0]];
-                draw(&mut Row { start, step, voxels }, frame.local(start), local_step, is.clone());
+                draw(&mut Row { start, step, voxels }, local, local_step, is.clone());
             }
         }
     }
@@ -340,13 +364,17 @@ const BLOCK: usize = 32;
 
 /// Calls `each` with the offset of every voxel that is `wanted`, in order.
 pub(crate) fn find(plane: &[Voxel], wanted: impl Fn(&Voxel) -> bool, mut each: impl FnMut(usize)) {
-    for (block, voxels) in plane.chunks(BLOCK).enumerate() {
+    let (blocks, rest) = plane.as_chunks::<BLOCK>();
+    for (block, voxels) in blocks.iter().enumerate() {
         // Without a branch, so that the compiler takes many voxels at once.
         if voxels.iter().fold(false, |any, voxel| any | wanted(voxel)) {
             let offsets = voxels.iter().enumerate().filter(|(_, voxel)| wanted(voxel));
             offsets.for_each(|(n, _)| each(block * BLOCK + n));
         }
     }
+    let first = plane.len() - rest.len();
+    let offsets = rest.iter().enumerate().filter(|(_, voxel)| wanted(voxel));
+    offsets.for_each(|(n, _)| each(first + n));
 }
 
 /// Voxels of marrow beside something else in a plane of rows of `ni`.
@@ -394,5 +422,72 @@ fn join(plane: &mut [Voxel], ni: usize) {
     });
     for n in joint {
         plane[n].tissue = Tissue::Cartilage;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{Affine, Dims};
+
+    /// A turned grid of 2 mm voxels about the origin.
+    fn canvas() -> Canvas {
+        let axes = [[-0.1, 1.99, 0.0], [0.05, 0.0, -2.0], [-2.0, -0.1, -0.05]];
+        let origin = [20.0, -40.0, 36.0];
+        let dims = Dims::new([41, 37, 21]).expect("few voxels");
+        let affine = Affine::new(axes, origin).expect("three directions");
+        Canvas::new(Grid { dims, affine }, Vec::new())
+    }
+
+    fn frame() -> Frame {
+        let back = [0.0, 0.8, -0.6];
+        Frame { centre: [1.0, -3.0, 2.0], back, up: [0.0, 0.6, 0.8], left: [1.0, 0.0, 0.0] }
+    }
+
+    /// Places of all voxels: what the fast ways are compared with.
+    fn points(canvas: &Canvas) -> Vec<[f64; 3]> {
+        let [ni, nj, nk] = canvas.dims;
+        let place = |n: usize| {
+            let (i, j, s) = (n % ni, n / ni % nj, n / ni / nj);
+            canvas.grid.affine.world([i as f64, j as f64, Canvas::slice_position(s)])
+        };
+        (0..ni * nj * nk).map(place).collect()
+    }
+
+    #[test]
+    fn a_visit_finds_every_voxel_of_a_box_once() {
+        let (mut canvas, frame) = (canvas(), frame());
+        let reach = Reach { low: [-7.0, -50.0, -3.0], high: [12.0, 9.0, 15.0] };
+        canvas.visit(&frame, &reach, |place, point, voxel| {
+            let want = frame.local(point);
+            assert!((0..3).all(|n| (place[n] - want[n]).abs() < 1e-9), "{place:?} {want:?}");
+            voxel.level += 1;
+        });
+        for (voxel, point) in canvas.voxels.iter().zip(points(&canvas)) {
+            let place = frame.local(point);
+            // Rounding decides on which side of a border a voxel on it lies; none is met twice.
+            let inside = |slack: f64| {
+                (0..3).all(|n| (reach.low[n] - slack..=reach.high[n] + slack).contains(&place[n]))
+            };
+            let range = u8::from(inside(-1e-9))..=u8::from(inside(1e-9));
+            assert!(range.contains(&voxel.level), "{place:?}: {}", voxel.level);
+        }
+    }
+
+    #[test]
+    fn shells_lie_between_their_limits() {
+        let (mut canvas, frame) = (canvas(), frame());
+        let (radii, limits) = ([14.0, 25.0, 9.0], [0.3, 0.8, 1.1]);
+        let uneven = |_: [f64; 3]| 0.05;
+        canvas.shells(&frame, radii, &limits, uneven, |shell, _, voxel| {
+            voxel.level += 1 + shell as u8;
+        });
+        for (voxel, point) in canvas.voxels.iter().zip(points(&canvas)) {
+            let place = frame.local(point);
+            let square = |n: usize| place[n] / radii[n] * (place[n] / radii[n]);
+            let radius = square(0) + square(1) + square(2) + 0.05;
+            let shell = limits.iter().position(|&limit| radius <= limit).map_or(0, |n| n as u8 + 1);
+            assert_eq!(voxel.level, shell, "{radius}");
+        }
     }
 }

@@ -73,6 +73,7 @@ pub(crate) struct FieldRows<'a> {
     /// Height of the last row, and the layer of the lattice (not wrapped) below it.
     z: f64,
     layer: f64,
+    crossings: Vec<f32>,
     below: Vec<f32>,
     above: Vec<f32>,
     values: Vec<f32>,
@@ -89,6 +90,7 @@ impl<'a> FieldRows<'a> {
             row_step,
             z: f64::NEG_INFINITY,
             layer: f64::NAN,
+            crossings: Vec::new(),
             below: row(),
             above: row(),
             values: row(),
@@ -126,14 +128,26 @@ impl<'a> FieldRows<'a> {
         let rows = (layer / self.field.rate[2] - start[2]) / self.row_step[2];
         let (x, y) = (start[0] + self.row_step[0] * rows, start[1] + self.row_step[1] * rows);
         let (values, rate) = (&self.field.values, self.field.rate);
-        let first = LAYER * cell(layer + 0.25).0;
+        let layer = LAYER * cell(layer + 0.25).0;
         let row = if above { &mut self.above } else { &mut self.below };
+        // Where the row crosses the lines of the lattice along x; between them the values lie on straight lines.
+        let (start, step) = (y * rate[1], self.column_step[1] * rate[1]);
+        let bottom = start.floor();
+        let lines = ((row.len() as f64 * step) as usize) + 3;
+        self.crossings.clear();
+        self.crossings.extend((0..lines).map(|n| {
+            let line = bottom + n as f64;
+            let x = x + self.column_step[0] / step * (line - start);
+            let (x, part) = cell(x * rate[0]);
+            let first = layer + ROW * cell(line + 0.25).0 + x;
+            between(values[first], values[first + 1], part)
+        }));
+        let (start, step) = ((start - bottom) as f32, step as f32);
         for (n, value) in row.iter_mut().enumerate() {
-            let (x, part_x) = cell((x + self.column_step[0] * n as f64) * rate[0]);
-            let (y, part_y) = cell((y + self.column_step[1] * n as f64) * rate[1]);
-            let corners = &values[first + x + ROW * y..][..ROW + 2];
-            let along_x = |n: usize| between(corners[n], corners[n + 1], part_x);
-            *value = between(along_x(0), along_x(ROW), part_y);
+            let position = start + step * n as f32;
+            let line = position as usize;
+            let (a, b) = (self.crossings[line], self.crossings[line + 1]);
+            *value = between(a, b, position - line as f32);
         }
     }
 }
@@ -226,6 +240,29 @@ mod tests {
             assert!((a - b).abs() < 0.02 && a.abs() < 4.0, "{z}: {a} {b}");
         }
         assert!((field.at([1.0; 3]) - field.at([1.0 - 5.0 * 32.0, 1.0, 1.0])).abs() < 1e-6);
+    }
+
+    #[test]
+    fn rows_hold_the_values_of_their_points() {
+        let field = Field::new(&mut Random::stream(5, 0), [5.0, 3.5, 9.0]);
+        // Turned and leaning by about two degrees, as an exam may be.
+        let steps = [[-0.035, 0.999, 0.0], [0.03, 0.001, -0.999]];
+        let mut rows = FieldRows::new(&field, steps, 90);
+        for slice in 0..3 {
+            for j in 0..70 {
+                let start: [f64; 3] = std::array::from_fn(|axis| {
+                    [-20.0, -70.0, 33.0][axis]
+                        + steps[1][axis] * f64::from(j)
+                        + if axis == 0 { -1.3 * f64::from(slice) } else { 0.0 }
+                });
+                for (n, value) in rows.at(start).iter().enumerate() {
+                    let point = std::array::from_fn(|axis| start[axis] + steps[0][axis] * n as f64);
+                    let want = field.at(point) as f32;
+                    // Between two lines of the lattice the row is taken as straight.
+                    assert!((value - want).abs() < 0.12, "{slice} {j} {n}: {value} {want}");
+                }
+            }
+        }
     }
 
     #[test]

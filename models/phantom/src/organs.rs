@@ -1,7 +1,7 @@
 //! Organs of chest, abdomen and pelvis, and the tubes along the column: vessels, oesophagus, airway, psoas.
 
 use crate::angle::sin_cos;
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, Row};
 use crate::field::{Field, Profile};
 use crate::random::Random;
 use crate::soft::{Blob, SMOOTH, UNEVEN, chord, cover, inside, nearest, organ};
@@ -183,6 +183,15 @@ fn kidney(
     });
 }
 
+/// Whether a row passes a tube about `x` by far: most do.
+fn far_aside(row: &Row<'_>, x: f64, radius: f64) -> bool {
+    // An exam is turned by 3 degrees at most: 6 mm over half of its depth.
+    const TURN_MM: f64 = 8.0;
+    (row.x_at(row.voxels.len() / 2) - x).abs() > radius + TURN_MM
+}
+
+const PSOAS_FAT_MM: f64 = 2.5;
+
 /// The psoas: a spindle beside the bodies from T12, thick at L4, with fat around it.
 fn psoas(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, side: f64) {
     let (spine, size) = (place.spine, random.between(0.75, 1.25));
@@ -195,8 +204,11 @@ fn psoas(canvas: &mut Canvas, random: &mut Random, place: &Place<'_>, side: f64)
         let half = [3.0 + 15.0 * size * swell, 3.0 + 18.0 * size * swell];
         let beside = nearest(spine, spine.place.at(z)).size.width / 2.0;
         let x = spine.x.at(z) + side * (beside + half[0] * 0.8 + 12.0 * share * share);
+        if far_aside(&row, x, half[0] + PSOAS_FAT_MM) {
+            return;
+        }
         let centre = [x, spine.y.at(z) + 4.0 - 22.0 * share * share];
-        let fat = chord(&row, centre, half.map(|h| h + 2.5));
+        let fat = chord(&row, centre, half.map(|h| h + PSOAS_FAT_MM));
         let muscle = chord(&row, centre, half);
         cover(&mut row.voxels[fat], Tissue::VisceralFat, 0);
         cover(&mut row.voxels[muscle], Tissue::Muscle, 1);
@@ -351,9 +363,13 @@ impl Tube {
             // Both ends are rounded: there the vessel branches or turns out of the way.
             let ends = ((z - bottom).min(top - z) / 12.0).clamp(0.0, 1.0).sqrt();
             let radius = (self.radius * ends).max(0.1);
+            let x = spine.x.at(z) + self.aside + sway.at(z);
+            if far_aside(&row, x, radius + self.wall_mm) {
+                return;
+            }
             let depth = nearest(spine, spine.place.at(z)).size.depth;
             let front = depth / 2.0 + self.radius + self.gap;
-            let centre = [spine.x.at(z) + self.aside + sway.at(z), spine.y.at(z) - front];
+            let centre = [x, spine.y.at(z) - front];
             let wall = chord(&row, centre, [radius + self.wall_mm; 2]);
             let lumen = chord(&row, centre, [radius; 2]);
             cover(&mut row.voxels[wall], Tissue::Muscle, 3);

@@ -27,7 +27,7 @@ pub(crate) struct Trunk {
     streaks: f64,
     midline: f64,
     /// Half width of what lies between the lungs.
-    mediastinum: f64,
+    mediastinum: Profile,
 }
 
 /// Thickness of the skin, seen as a grey line.
@@ -43,15 +43,18 @@ const DOME_CREST_MM: f64 = -85.0;
 const DOME_MM: f64 = 35.0;
 /// Depth of what lies in front of the column between the lungs.
 const MEDIASTINUM_MM: f64 = 50.0;
+/// How far behind that the lung reaches beside it: to the ribs.
+const MEDIASTINUM_BACK_MM: f64 = 70.0;
 
 impl Trunk {
     pub(crate) fn new(random: &mut Random, spine: &Spine) -> Trunk {
-        let middle = spine.y.smoothed(18.0);
+        let (middle, straight) = (spine.y.smoothed(18.0), spine.y.smoothed(60.0));
         let behind = 28.0 + 2.0 * random.normal();
         // From lean to obese, most of them between.
         let fat = random.between(4.0, 22.0) + random.between(0.0, 22.0) * random.unit();
         let belly = random.between(5.0, 24.0) + random.between(0.0, 40.0) * random.unit();
-        let chest = 108.0 + 17.0 * random.normal();
+        let chest = 101.0 + 15.0 * random.normal();
+        let between_lungs = random.between(16.0, 32.0);
         let mut over_levels = |waves: f64, value: &dyn Fn(&Vertebra) -> f64| {
             let waves = Profile::waves(&middle, random, 55.0, waves);
             let knots: Vec<_> = (spine.vertebrae.iter())
@@ -60,6 +63,7 @@ impl Trunk {
                 .collect();
             Profile::through(&knots).smoothed(9.0)
         };
+        let mediastinum = over_levels(6.0, &|_| between_lungs);
         let neck = |v: &Vertebra| ((v.place - 22.0) / 3.0).clamp(0.0, 1.0);
         let sacral = |v: &Vertebra| ((4.8 - v.place) / 2.5).clamp(0.0, 1.0);
         // The muscles reach as far back as the spinous processes, and end on the dorsal plate of the sacrum.
@@ -68,7 +72,11 @@ impl Trunk {
             let body = v.frame.centre[1] - middle.at(v.frame.centre[2]);
             body + v.size.depth / 2.0 + v.size.canal_depth + behind
         };
-        let front = |v: &Vertebra| -chest * (1.0 - 0.5 * neck(v));
+        // The front of the trunk is straighter than the column: the bend of the loins comes near it.
+        let front = |v: &Vertebra| {
+            let z = v.frame.centre[2];
+            (straight.at(z) - middle.at(z)) * (1.0 - neck(v)) - chest * (1.0 - 0.45 * neck(v))
+        };
         Trunk {
             muscle_back: over_levels(1.5, &muscle),
             // Thinner over the ribs and the neck.
@@ -82,7 +90,7 @@ impl Trunk {
             psoas: random.between(17.0, 23.0),
             streaks: random.between(0.9, 1.5),
             midline: random.between(2.0, 4.5),
-            mediastinum: random.between(14.0, 34.0),
+            mediastinum,
             middle,
         }
     }
@@ -211,8 +219,8 @@ impl Borders {
             wall_front,
             // Kidneys and lungs reach back beside the column.
             organs_back: match level {
-                l if l < 10.0 && aside.abs() > trunk.psoas => 6.0,
-                l if LUNG.contains(&l) && aside.abs() > 20.0 => 14.0,
+                l if l < 10.0 => -8.0 + 14.0 * beside(aside, trunk.psoas),
+                l if LUNG.contains(&l) => -8.0 + 22.0 * beside(aside, trunk.mediastinum.at(z)),
                 _ => -8.0,
             },
             muscle_back: muscle_back - 0.8 * furrow,
@@ -279,6 +287,12 @@ fn strands(row: &mut Row<'_>, back: Range<usize>, midline: f64, half: f64, rough
     }
 }
 
+/// 0 within `half` of the middle, 1 well beside it: borders between them are slanted, never in the plane of a slice.
+fn beside(aside: f64, half: f64) -> f64 {
+    const SLANT_MM: f64 = 14.0;
+    ((aside.abs() - half) / SLANT_MM).clamp(0.0, 1.0)
+}
+
 /// Fills the columns of `run` by the value of a field there.
 fn paint(voxels: &mut [Voxel], field: &[f32], run: Range<usize>, choose: impl Fn(f32) -> Tissue) {
     for (voxel, &value) in voxels[run.clone()].iter_mut().zip(&field[run]) {
@@ -294,7 +308,6 @@ fn contents(
     trunk: &Trunk,
     roughness: &[f32],
 ) {
-    let beside = aside.abs() > trunk.mediastinum;
     // Mesentery and small vessels; the vessels of the lung.
     let filled = |tissue: Tissue, rough: f32| match tissue {
         Tissue::Gas if rough > 1.15 => Tissue::Vessel,
@@ -308,7 +321,8 @@ fn contents(
         let (lung, below) = (distance(LUNG.end - level), distance(LUNG.start - level));
         let crest = (row.y_at(0) - middle - DOME_CREST_MM) as f32;
         let step = (row.y_at(1) - row.y_at(0)) as f32;
-        let front = if beside { f32::INFINITY } else { (-MEDIASTINUM_MM - DOME_CREST_MM) as f32 };
+        let back = MEDIASTINUM_BACK_MM * beside(aside, trunk.mediastinum.at(row.z()));
+        let front = (back - MEDIASTINUM_MM - DOME_CREST_MM) as f32;
         for n in space {
             let ahead = crest + step * n as f32;
             let tissue = match ahead.abs() {

@@ -5,7 +5,7 @@
 //! `structure`, `vertebra` (`phantom::Anatomy`): columns fastest, then rows, thin slices slowest. A slice of the exam is
 //! the sum of its `thin_slices` by `thin_weights`.
 
-use phantom::{Recipe, THIN_WEIGHTS, TISSUES, anatomy};
+use phantom::{Recipe, Studio, THIN_WEIGHTS, TISSUES};
 use std::error::Error;
 use std::io::{BufWriter, Write, stdout};
 
@@ -19,14 +19,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err(USAGE.into()),
     };
     let mut out = BufWriter::new(stdout().lock());
+    let mut studio = Studio::default();
     for seed in (0..count).map(|n| first + n * step) {
-        write_frame(&mut out, &Recipe::for_training(seed))?;
+        write_frame(&mut out, &mut studio, &Recipe::for_training(seed))?;
     }
     Ok(out.flush()?)
 }
 
-fn write_frame(out: &mut impl Write, recipe: &Recipe) -> Result<(), Box<dyn Error>> {
-    let made = anatomy(recipe)?;
+fn write_frame(
+    out: &mut impl Write,
+    studio: &mut Studio,
+    recipe: &Recipe,
+) -> Result<(), Box<dyn Error>> {
+    let made = studio.draw(recipe)?;
     let [columns, rows, slices] = made.counts;
     writeln!(
         out,
