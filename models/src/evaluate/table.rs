@@ -26,6 +26,9 @@ enum Cell {
     Exam(fn(&ExamScore) -> String),
 }
 
+/// Mean, median or worst.
+type Which = fn(Spread) -> f64;
+
 /// Stands where there is nothing to show.
 const NOTHING: &str = "-";
 
@@ -43,7 +46,7 @@ const COLUMNS: [Column; 14] = [
     Column { group: "cord", title: "Dice", width: 7, cell: Cell::Figure("spinal_cord_dice", 3) },
     Column { group: "", title: "ASSD", width: 6, cell: Cell::Figure("spinal_cord_assd_mm", 2) },
     Column { group: "spine", title: "off %", width: 7, cell: Cell::Percent("off_spine_fraction") },
-    Column { group: "", title: "time", width: 7, cell: Cell::Exam(time) },
+    Column { group: "segment", title: "time", width: 9, cell: Cell::Exam(time) },
 ];
 
 fn found(score: &ExamScore) -> String {
@@ -76,7 +79,7 @@ impl Cell {
     }
 
     /// What stands in a row of means, medians or worsts.
-    fn of_exams(&self, spreads: &Spreads, which: fn(Spread) -> f64) -> String {
+    fn of_exams(&self, spreads: &Spreads, which: Which) -> String {
         match self {
             Cell::Exam(_) => String::new(),
             Cell::Figure(key, _) | Cell::Percent(key) => {
@@ -135,7 +138,7 @@ pub(super) fn cells(score: &ExamScore) -> Vec<String> {
 
 /// The rows below the exams: what they are, and cells in the order of [`titles`].
 pub(super) fn spread_rows(spreads: &Spreads) -> Vec<(&'static str, Vec<String>)> {
-    let rows: [(&str, fn(Spread) -> f64); 3] =
+    let rows: [(&str, Which); 3] =
         [("mean", |s| s.mean), ("median", |s| s.median), ("worst", |s| s.worst)];
     let cells = |which| COLUMNS.iter().map(|c| c.cell.of_exams(spreads, which)).collect();
     rows.into_iter().map(|(name, which)| (name, cells(which))).collect()
