@@ -297,9 +297,9 @@ fn a_row_shows_what_is_annotated_and_nothing_else() {
     let expected =
         "one T2w 1.000 1.000 0.00 1.000 0.800 2/2 1 3/2 - - - - 80.00 1.3 s disc_count_mismatch";
     assert_eq!(words.join(" "), expected, "{row}");
-    let titles = table.head().lines().last().unwrap().find("Dice").unwrap();
-    assert_eq!(&row[titles..titles + 5], "1.000", "below its title:\n{}\n{row}", table.head());
-    let foot = table.foot(std::slice::from_ref(&scored), &summarise(&[scored.clone()]));
+    let end = table.head().lines().last().unwrap().find("Dice").unwrap() + "Dice".len();
+    assert!(row[..end].ends_with(" 1.000"), "below its title:\n{}\n{row}", table.head());
+    let foot = table.foot(std::slice::from_ref(&scored), &summarise(std::slice::from_ref(&scored)));
     assert!(foot.contains("2 of 2 found, 0 missed, 1 where none is annotated"), "{foot}");
 }
 
@@ -316,7 +316,7 @@ fn the_sheet_shows_each_exam_in_its_true_proportions() {
     let captions = ["8 mm left", "4 mm left", "middle", "4 mm right", "8 mm right"];
     let places = captions.map(|c| page.find(&format!("<figcaption>{c}")).expect(c));
     assert!(places.is_sorted() && page.matches("<img").count() == 5, "{places:?}");
-    for words in ["one", "blocks 1", "Vertebral body", "body 4", "L5", "1.000"] {
+    for words in ["one", "blocks 1", "Vertebral body", "body 4, L5", "1.000"] {
         assert!(page.contains(words), "{words}");
     }
     let file = std::fs::File::open(folder.0.join("new/one-2.png")).unwrap();

@@ -7,11 +7,11 @@ mod scene;
 
 use super::Evaluated;
 use super::matching::Instances;
-use super::score::ExamScore;
+use super::score::{ExamScore, Outcome};
 use super::summary::Summary;
 use super::table::{cells, in_words, remarks, spread_rows, titles};
-use pipeline::{ModelCard, Structure};
-use scene::{Picture, Scene, TRUTH_COLOUR};
+use pipeline::{ModelCard, Structure, VertebraId};
+use scene::{Picture, Scene, TRUTH_COLOUR, shown_name};
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Sheet {
         }
         let anchor = escape(&file_name(id));
         self.rows.push_str(&format!(
-            "<section id=\"{anchor}\">\n<div class=\"scores\">\n<h2>{}</h2>\n<p>{} {}</p>\n{}</div>\n\
+            "<section id=\"{anchor}\">\n<div class=\"scores\">\n<h2>{}</h2>\n<p>{}</p>\n<p>{}</p>\n{}</div>\n\
              <div class=\"slices\">\n{figures}</div>\n</section>\n",
             escape(id),
             escape(&exam.score.contrast),
@@ -94,6 +94,9 @@ fn row(name: &str, contrast: &str, cells: &[String]) -> String {
 
 /// The scores beside the slices: each instance, then each structure.
 fn scores(score: &ExamScore) -> String {
+    if score.instances().next().is_none() && score.structures.is_empty() {
+        return "<p>nothing annotated</p>\n".to_owned();
+    }
     let mut rows =
         String::from("<table>\n<tr><th></th><th>Dice</th><th>ASSD mm</th><th>NSD</th></tr>\n");
     let mut add = |name: &str, agreement: &super::Agreement, worst: bool| {
@@ -108,7 +111,8 @@ fn scores(score: &ExamScore) -> String {
     for (kind, instances) in score.instances() {
         let least = instances.matches.values().map(|m| m.agreement.dice).fold(1.0, f64::min);
         for (id, matched) in &instances.matches {
-            add(&format!("{kind} {id}"), &matched.agreement, matched.agreement.dice == least);
+            let name = format!("{kind} {id}{}", level(score, matched.partner));
+            add(&name, &matched.agreement, matched.agreement.dice == least);
         }
         counts.push_str(&format!("<p>{}</p>\n", escape(&in_short(kind, instances))));
     }
@@ -116,6 +120,17 @@ fn scores(score: &ExamScore) -> String {
         add(name, agreement, false);
     }
     format!("{rows}</table>\n{counts}")
+}
+
+/// The name under which the pictures show an instance's partner.
+fn level(score: &ExamScore, partner: Option<u16>) -> String {
+    let id = partner.and_then(|p| u8::try_from(p).ok()).and_then(VertebraId::new);
+    match (&score.outcome, id) {
+        (Outcome::Segmented { numbering, .. }, Some(id)) => {
+            format!(", {}", shown_name(*numbering, id))
+        }
+        _ => String::new(),
+    }
 }
 
 fn in_short(kind: &str, instances: &Instances) -> String {

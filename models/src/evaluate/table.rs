@@ -242,7 +242,7 @@ pub(super) fn in_words(summary: &Summary) -> Vec<String> {
             annotated - found
         ),
         part("exams with the exact count of bodies", summary.count_exact),
-        part("sacrum found by S1", summary.sacrum_found),
+        part("S1 called sacrum", summary.sacrum_found),
         part("levels right, where known", summary.levels),
         "Dice, NSD (at 1 mm), PQ: 1 is best; ASSD in millimetres".to_owned(),
     ]

@@ -8,7 +8,7 @@ use kernels::components::Bounds;
 use kernels::volume::PIR;
 use kernels::{AxisMap, Volume};
 use pipeline::overlay::{Slice, Style, Window, blend};
-use pipeline::{Numbering, Structure};
+use pipeline::{Numbering, Structure, VertebraId};
 use std::ops::Range;
 
 /// Outline of what is annotated: no structure has a colour near it.
@@ -32,7 +32,7 @@ pub(super) struct Scene {
     image: Volume<f32>,
     semantic: Volume<u8>,
     instances: Volume<u16>,
-    truth: Volume<u32>,
+    truth: Volume<Label>,
     window: Window,
     style: Style,
     /// Name of a vertebra and the row its body is centred at.
@@ -58,8 +58,7 @@ impl Scene {
         if let Some(result) = &exam.result {
             hatched = result.numbering == Numbering::Unverified;
             levels.extend(result.vertebrae.iter().map(|vertebra| {
-                let id = vertebra.id;
-                let name = if hatched { format!("#{}", id.value()) } else { id.name() };
+                let name = shown_name(result.numbering, vertebra.id);
                 (name, grid.affine.index(vertebra.body_centroid_mm)[1])
             }));
         }
@@ -99,14 +98,15 @@ impl Scene {
             .collect()
     }
 
-    /// The slice in the middle of canal and cord, else of all that is labelled, else of the volume.
+    /// The middle one of the slices with most of canal and cord, annotated or else predicted; without any, of the slices
+    /// with most labels; else of all.
     fn middle(&self) -> usize {
-        let canal = [Structure::SpinalCanal.value(), Structure::SpinalCord.value()];
-        let count = self.image.dims().counts()[2];
-        mean_slice(&self.semantic, |v| canal.contains(&v))
-            .or_else(|| mean_slice(&self.semantic, |v| v != 0))
-            .or_else(|| mean_slice(&self.truth, |v| v != 0))
-            .unwrap_or(count / 2)
+        let canal = [Structure::SpinalCanal, Structure::SpinalCord].map(Structure::value);
+        fullest(&self.truth, |v| canal.contains(&v.0))
+            .or_else(|| fullest(&self.semantic, |v| canal.contains(&v)))
+            .or_else(|| fullest(&self.semantic, |v| v != 0))
+            .or_else(|| fullest(&self.truth, |v| v.0 != 0))
+            .unwrap_or(self.image.dims().counts()[2] / 2)
     }
 
     fn picture(&self, k: usize, caption: String, named: bool) -> Picture {
@@ -137,7 +137,7 @@ impl Scene {
             instances: &offsets.iter().map(|&n| instances[n]).collect::<Vec<_>>(),
         };
         let mut pixels = blend(slice, self.window, self.style);
-        let truth: Vec<u32> = offsets.iter().map(|&n| self.truth.slice(k)[n]).collect();
+        let truth: Vec<Label> = offsets.iter().map(|&n| self.truth.slice(k)[n]).collect();
         outline(&mut pixels, &truth, width);
         let share = |row: &f64| (row + 0.5) / rows as f64;
         let names = self.levels.iter().filter(|_| named);
@@ -150,7 +150,7 @@ impl Scene {
         let [columns, rows, _] = self.image.dims().counts();
         let [across, down, _] = self.image.grid().affine.spacing();
         let (whole, high) = (columns as f64, rows as f64 * down);
-        let boxes = [Bounds::of(&self.semantic, |v| v != 0), Bounds::of(&self.truth, |v| v != 0)];
+        let boxes = [Bounds::of(&self.semantic, |v| v != 0), Bounds::of(&self.truth, |v| v.0 != 0)];
         let ends = || boxes.iter().flatten().map(|b| (b.min[0] as f64, b.max[0] as f64 + 1.0));
         let both = ends().reduce(|(a, b), (c, d)| (a.min(c), b.max(d)));
         let (from, to) = both.unwrap_or((0.0, whole));
@@ -162,49 +162,57 @@ impl Scene {
     }
 }
 
+/// The level, or a number that does not read like one.
+pub(super) fn shown_name(numbering: Numbering, id: VertebraId) -> String {
+    match numbering {
+        Numbering::FromSacrum => id.name(),
+        Numbering::Unverified => format!("#{}", id.value()),
+    }
+}
+
 /// Width and height in pixels of a picture of so many millimetres in width for each in height.
 fn size(ratio: f64) -> [usize; 2] {
     let height = HEIGHT * (LEAST_WIDTH / (HEIGHT * ratio)).clamp(1.0, HIGHEST);
     [(height * ratio).round().max(1.0) as usize, height.round() as usize]
 }
 
-/// The slice nearest to the mean of the `wanted` voxels' slices.
-fn mean_slice<T: Copy>(volume: &Volume<T>, wanted: impl Fn(T) -> bool) -> Option<usize> {
-    let slices = volume.dims().counts()[2];
-    let counts = (0..slices).map(|k| volume.slice(k).iter().filter(|&&v| wanted(v)).count());
-    let (sum, total) =
-        counts.enumerate().fold((0, 0), |(sum, total), (k, n)| (sum + k * n, total + n));
-    (total > 0).then(|| (sum + total / 2) / total)
+/// The middle one of the slices with nearly the most `wanted` voxels.
+fn fullest<T: Copy>(volume: &Volume<T>, wanted: impl Fn(T) -> bool) -> Option<usize> {
+    /// Slices with this share of the most are equally good: the canal is wider than a thin slice.
+    const NEARLY: f64 = 0.95;
+    let slices = 0..volume.dims().counts()[2];
+    let count = |k| volume.slice(k).iter().filter(|&&v| wanted(v)).count();
+    let counts: Vec<usize> = slices.clone().map(count).collect();
+    let most = counts.iter().copied().max().filter(|&most| most > 0)?;
+    let good: Vec<usize> = slices.filter(|&k| counts[k] as f64 >= NEARLY * most as f64).collect();
+    Some(good[good.len() / 2])
 }
 
-/// One number a voxel, so that neighbouring annotated instances and structures differ: 0 where nothing is annotated.
-fn truth_labels(exam: &Evaluated) -> Volume<u32> {
-    /// Apart from each other and from any instance label.
-    const KINDS: [u32; 4] = [1 << 16, 2 << 16, 3 << 16, 4 << 16];
+/// What is annotated at a voxel: a [`Structure`] value and a label of its instance; 0 and 0 for nothing.
+type Label = (u8, u16);
+
+/// The annotation as one volume, so that neighbouring instances and structures are parted by their labels.
+fn truth_labels(exam: &Evaluated) -> Volume<Label> {
     let Truth { bodies, discs, vertebrae, s1, cord, structures } = &exam.truth;
-    let mut labels = Volume::filled(*exam.image.grid(), 0u32);
-    let mut add = |kind: u32, values: &mut dyn Iterator<Item = u32>| {
-        for (label, value) in labels.voxels_mut().iter_mut().zip(values) {
-            if value != 0 {
-                *label += kind + value;
-            }
-        }
-    };
+    let mut labels = Volume::filled(*exam.image.grid(), (0, 0));
     if let Some(structures) = structures {
-        add(KINDS[0], &mut structures.voxels().iter().map(|&v| u32::from(v)));
+        let values = labels.voxels_mut().iter_mut().zip(structures.voxels());
+        values.for_each(|(label, &structure)| label.0 = structure);
         if let Some(vertebrae) = vertebrae {
-            add(KINDS[1], &mut vertebrae.labels.voxels().iter().map(|&v| u32::from(v) << 8));
+            let values = labels.voxels_mut().iter_mut().zip(vertebrae.labels.voxels());
+            values.for_each(|(label, &vertebra)| label.1 = vertebra);
         }
         return labels;
     }
-    for (kind, annotated) in KINDS.into_iter().zip([bodies, discs]) {
-        if let Some(annotated) = annotated {
-            add(kind, &mut annotated.labels.voxels().iter().map(|&v| u32::from(v)));
-        }
-    }
-    for (kind, mask) in KINDS[2..].iter().zip([s1, cord]) {
-        if let Some(mask) = mask {
-            add(*kind, &mut mask.voxels().iter().map(|&v| u32::from(v)));
+    let instances = [(Structure::VertebralBody, bodies), (Structure::Disc, discs)];
+    let instances =
+        instances.map(|(s, annotated)| (s, annotated.as_ref().map(|a| a.labels.clone())));
+    let masks = [(Structure::Sacrum, s1), (Structure::SpinalCord, cord)];
+    let masks = masks.map(|(s, mask)| (s, mask.as_ref().map(|mask| mask.map(u16::from))));
+    for (structure, volume) in instances.into_iter().chain(masks) {
+        let Some(volume) = volume else { continue };
+        for (label, &value) in labels.voxels_mut().iter_mut().zip(volume.voxels()) {
+            *label = if value == 0 { *label } else { (structure.value(), value) };
         }
     }
     labels
@@ -225,9 +233,9 @@ fn linear(slice: &[f32], columns: usize, [x, y]: [f64; 2]) -> f32 {
 }
 
 /// Draws the inner edge of every annotated area.
-fn outline(pixels: &mut [[u8; 3]], truth: &[u32], width: usize) {
+fn outline(pixels: &mut [[u8; 3]], truth: &[Label], width: usize) {
     let rows = truth.len() / width;
-    for (at, pixel) in pixels.iter_mut().enumerate().filter(|&(at, _)| truth[at] != 0) {
+    for (at, pixel) in pixels.iter_mut().enumerate().filter(|&(at, _)| truth[at].0 != 0) {
         let (x, y) = (at % width, at / width);
         let differs = |other: usize| truth[other] != truth[at];
         let edge = (x > 0 && differs(at - 1))
@@ -265,7 +273,8 @@ mod tests {
     #[test]
     fn the_inner_edge_of_every_area_is_outlined() {
         let mut pixels = [[9; 3]; 12];
-        outline(&mut pixels, &[0, 5, 5, 7, 0, 5, 5, 7, 0, 5, 5, 7], 4);
+        let row = [(0, 0), (49, 5), (49, 5), (49, 7)];
+        outline(&mut pixels, &row.repeat(3), 4);
         let red = |n: usize| pixels[n] == TRUTH_COLOUR;
         // Neither the background nor the border of the picture is an edge.
         assert!(!red(0) && red(1) && red(2) && red(3) && red(5) && red(9) && !red(4));
