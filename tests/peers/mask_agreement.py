@@ -51,7 +51,7 @@ def ious(predicted: np.ndarray, annotated: np.ndarray) -> dict[tuple[int, int], 
     """Intersection over union of each (annotated, predicted) pair of labels that overlaps."""
     both = (predicted > 0) & (annotated > 0)
     pairs, common = np.unique(np.stack([annotated[both], predicted[both]]), axis=1, return_counts=True)
-    sizes = [dict(zip(*np.unique(volume, return_counts=True))) for volume in (annotated, predicted)]
+    sizes = [dict(zip(*np.unique(volume, return_counts=True), strict=True)) for volume in (annotated, predicted)]
     return {
         (int(a), int(p)): float(n / (sizes[0][a] + sizes[1][p] - n)) for (a, p), n in zip(pairs.T, common, strict=True)
     }
