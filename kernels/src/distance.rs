@@ -17,19 +17,38 @@ pub fn squared_mm_in_plane(mask: &Volume<u8>) -> Volume<f32> {
     // structure.
     let bounds = bounds.grown(1, mask.dims());
     let part = crop(mask, bounds);
-    let [ni, nj, _] = part.dims().counts();
-    let spacing = part.grid().affine.spacing();
-    let mut squares = along_rows(&part, spacing[0]);
+    let values = within_slices(&part).into_iter().map(|v| v as f32).collect();
+    let part = Volume::new(*part.grid(), values).expect("one value per voxel");
+    paste(&mut result, &part, bounds);
+    result
+}
+
+/// Squared distance in mm² from each voxel centre to the nearest centre of a zero voxel, whatever its slice. Outside the
+/// grid there is no background; without any zero voxel every distance is infinite. In double precision, since surface
+/// distances are compared with a tolerance that they often equal.
+pub fn squared_mm(mask: &Volume<u8>) -> Volume<f64> {
+    let mut squares = within_slices(mask);
+    let (plane, nk) = (mask.dims().plane(), mask.dims().counts()[2]);
+    let pitch = mask.grid().affine.spacing()[2];
+    let mut line = Line::new(nk);
+    for start in 0..plane {
+        line.transform(&mut squares, start, plane, nk, pitch);
+    }
+    Volume::new(*mask.grid(), squares).expect("one value per voxel")
+}
+
+/// Squared distance to the nearest zero voxel of the same slice.
+fn within_slices(mask: &Volume<u8>) -> Vec<f64> {
+    let [ni, nj, _] = mask.dims().counts();
+    let spacing = mask.grid().affine.spacing();
+    let mut squares = along_rows(mask, spacing[0]);
     let mut line = Line::new(nj);
     for plane in squares.chunks_exact_mut(ni * nj) {
         for i in 0..ni {
             line.transform(plane, i, ni, nj, spacing[1]);
         }
     }
-    let values = squares.into_iter().map(|v| v as f32).collect();
-    let part = Volume::new(*part.grid(), values).expect("one value per voxel");
-    paste(&mut result, &part, bounds);
-    result
+    squares
 }
 
 /// Squared distance to the nearest zero voxel of the same row.
@@ -132,5 +151,8 @@ mod tests {
         let flat = squared_mm_in_plane(&mask);
         assert_eq!(flat.slice(0), [0.0, 0.25, 1.0, 2.25]);
         assert!(flat.slice(1).iter().all(|v| v.is_infinite()));
+        let solid = squared_mm(&mask);
+        assert_eq!(solid.slice(0), [0.0, 0.25, 1.0, 2.25]);
+        assert_eq!(solid.slice(1), [9.0, 9.25, 10.0, 11.25]);
     }
 }

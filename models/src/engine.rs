@@ -58,7 +58,8 @@ pub fn instruction_set() -> &'static str {
     InstructionSet::best().name()
 }
 
-fn start(
+/// As [`load`], with weights from anywhere.
+pub fn start(
     weights: Weights,
     choice: EngineChoice,
     threads: usize,

@@ -1,49 +1,41 @@
 //! Scores a net with the service's own pipeline on annotated exams.
 //!
 //! Selection by protocol and size is bypassed: an exam is scored whatever its field of view. The exams and what is
-//! annotated in each stand in `exams.toml`; its header defines the rules.
+//! annotated in each stand in `exams.toml`; its header defines the rules. In the order of the work:
+//!
+//! - `truth`: the list and the masks, which must lie on the image's own grid.
+//! - `agreement`: Dice, ASSD and NSD of two masks; the definitions, and where they come from.
+//! - `matching`: which predicted instance is which annotated one; found, missed, spurious; panoptic quality.
+//! - `score`, `spread`, `summary`: one exam; mean, median and worst; the primary exams together.
+//! - `json`, `table`, `sheet`: the report for scripts, for a terminal and for the eye.
+//!
+//! A refused exam is a row of the report, an exam without its image or a mask of another grid an error: then the list is
+//! wrong, and no figure would mean what it says.
 
+mod agreement;
+pub mod json;
+mod matching;
 mod score;
+pub mod sheet;
+mod spread;
+mod summary;
+mod table;
+mod truth;
 
-pub use score::{ExamScore, Summary, summarise};
+pub use agreement::{Agreement, TOLERANCE_MM};
+pub use matching::{FOUND_DICE, HIT_IOU, Instances, Match, Panoptic, Scope};
+pub use score::{ExamScore, Outcome};
+pub use spread::Spread;
+pub use summary::{Spreads, Summary, summarise};
+pub use table::Table;
+pub use truth::{Annotated, Exam, Truth, read_exams};
 
 use crate::nifti::{self, NiftiError};
 use kernels::Volume;
-use pipeline::{Net, SegmentError, Series, segment};
-use serde::Deserialize;
+use pipeline::{Net, Segmentation, Series, segment};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use thiserror::Error;
-
-/// One annotated exam; paths are relative to the file that lists it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exam {
-    pub id: String,
-    pub image: PathBuf,
-    pub contrast: String,
-    /// Enters the summary.
-    pub primary: bool,
-    /// Instance mask of vertebral bodies, ids arbitrary.
-    pub body: Option<PathBuf>,
-    /// Ids in `body` that are S1: scored as sacrum found or not.
-    #[serde(default)]
-    pub s1: Vec<u16>,
-    /// Instance mask of discs.
-    pub disc: Option<PathBuf>,
-    /// Binary mask of the cord.
-    pub cord: Option<PathBuf>,
-    /// SPINEPS structure ids.
-    pub full: Option<PathBuf>,
-    /// SPINEPS instance ids.
-    pub full_vertebrae: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExamList {
-    exam: Vec<Exam>,
-}
 
 /// Why exams could not be scored.
 #[derive(Debug, Error)]
@@ -54,64 +46,31 @@ pub enum EvaluateError {
     Nifti { exam: String, source: NiftiError },
     #[error("exam {exam}: the mask {mask} is on another grid than the image")]
     Grid { exam: String, mask: PathBuf },
-    #[error("exam {exam}: {source}")]
-    Segment { exam: String, source: Box<SegmentError> },
 }
 
-/// Reads `exams.toml` in `folder`.
-pub fn read_exams(folder: &Path) -> Result<Vec<Exam>, EvaluateError> {
-    let path = folder.join("exams.toml");
-    let failed = |reason: String| EvaluateError::List { path: path.clone(), reason };
-    let text = std::fs::read_to_string(&path).map_err(|e| failed(e.to_string()))?;
-    let list: ExamList = toml::from_str(&text).map_err(|e| failed(e.to_string()))?;
-    if list.exam.is_empty() {
-        return Err(failed("it lists no exam".to_owned()));
-    }
-    Ok(list.exam)
+/// An exam with its scores and what they were made from.
+#[derive(Debug)]
+pub struct Evaluated {
+    pub score: ExamScore,
+    pub image: Volume<f32>,
+    pub truth: Truth,
+    /// `None` when the exam was refused or the net failed; `score` says which.
+    pub result: Option<Segmentation>,
 }
 
 /// Segments `exam` and scores it.
-pub fn evaluate(folder: &Path, exam: &Exam, net: &mut dyn Net) -> Result<ExamScore, EvaluateError> {
+///
+/// # Errors
+/// When its image or a mask cannot be read, or a mask lies on another grid.
+pub fn evaluate(folder: &Path, exam: &Exam, net: &mut dyn Net) -> Result<Evaluated, EvaluateError> {
     let image = nifti::read(&folder.join(&exam.image))
         .map_err(|source| EvaluateError::Nifti { exam: exam.id.clone(), source })?;
+    let grid = *image.grid();
+    let truth = Truth::read(folder, exam, &grid)?;
     let series = Series::from_volume(image);
     let start = Instant::now();
-    let result = segment(&series, net, &mut |_| {})
-        .map_err(|e| EvaluateError::Segment { exam: exam.id.clone(), source: Box::new(e) })?;
+    let result = segment(&series, net, &mut |_| {});
     let seconds = start.elapsed().as_secs_f64();
-    let read = |path: &Option<PathBuf>| {
-        path.as_ref().map(|path| read_mask(folder, exam, path, &series.volume)).transpose()
-    };
-    let truth = score::Truth {
-        bodies: read(&exam.body)?,
-        s1: &exam.s1,
-        discs: read(&exam.disc)?,
-        cord: read(&exam.cord)?,
-        structures: read(&exam.full)?,
-        vertebrae: read(&exam.full_vertebrae)?,
-    };
-    Ok(score::score(exam, &result, &truth, seconds))
-}
-
-/// A mask, which must lie on the image's own grid: a resampled truth is no truth.
-fn read_mask(
-    folder: &Path,
-    exam: &Exam,
-    mask: &Path,
-    image: &Volume<f32>,
-) -> Result<Volume<u16>, EvaluateError> {
-    /// Two affines that differ by less than this anywhere are one: NIfTI stores single precision.
-    const TOLERANCE_MM: f64 = 1e-2;
-    let labels = nifti::read_labels(&folder.join(mask))
-        .map_err(|source| EvaluateError::Nifti { exam: exam.id.clone(), source })?;
-    let (a, b) = (image.grid(), labels.grid());
-    let far = a.dims.counts().map(|n| n as f64);
-    let same_place = [[0.0; 3], far].iter().all(|&corner| {
-        let (p, q) = (a.affine.world(corner), b.affine.world(corner));
-        p.iter().zip(q).all(|(p, q)| (p - q).abs() <= TOLERANCE_MM)
-    });
-    if a.dims != b.dims || !same_place {
-        return Err(EvaluateError::Grid { exam: exam.id.clone(), mask: mask.to_owned() });
-    }
-    Ok(labels)
+    let score = score::score(exam, &result, &truth, grid, seconds);
+    Ok(Evaluated { score, image: series.volume, truth, result: result.ok() })
 }

@@ -1,12 +1,18 @@
-//! `evaluate --data DIR --json FILE`: scores the shipped net on the exams of `DIR/exams.toml`.
+//! `evaluate --data DIR --json FILE`: scores a net on the exams of `DIR/exams.toml`.
+//!
+//! Rows appear as exams are done; on a terminal a line below says which one is being scored.
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use models::engine::{self, EngineChoice};
-use models::evaluate::{ExamScore, evaluate, read_exams, summarise};
-use std::path::PathBuf;
+use models::evaluate::sheet::Sheet;
+use models::evaluate::{Exam, Table, evaluate, json, read_exams, summarise};
+use models::weights::Weights;
+use pipeline::Net;
+use std::io::{IsTerminal, Write, stderr};
+use std::path::{Path, PathBuf};
 
-/// Scores the shipped net on annotated exams with the service's own pipeline.
+/// Scores the shipped net, or another, on annotated exams with the service's own pipeline.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Folder with `exams.toml` and the exams.
@@ -15,6 +21,12 @@ struct Arguments {
     /// Where the scores go, as JSON.
     #[arg(long)]
     json: PathBuf,
+    /// Folder for a page with pictures of every exam, for example `target/evaluate`; keep it out of git.
+    #[arg(long)]
+    sheet: Option<PathBuf>,
+    /// Card (`NAME.toml`) of other weights, which lie beside it as `NAME.onnx`; default: the shipped net.
+    #[arg(long)]
+    weights: Option<PathBuf>,
     /// Score only the exams whose id contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -29,67 +41,63 @@ fn main() -> anyhow::Result<()> {
     exams.retain(|exam| exam.id.contains(&arguments.only));
     ensure!(!exams.is_empty(), "no exam's id contains {:?}", arguments.only);
     let threads = arguments.threads.unwrap_or_else(kernels::threads::available);
-    let (mut net, reason) = engine::load(EngineChoice::Auto, threads)?;
-    eprintln!("engine: {} ({reason})", net.engine());
-    println!(
-        "{:<16} {:<5} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7} {:>7}",
-        "exam", "", "body", "worst", "found", "count", "disc", "cord", "time"
+    let weights = weights(arguments.weights.as_deref())?;
+    let (mut net, reason) = engine::start(weights, EngineChoice::Auto, threads)?;
+    println!("engine: {} ({reason})", net.engine());
+    run(&arguments, &exams, net.as_mut())
+}
+
+/// The shipped weights, or those of a card.
+fn weights(card: Option<&Path>) -> anyhow::Result<Weights> {
+    let Some(card) = card else { return Ok(Weights::embedded()?) };
+    ensure!(
+        card.extension().is_some_and(|ending| ending == "toml"),
+        "--weights names a card (NAME.toml), not {}",
+        card.display()
     );
+    let folder = card.parent().unwrap_or(Path::new(""));
+    let name = card.file_stem().and_then(|name| name.to_str()).context("the card has no name")?;
+    Ok(Weights::from_folder(folder, name)?)
+}
+
+fn run(arguments: &Arguments, exams: &[Exam], net: &mut dyn Net) -> anyhow::Result<()> {
+    let table = Table::new(exams.iter().map(|exam| exam.id.as_str()));
+    let mut sheet = arguments.sheet.as_deref().map(begin_sheet).transpose()?;
+    println!("{}", table.head());
     let mut scores = Vec::new();
-    for exam in &exams {
-        let score = evaluate(&arguments.data, exam, net.as_mut())?;
-        println!("{}", row(&score));
-        scores.push(score);
+    for (n, exam) in exams.iter().enumerate() {
+        progress(&format!("{} ({} of {})", exam.id, n + 1, exams.len()));
+        let evaluated = evaluate(&arguments.data, exam, net)?;
+        progress("");
+        println!("{}", table.row(&evaluated.score));
+        if let Some(sheet) = &mut sheet {
+            sheet.add(&evaluated).with_context(|| format!("cannot draw exam {}", exam.id))?;
+        }
+        scores.push(evaluated.score);
     }
     let summary = summarise(&scores);
-    let json = serde_json::json!({ "engine": net.engine(), "exams": scores, "summary": summary });
-    std::fs::write(&arguments.json, serde_json::to_vec_pretty(&json)?)
+    println!("{}", table.foot(&scores, &summary));
+    let report = json::report(&net.engine(), net.card(), &scores, &summary);
+    std::fs::write(&arguments.json, serde_json::to_vec_pretty(&report)?)
         .with_context(|| format!("cannot write {}", arguments.json.display()))?;
-    println!("\n{}", serde_json::to_string_pretty(&summary)?);
+    if let Some(sheet) = sheet {
+        let page = sheet.finish(net.card(), &summary).context("cannot write the contact sheet")?;
+        println!("contact sheet: {}", page.display());
+    }
+    let failed = scores.iter().filter(|score| score.failed()).count();
+    ensure!(failed == 0, "the net failed on {failed} of {} exams; see the report", scores.len());
     Ok(())
 }
 
-/// One line of the table; `-` where nothing is annotated.
-fn row(score: &ExamScore) -> String {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
-    let of = |pair: Option<[usize; 2]>| pair.map_or("-".to_owned(), |[n, of]| format!("{n}/{of}"));
-    let worst = score.body_dice.iter().flatten().map(|(_, &d)| d).reduce(f64::min);
-    format!(
-        "{:<16} {:<5} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6.1}s",
-        score.id,
-        score.contrast,
-        number(score.body_mean()),
-        number(worst),
-        of(score.found()),
-        of(score.body_count),
-        number(score.disc_mean()),
-        number(score.cord_dice),
-        score.seconds
-    )
+fn begin_sheet(folder: &Path) -> anyhow::Result<Sheet> {
+    Sheet::new(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    #[test]
-    fn a_row_shows_what_is_annotated_and_nothing_else() {
-        let score = ExamScore {
-            id: "chu_07".into(),
-            contrast: "T2w".into(),
-            primary: true,
-            seconds: 1.26,
-            vertebrae: 9,
-            body_dice: Some(BTreeMap::from([(1, 0.9), (2, 0.75), (3, 0.3)])),
-            body_count: Some([4, 3]),
-            disc_dice: None,
-            cord_dice: None,
-            sacrum_found: None,
-            structure_dice: None,
-            vertebra_dice: None,
-        };
-        let words: Vec<String> = row(&score).split_whitespace().map(str::to_owned).collect();
-        assert_eq!(words, ["chu_07", "T2w", "0.650", "0.300", "2/3", "4/3", "-", "-", "1.3s"]);
+/// Replaces the line that says what is going on; nothing in a pipe.
+fn progress(text: &str) {
+    let mut terminal = stderr();
+    if terminal.is_terminal() {
+        // Clears the line first. A terminal that went away is no reason to stop scoring.
+        let _ = write!(terminal, "\r\x1b[2K{text}").and_then(|()| terminal.flush());
     }
 }

@@ -1,250 +1,236 @@
-//! Dice and counts of one exam, and their summary.
+//! The scores of one exam: the service's result against the annotation.
 //!
-//! Dice is per matched instance over the whole volume: each annotated instance takes the predicted one it overlaps most,
-//! no predicted one twice; one without a partner scores 0.
+//! An exam without a result (refused, or the net failed) is scored as one in which nothing was predicted: to leave it out
+//! would reward a net for refusing what is difficult.
 
-use super::Exam;
-use kernels::Volume;
-use pipeline::{Segmentation, Structure, VertebraId};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use super::agreement::Agreement;
+use super::matching::Instances;
+use super::spread::Spread;
+use super::truth::{Exam, Truth, is_vertebra};
+use kernels::components::{Connectivity, label};
+use kernels::{Grid, Volume};
+use pipeline::{Flag, Numbering, Refusal, SegmentError, Segmentation, Structure, VertebraId};
+use std::collections::BTreeMap;
 
-/// What is annotated in one exam.
-#[derive(Debug)]
-pub(super) struct Truth<'a> {
-    pub bodies: Option<Volume<u16>>,
-    pub s1: &'a [u16],
-    pub discs: Option<Volume<u16>>,
-    pub cord: Option<Volume<u16>>,
-    pub structures: Option<Volume<u16>>,
-    pub vertebrae: Option<Volume<u16>>,
-}
-
-/// A vertebra or disc counts as found from this Dice.
-const FOUND: f64 = 0.5;
 /// S1 counts as sacrum found when this share of its body is called sacrum.
 const SACRUM_FOUND: f64 = 0.5;
 
+/// What became of an exam.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Segmented {
+        /// How many vertebrae, without the sacrum.
+        vertebrae: usize,
+        numbering: Numbering,
+        flags: Vec<Flag>,
+        /// Share of the labelled voxels outside the largest 26-connected component of all labels.
+        off_spine: f64,
+    },
+    Refused(Refusal),
+    /// The engine failed: our move.
+    Failed(String),
+}
+
 /// The scores of one exam; `None` where nothing is annotated.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct ExamScore {
     pub id: String,
     pub contrast: String,
+    /// Enters the summary.
     pub primary: bool,
+    /// Time of `segment`.
     pub seconds: f64,
-    /// Vertebrae of the result, without the sacrum.
-    pub vertebrae: usize,
-    /// Dice of every annotated body, by its id.
-    pub body_dice: Option<BTreeMap<u16, f64>>,
-    /// Predicted bodies between the highest and the lowest annotated one, and how many are annotated.
-    pub body_count: Option<[usize; 2]>,
-    pub disc_dice: Option<BTreeMap<u16, f64>>,
-    pub cord_dice: Option<f64>,
+    pub outcome: Outcome,
+    pub bodies: Option<Instances>,
+    pub discs: Option<Instances>,
+    /// Whole vertebrae, without their endplates.
+    pub vertebrae: Option<Instances>,
+    /// Found vertebrae whose level is the annotated one, of how many; `None` too when the numbers are no levels.
+    pub levels: Option<[usize; 2]>,
+    /// Whether the annotated S1 is called sacrum.
     pub sacrum_found: Option<bool>,
-    /// Dice of each annotated structure, whole volume.
-    pub structure_dice: Option<BTreeMap<&'static str, f64>>,
-    /// Dice of each annotated vertebra (all its parts).
-    pub vertebra_dice: Option<BTreeMap<u16, f64>>,
+    /// By name; those that are annotated.
+    pub structures: BTreeMap<&'static str, Agreement>,
 }
+
+/// Names of structures that are scored besides those of [`Structure::ALL`]: pairs without their sides, and the canal
+/// with what lies in it, since annotators end the cord where they like.
+const JOINED: [(&str, [Structure; 2]); 4] = [
+    ("Transverse process", [Structure::TransverseProcessLeft, Structure::TransverseProcessRight]),
+    (
+        "Superior articular process",
+        [Structure::SuperiorArticularLeft, Structure::SuperiorArticularRight],
+    ),
+    (
+        "Inferior articular process",
+        [Structure::InferiorArticularLeft, Structure::InferiorArticularRight],
+    ),
+    ("Spinal canal with cord", [Structure::SpinalCanal, Structure::SpinalCord]),
+];
 
 impl ExamScore {
-    pub fn body_mean(&self) -> Option<f64> {
-        mean(self.body_dice.iter().flatten().map(|(_, &dice)| dice))
+    /// Agreement of the cord, by a mask of its own or a full one.
+    pub fn cord(&self) -> Option<Agreement> {
+        self.structures.get(Structure::SpinalCord.name()).copied()
     }
 
-    pub fn disc_mean(&self) -> Option<f64> {
-        mean(self.disc_dice.iter().flatten().map(|(_, &dice)| dice))
+    /// The engine failed, which is no fault of the exam's.
+    pub fn failed(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed(_))
     }
 
-    /// Annotated bodies found, of how many.
-    pub fn found(&self) -> Option<[usize; 2]> {
-        let dice = self.body_dice.as_ref()?;
-        Some([dice.values().filter(|&&dice| dice > FOUND).count(), dice.len()])
+    /// The instances by kind, those that are annotated.
+    pub fn instances(&self) -> impl Iterator<Item = (&'static str, &Instances)> {
+        let kinds = [("body", &self.bodies), ("disc", &self.discs), ("vertebra", &self.vertebrae)];
+        kinds.into_iter().filter_map(|(kind, instances)| Some((kind, instances.as_ref()?)))
+    }
+
+    /// One value for the exam by the name of its measure: what is averaged over exams.
+    pub fn figures(&self) -> BTreeMap<String, f64> {
+        let mut figures = BTreeMap::new();
+        for (kind, instances) in self.instances() {
+            let matches = || instances.matches.values().map(|m| m.agreement);
+            let spreads = [
+                ("dice", Spread::of(matches().map(|a| a.dice))),
+                ("assd_mm", Spread::of_distances(matches().filter_map(|a| a.assd_mm))),
+                ("nsd_1mm", Spread::of(matches().map(|a| a.nsd))),
+            ];
+            for (measure, spread) in spreads {
+                let Some(Spread { mean, median, worst, .. }) = spread else { continue };
+                for (which, value) in [("mean", mean), ("median", median), ("worst", worst)] {
+                    figures.insert(format!("{kind}_{measure}_{which}"), value);
+                }
+            }
+            let panoptic = instances.panoptic;
+            figures.insert(format!("{kind}_rq"), panoptic.recognition);
+            figures.insert(format!("{kind}_pq"), panoptic.quality);
+            figures.extend(panoptic.segmentation.map(|sq| (format!("{kind}_sq"), sq)));
+        }
+        for (name, agreement) in &self.structures {
+            let key = name.to_lowercase().replace(' ', "_");
+            figures.insert(format!("{key}_dice"), agreement.dice);
+            figures.extend(agreement.assd_mm.map(|assd| (format!("{key}_assd_mm"), assd)));
+            figures.insert(format!("{key}_nsd_1mm"), agreement.nsd);
+        }
+        if let Outcome::Segmented { off_spine, .. } = self.outcome {
+            figures.insert("off_spine_fraction".to_owned(), off_spine);
+        }
+        figures
     }
 }
 
+/// The two masks of a result; empty where there is none.
+struct Masks {
+    semantic: Volume<u8>,
+    instances: Volume<u16>,
+}
+
+impl Masks {
+    fn of(result: Option<&Segmentation>, grid: Grid) -> Masks {
+        match result {
+            Some(result) => {
+                Masks { semantic: result.semantic.clone(), instances: result.instances.clone() }
+            }
+            None => Masks { semantic: Volume::filled(grid, 0), instances: Volume::filled(grid, 0) },
+        }
+    }
+
+    /// Instance labels, less `offset`, where the semantic mask has `structure`.
+    fn instances_of(&self, structure: Structure, offset: u16) -> Volume<u16> {
+        let mut labels = self.instances.clone();
+        for (label, &value) in labels.voxels_mut().iter_mut().zip(self.semantic.voxels()) {
+            *label = if value == structure.value() { label.saturating_sub(offset) } else { 0 };
+        }
+        labels
+    }
+}
+
+/// Scores the result of `segment` on an exam, which took `seconds`.
 pub(super) fn score(
     exam: &Exam,
-    result: &Segmentation,
-    truth: &Truth<'_>,
+    result: &Result<Segmentation, SegmentError>,
+    truth: &Truth,
+    grid: Grid,
     seconds: f64,
 ) -> ExamScore {
-    let of = |structure: Structure, offset: u16| {
-        let pairs = result.semantic.voxels().iter().zip(result.instances.voxels());
-        pairs
-            .map(|(&s, &i)| if s == structure.value() { i.saturating_sub(offset) } else { 0 })
-            .collect::<Vec<u16>>()
+    let masks = Masks::of(result.as_ref().ok(), grid);
+    let compare = |predicted: &dyn Fn() -> Volume<u16>, truth: &Option<super::Annotated>| {
+        let annotated = truth.as_ref()?;
+        Instances::compare(&predicted(), &annotated.labels, annotated.scope)
     };
-    let bodies = of(Structure::VertebralBody, 0);
-    let mut annotated = truth.bodies.as_ref().map(|mask| mask.voxels().to_vec());
-    for value in annotated.iter_mut().flatten().filter(|value| truth.s1.contains(value)) {
-        *value = 0;
-    }
-    let discs = of(Structure::Disc, VertebraId::DISC_OFFSET);
-    let cord = of_structure(result, Structure::SpinalCord.value());
-    let whole: Vec<u16> =
-        result.instances.voxels().iter().map(|&v| if v < 100 { v } else { 0 }).collect();
+    let vertebrae =
+        compare(&|| masks.instances.map(|v| if is_vertebra(v) { v } else { 0 }), &truth.vertebrae);
     ExamScore {
         id: exam.id.clone(),
         contrast: exam.contrast.clone(),
         primary: exam.primary,
         seconds,
-        vertebrae: result.vertebrae.len(),
-        body_count: annotated.as_ref().map(|mask| count_between(result, mask)),
-        body_dice: annotated.map(|mask| matched_dice(&bodies, &mask)),
-        disc_dice: truth.discs.as_ref().map(|mask| matched_dice(&discs, mask.voxels())),
-        cord_dice: truth.cord.as_ref().map(|mask| dice(&cord, &non_zero(mask.voxels()))),
-        sacrum_found: sacrum_found(result, truth),
-        structure_dice: truth.structures.as_ref().map(|mask| structure_dice(result, mask)),
-        vertebra_dice: truth.vertebrae.as_ref().map(|mask| {
-            let mask: Vec<u16> =
-                mask.voxels().iter().map(|&v| if v < 100 { v } else { 0 }).collect();
-            matched_dice(&whole, &mask)
-        }),
+        outcome: outcome(result),
+        bodies: compare(&|| masks.instances_of(Structure::VertebralBody, 0), &truth.bodies),
+        discs: compare(
+            &|| masks.instances_of(Structure::Disc, VertebraId::DISC_OFFSET),
+            &truth.discs,
+        ),
+        levels: vertebrae.as_ref().and_then(|v| levels(result.as_ref().ok()?, v)),
+        vertebrae,
+        sacrum_found: truth.s1.as_ref().map(|s1| sacrum_found(&masks.semantic, s1)),
+        structures: structures(&masks.semantic, truth),
     }
 }
 
-fn of_structure(result: &Segmentation, value: u8) -> Vec<bool> {
-    result.semantic.voxels().iter().map(|&v| v == value).collect()
+fn outcome(result: &Result<Segmentation, SegmentError>) -> Outcome {
+    match result {
+        Ok(result) => Outcome::Segmented {
+            vertebrae: result.vertebrae.len(),
+            numbering: result.numbering,
+            flags: result.flags.clone(),
+            off_spine: off_spine(&result.semantic),
+        },
+        Err(SegmentError::Refused(refusal)) => Outcome::Refused(refusal.clone()),
+        Err(SegmentError::Net(error)) => Outcome::Failed(error.to_string()),
+    }
 }
 
-fn non_zero(mask: &[u16]) -> Vec<bool> {
-    mask.iter().map(|&v| v != 0).collect()
+/// Share of the labelled voxels outside the largest component of all labels together.
+fn off_spine(semantic: &Volume<u8>) -> f64 {
+    let parts = label(&semantic.map(|v| u8::from(v != 0)), Connectivity::Corners26).parts;
+    let largest = parts.iter().map(|part| part.voxels).max().unwrap_or(0);
+    let all: usize = parts.iter().map(|part| part.voxels).sum();
+    (all - largest) as f64 / all.max(1) as f64
 }
 
-fn dice(a: &[bool], b: &[bool]) -> f64 {
-    let both = a.iter().zip(b).filter(|&(&a, &b)| a && b).count();
-    let sum = a.iter().filter(|&&a| a).count() + b.iter().filter(|&&b| b).count();
-    if sum == 0 { 1.0 } else { 2.0 * both as f64 / sum as f64 }
+/// Found vertebrae with the annotated id, of how many found; `None` where ids are not levels.
+fn levels(result: &Segmentation, vertebrae: &Instances) -> Option<[usize; 2]> {
+    if result.numbering == Numbering::Unverified {
+        return None;
+    }
+    let found = || vertebrae.matches.iter().filter(|(_, m)| m.is_found());
+    let correct = found().filter(|&(&level, m)| m.partner == Some(level)).count();
+    Some([correct, found().count()])
 }
 
-/// Dice of every annotated instance with the predicted one it overlaps most; the best pairs are made first.
-fn matched_dice(predicted: &[u16], annotated: &[u16]) -> BTreeMap<u16, f64> {
-    let mut overlap: BTreeMap<(u16, u16), usize> = BTreeMap::new();
-    let mut sizes: [BTreeMap<u16, usize>; 2] = Default::default();
-    for (&p, &a) in predicted.iter().zip(annotated) {
-        for (sizes, label) in sizes.iter_mut().zip([p, a]) {
-            if label != 0 {
-                *sizes.entry(label).or_default() += 1;
+fn sacrum_found(semantic: &Volume<u8>, s1: &Volume<u8>) -> bool {
+    let pairs = || s1.voxels().iter().zip(semantic.voxels()).filter(|&(&s1, _)| s1 != 0);
+    let sacral = pairs().filter(|&(_, &value)| value == Structure::Sacrum.value()).count();
+    sacral as f64 >= SACRUM_FOUND * pairs().count() as f64
+}
+
+/// Agreement of every structure annotated.
+fn structures(semantic: &Volume<u8>, truth: &Truth) -> BTreeMap<&'static str, Agreement> {
+    let mut agreements = BTreeMap::new();
+    if let Some(full) = &truth.structures {
+        let singles = Structure::ALL.map(|structure| (structure.name(), [structure; 2]));
+        for (name, structures) in singles.into_iter().chain(JOINED) {
+            let one_of = |v: u8| u8::from(structures.iter().any(|s| s.value() == v));
+            let annotated = full.map(one_of);
+            if annotated.voxels().contains(&1) {
+                agreements.insert(name, Agreement::of(&semantic.map(one_of), &annotated));
             }
         }
-        if p != 0 && a != 0 {
-            *overlap.entry((p, a)).or_default() += 1;
-        }
     }
-    let mut pairs: Vec<(f64, u16, u16)> = overlap
-        .into_iter()
-        .map(|((p, a), n)| (2.0 * n as f64 / (sizes[0][&p] + sizes[1][&a]) as f64, p, a))
-        .collect();
-    pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
-    let mut result: BTreeMap<u16, f64> = sizes[1].keys().map(|&a| (a, 0.0)).collect();
-    let (mut used, mut matched) = (BTreeSet::new(), BTreeSet::new());
-    for (dice, p, a) in pairs {
-        if !used.contains(&p) && !matched.contains(&a) {
-            used.insert(p);
-            matched.insert(a);
-            result.insert(a, dice);
-        }
+    if let Some(cord) = &truth.cord {
+        let predicted = semantic.map(|v| u8::from(v == Structure::SpinalCord.value()));
+        agreements.insert(Structure::SpinalCord.name(), Agreement::of(&predicted, cord));
     }
-    result
-}
-
-/// Predicted bodies whose centre lies between the upper edge of the highest and the lower edge of the lowest annotated
-/// body, and the number annotated.
-fn count_between(result: &Segmentation, annotated: &[u16]) -> [usize; 2] {
-    let grid = result.semantic.grid();
-    let height = |offset: usize| grid.affine.world(grid.dims.index(offset).map(|v| v as f64))[2];
-    let labels: BTreeSet<u16> = annotated.iter().copied().filter(|&a| a != 0).collect();
-    let heights = || (0..annotated.len()).filter(|&o| annotated[o] != 0).map(height);
-    let low = heights().fold(f64::INFINITY, f64::min);
-    let high = heights().fold(f64::NEG_INFINITY, f64::max);
-    let between = result.vertebrae.iter().filter(|v| (low..=high).contains(&v.body_centroid_mm[2]));
-    [between.count(), labels.len()]
-}
-
-fn sacrum_found(result: &Segmentation, truth: &Truth<'_>) -> Option<bool> {
-    let mask = truth.bodies.as_ref().filter(|_| !truth.s1.is_empty())?;
-    let pairs =
-        || mask.voxels().iter().zip(result.semantic.voxels()).filter(|(a, _)| truth.s1.contains(a));
-    let sacral = pairs().filter(|&(_, &value)| value == Structure::Sacrum.value()).count();
-    Some(sacral as f64 >= SACRUM_FOUND * pairs().count() as f64)
-}
-
-/// Dice of every structure annotated; SPINEPS' inner body class 50 is body.
-fn structure_dice(result: &Segmentation, mask: &Volume<u16>) -> BTreeMap<&'static str, f64> {
-    Structure::ALL
-        .into_iter()
-        .filter_map(|structure| {
-            let body = structure == Structure::VertebralBody;
-            let value = u16::from(structure.value());
-            let truth: Vec<bool> =
-                mask.voxels().iter().map(|&v| v == value || (body && v == 50)).collect();
-            let annotated = truth.contains(&true);
-            annotated
-                .then(|| (structure.name(), dice(&of_structure(result, structure.value()), &truth)))
-        })
-        .collect()
-}
-
-/// The figures of all primary exams; `None` where nothing could be scored.
-#[derive(Debug, Clone, Serialize)]
-pub struct Summary {
-    /// Mean over all annotated bodies.
-    pub body_dice_mean: Option<f64>,
-    /// The worst single body.
-    pub body_dice_worst: Option<f64>,
-    /// Mean over the bodies of T1w and STIR exams.
-    pub body_dice_t1_stir: Option<f64>,
-    pub found_fraction: Option<f64>,
-    /// Exams whose body count is exact.
-    pub count_exact_fraction: Option<f64>,
-    pub disc_dice_mean: Option<f64>,
-    pub cord_dice_mean: Option<f64>,
-}
-
-/// Summarises the primary exams of `scores`.
-pub fn summarise(scores: &[ExamScore]) -> Summary {
-    let primary = || scores.iter().filter(|score| score.primary);
-    let bodies = |wanted: &dyn Fn(&ExamScore) -> bool| -> Vec<f64> {
-        primary()
-            .filter(|s| wanted(s))
-            .flat_map(|s| s.body_dice.iter().flatten().map(|(_, &d)| d))
-            .collect()
-    };
-    let all = bodies(&|_| true);
-    let exact = primary().filter_map(|s| s.body_count).map(|[n, of]| f64::from(u8::from(n == of)));
-    Summary {
-        body_dice_mean: mean(all.iter().copied()),
-        body_dice_worst: all.iter().copied().reduce(f64::min),
-        body_dice_t1_stir: mean(
-            bodies(&|s| matches!(s.contrast.as_str(), "T1w" | "STIR")).into_iter(),
-        ),
-        found_fraction: mean(all.iter().map(|&d| f64::from(u8::from(d > FOUND)))),
-        count_exact_fraction: mean(exact),
-        disc_dice_mean: mean(primary().flat_map(|s| s.disc_dice.iter().flatten().map(|(_, &d)| d))),
-        cord_dice_mean: mean(primary().filter_map(|s| s.cord_dice)),
-    }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, n) = values.fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
-    (n > 0).then(|| sum / n as f64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_annotated_instance_takes_one_partner() {
-        // Predicted 7 covers all of 1 and a voxel of 2; 2 must not take it a second time.
-        let scores = matched_dice(&[7, 7, 7, 0, 8], &[1, 1, 2, 2, 3]);
-        assert_eq!(scores, BTreeMap::from([(1, 0.8), (2, 0.0), (3, 1.0)]));
-    }
-
-    #[test]
-    fn dice_of_two_empty_masks_is_one() {
-        assert_eq!(dice(&[false], &[false]), 1.0);
-        assert_eq!(dice(&[true, true], &[true, false]), 2.0 / 3.0);
-    }
+    agreements
 }
