@@ -73,7 +73,7 @@ USUAL_TEXTURE = 0.14
 TEXTURES = {"fat": 0.2, "visceral fat": 0.3, "epidural fat": 0.2, "muscle": 0.3, "organ grey": 0.25, "organ dark": 0.25}
 
 # Organs differ from each other: each part draws its own signal.
-ORGANS = ("organ dark", "organ grey", "organ bright")
+ORGANS = ("organ dark", "organ grey", "organ bright", "bladder", "brain")
 MARROWS = ("arch marrow", "sacral marrow", "other marrow")
 
 
