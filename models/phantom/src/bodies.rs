@@ -35,6 +35,7 @@ pub(crate) struct Body {
     pub(crate) squareness: f64,
     concavity: f64,
     waist: f64,
+    waist_aside: f64,
     wedge: f64,
     /// Higher on the left than on the right, as a share.
     slant: f64,
@@ -74,6 +75,7 @@ impl Body {
             squareness: person.squareness,
             concavity: concavity.min(most),
             waist: person.waist,
+            waist_aside: person.waist_aside,
             wedge: wedge.clamp(-0.5, 0.5),
             slant,
             osteophyte: [spur, spur_behind],
@@ -107,7 +109,8 @@ impl Body {
         let (a, b) = (self.depth / 2.0, self.width / 2.0);
         let along = (2.0 * v / self.height).clamp(-1.0, 1.0);
         let corner = ((along.abs() - 0.7) / 0.3).clamp(0.0, 1.0);
-        let narrow = 1.0 - self.waist * (1.0 - along * along);
+        let narrow_by = |waist: f64| 1.0 - waist * (1.0 - along * along);
+        let narrow = narrow_by(self.waist);
         let (u_reach, squareness) = if u > 0.0 {
             // The back wall is flat, a little hollow in the midline where the canal lies.
             let hollow = (1.0 - w * w / (b * b * 0.25)).max(0.0) * 0.8;
@@ -116,7 +119,7 @@ impl Body {
         } else {
             (a * narrow + self.osteophyte[0] * corner * (-u / a).clamp(0.0, 1.0), self.squareness)
         };
-        let w_reach = b * narrow + 0.5 * self.osteophyte[0] * corner;
+        let w_reach = b * narrow_by(self.waist_aside) + 0.5 * self.osteophyte[0] * corner;
         superellipse(u / u_reach, squareness) + superellipse(w / w_reach, self.squareness)
     }
 }
@@ -126,8 +129,9 @@ impl Body {
 struct Person {
     squareness: f64,
     concavity: f64,
-    /// Share of depth and width that the middle of a body is narrower.
+    /// Share of the depth that the middle of a body is shallower, and of the width that it is narrower.
     waist: f64,
+    waist_aside: f64,
     cortex_mm: f64,
 }
 
@@ -138,10 +142,13 @@ pub(crate) fn draw(
     spine: &Spine,
     roughness: &Field,
 ) -> Vec<Body> {
+    let waist = random.between(0.03, 0.12);
     let person = Person {
-        squareness: random.between(0.15, 0.5),
+        // Front and sides are nearly an ellipse: off the midline a body is shallower, which a blunt one would not be.
+        squareness: random.between(0.0, 0.35),
         concavity: random.between(0.4, 1.5),
-        waist: random.between(0.03, 0.12),
+        waist,
+        waist_aside: waist + random.between(0.02, 0.1),
         cortex_mm: random.between(0.4, 1.0),
     };
     let bodies: Vec<_> =

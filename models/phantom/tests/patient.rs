@@ -52,7 +52,7 @@ fn centres<T: Copy + Into<u64>>(volume: &Volume<T>) -> BTreeMap<u64, ([f64; 3], 
 }
 
 /// Hash of the patient of `one_seed_gives_the_same_bytes_on_every_machine`.
-const FROZEN: u64 = 0x06da_b8b1_d7a0_796e;
+const FROZEN: u64 = 0x51e0_e39d_7a54_cd0f;
 
 #[test]
 fn one_seed_gives_the_same_bytes_on_every_machine() {
