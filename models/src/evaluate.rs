@@ -9,7 +9,7 @@ pub use score::{ExamScore, Summary, summarise};
 
 use crate::nifti::{self, NiftiError};
 use kernels::Volume;
-use pipeline::{Net, SegmentError, Series, segment};
+use pipeline::{Nets, SegmentError, Series, segment};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -71,12 +71,12 @@ pub fn read_exams(folder: &Path) -> Result<Vec<Exam>, EvaluateError> {
 }
 
 /// Segments `exam` and scores it.
-pub fn evaluate(folder: &Path, exam: &Exam, net: &mut dyn Net) -> Result<ExamScore, EvaluateError> {
+pub fn evaluate(folder: &Path, exam: &Exam, nets: &mut Nets) -> Result<ExamScore, EvaluateError> {
     let image = nifti::read(&folder.join(&exam.image))
         .map_err(|source| EvaluateError::Nifti { exam: exam.id.clone(), source })?;
     let series = Series::from_volume(image);
     let start = Instant::now();
-    let result = segment(&series, net, &mut |_| {})
+    let result = segment(&series, nets, &mut |_| {})
         .map_err(|e| EvaluateError::Segment { exam: exam.id.clone(), source: Box::new(e) })?;
     let seconds = start.elapsed().as_secs_f64();
     let read = |path: &Option<PathBuf>| {

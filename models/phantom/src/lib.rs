@@ -12,6 +12,7 @@ mod arch;
 mod bodies;
 mod canal;
 mod canvas;
+mod corrupt;
 mod field;
 mod paint;
 mod random;
@@ -19,6 +20,8 @@ mod sacrum;
 mod soft;
 mod spine;
 mod tissue;
+
+pub use corrupt::corrupt;
 
 use crate::canvas::{Canvas, SUB_SLICES};
 use crate::field::Field;
@@ -138,6 +141,7 @@ mod stream {
     pub(crate) const ARCH: u64 = 8;
     pub(crate) const PAINT: u64 = 9;
     pub(crate) const TRAINING: u64 = 10;
+    pub(crate) const CORRUPTION: u64 = 20;
 }
 
 /// Names of the tissues in [`Anatomy::tissue`], by index.

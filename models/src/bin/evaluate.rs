@@ -29,20 +29,21 @@ fn main() -> anyhow::Result<()> {
     exams.retain(|exam| exam.id.contains(&arguments.only));
     ensure!(!exams.is_empty(), "no exam's id contains {:?}", arguments.only);
     let threads = arguments.threads.unwrap_or_else(kernels::threads::available);
-    let (mut net, reason) = engine::load(EngineChoice::Auto, threads)?;
-    eprintln!("engine: {} ({reason})", net.engine());
+    let (mut nets, reason) = engine::load(EngineChoice::Auto, threads)?;
+    let engine = nets.semantic.engine();
+    eprintln!("engine: {engine} ({reason})");
     println!(
         "{:<16} {:<5} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7} {:>7}",
         "exam", "", "body", "worst", "found", "count", "disc", "cord", "time"
     );
     let mut scores = Vec::new();
     for exam in &exams {
-        let score = evaluate(&arguments.data, exam, net.as_mut())?;
+        let score = evaluate(&arguments.data, exam, &mut nets)?;
         println!("{}", row(&score));
         scores.push(score);
     }
     let summary = summarise(&scores);
-    let json = serde_json::json!({ "engine": net.engine(), "exams": scores, "summary": summary });
+    let json = serde_json::json!({ "engine": engine, "exams": scores, "summary": summary });
     std::fs::write(&arguments.json, serde_json::to_vec_pretty(&json)?)
         .with_context(|| format!("cannot write {}", arguments.json.display()))?;
     println!("\n{}", serde_json::to_string_pretty(&summary)?);

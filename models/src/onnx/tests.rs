@@ -70,6 +70,7 @@ fn small() -> wire::Model {
             output: vec![value("out", 3)],
         }),
         opset_import: vec![wire::OperatorSet { domain: String::new(), version: 17 }],
+        metadata_props: vec![wire::Entry { key: "grid".to_owned(), value: "1 mm".to_owned() }],
     }
 }
 
@@ -85,6 +86,7 @@ fn a_small_net_is_read_with_its_half_floats_made_single() {
     let graph = Graph::read(&small().encode_to_vec()).unwrap();
     assert_eq!((graph.input_channels, graph.output_channels), (2, 3));
     assert_eq!(graph.nodes.len(), 2);
+    assert_eq!(graph.metadata["grid"], "1 mm");
     let Operator::Conv { window, outputs, inputs, weights, bias } = &graph.nodes[0].operator else {
         panic!("a convolution");
     };
