@@ -13,8 +13,8 @@ pub enum Class {
     Paired(Structure, Structure),
 }
 
-/// How an exam's intensities become the net's input: clip to two percentiles of all voxels, then subtract the mean and
-/// divide by the standard deviation of the voxels above `low + foreground * (high - low)`.
+/// How intensities become the net's input, slab by slab (the slices the net sees at once): clip to two percentiles of the
+/// slab, then subtract the mean and divide by the standard deviation of what is above `low + foreground * (high - low)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalisation {
     pub low_percentile: f64,

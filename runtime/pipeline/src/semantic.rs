@@ -1,8 +1,9 @@
 //! The semantic pass: every slice with its neighbours through the net, logits -> class map and confidence.
 
+use crate::card::Normalisation;
 use crate::net::{Net, NetError, TensorMut, TensorRef};
 use crate::prepare::Prepared;
-use kernels::Volume;
+use kernels::{Volume, statistics};
 
 /// Slices in flight: two keep both cores of the smallest box busy, and more would only cost memory.
 const BATCH: usize = 2;
@@ -36,6 +37,7 @@ pub fn classify(prepared: &Prepared, net: &mut dyn Net) -> Result<ClassMap, NetE
         let n = batch * orders.len();
         for (item, tensor) in input.chunks_exact_mut(channels * plane).take(n).enumerate() {
             stack.gather(first + item / orders.len(), orders[item % orders.len()], tensor);
+            normalise(tensor, padded[0], &card.normalisation);
         }
         net.run(
             TensorRef {
@@ -97,6 +99,25 @@ impl Stack {
             target.copy_from_slice(slice.unwrap_or(&self.outside));
         }
     }
+}
+
+/// Every how many rows and columns the slab's intensities are looked at: its statistics do not change with more.
+const SAMPLING: usize = 2;
+
+/// Brings the slab of one labelled slice, rows of `columns`, to the intensities the net was trained with. Its own slices
+/// alone decide, so that a slice can be labelled before the exam is complete.
+fn normalise(slab: &mut [f32], columns: usize, rule: &Normalisation) {
+    let rows = slab.chunks_exact(columns).step_by(SAMPLING);
+    let mut sample: Vec<f32> = rows.flat_map(|row| row.iter().step_by(SAMPLING)).copied().collect();
+    let limits = statistics::percentiles(&sample, &[rule.low_percentile, rule.high_percentile]);
+    let (low, high) = (limits[0], limits[1]);
+    sample.iter_mut().for_each(|value| *value = value.clamp(low, high));
+    let threshold = low + rule.foreground as f32 * (high - low);
+    // A slab outside of the patient may be flat: it becomes zero.
+    let spread = statistics::mean_deviation_above(&sample, threshold);
+    let (mean, deviation) = spread.unwrap_or((f64::from(low), 0.0));
+    let (mean, scale) = (mean as f32, if deviation > 0.0 { (1.0 / deviation) as f32 } else { 0.0 });
+    slab.iter_mut().for_each(|value| *value = (value.clamp(low, high) - mean) * scale);
 }
 
 /// Weights of the slices `-r..=r` that make one slab of `stride` slices about its centre slice; an even slab takes half
