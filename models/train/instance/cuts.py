@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from net import GROUPS, SLICES
+from unet import GROUPS, SLICES
 from torch import Tensor
 
 SHARDS_AT_ONCE = 6

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cuts import batches, read_shard
-from net import CLASSES, SLICES, InstanceNet, encode
+from unet import CLASSES, SLICES, InstanceNet, encode
 from torch import Tensor, nn
 
 ANY = 255
