@@ -44,7 +44,8 @@ LEAST_PIXELS = 20
 LABEL_SMOOTHING = 0.01
 EMA = 0.998
 GRADIENT_LIMIT = 5.0
-WARM_UP_STEPS = 100
+# After a start the optimiser knows nothing of the gradients' sizes.
+WARM_UP_STEPS, WARM_UP_SHARE = 100, 0.1
 # Share of the loss that follows the teacher, and the temperature that softens its logits.
 TEACHER_SHARE, TEACHER_TEMPERATURE = 0.5, 2.0
 LOG_EVERY = 50
@@ -156,7 +157,8 @@ class Mean:
 def rate_at(step: int, steps_here: int, options: Options) -> float:
     """Cosine from `rate` to 2 % of it over the whole run, with a warm-up whenever a process starts."""
     done = min(step / options.steps, 1.0)
-    return options.rate * min(1, steps_here / WARM_UP_STEPS) * (0.49 * (1 + math.cos(math.pi * done)) + 0.02)
+    warm = min(1.0, (steps_here + 1) / min(WARM_UP_STEPS, max(1, WARM_UP_SHARE * options.steps)))
+    return options.rate * warm * (0.49 * (1 + math.cos(math.pi * done)) + 0.02)
 
 
 def load_teacher(path: Path, device: torch.device) -> UNet:
