@@ -8,7 +8,7 @@ use kernels::{Affine, Dims, Grid, Volume};
 use models::evaluate::{EvaluateError, Exam, ExamScore, evaluate, read_exams, summarise};
 use models::nifti::encode_labels;
 use pipeline::card::{Class, Normalisation};
-use pipeline::{ModelCard, Net, NetError, Structure, TensorMut, TensorRef};
+use pipeline::{ModelCard, Net, NetError, Nets, Structure, TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -96,6 +96,11 @@ impl Blocks {
     }
 }
 
+/// The blocks' net, and the classical stage to tell them apart.
+fn nets() -> Nets {
+    Nets { semantic: Box::new(Blocks::new()), instance: None }
+}
+
 impl Net for Blocks {
     fn card(&self) -> &ModelCard {
         &self.card
@@ -134,7 +139,7 @@ fn score(name: &str, more: &str, body: &Volume<u16>) -> Result<ExamScore, Evalua
     folder.mask("image.nii.gz", &volume(grid(0.0), |n| (n % 97) as u16));
     folder.mask("body.nii.gz", body);
     let exams = folder.exams(&format!("{EXAM}{more}"));
-    evaluate(&folder.0, &exams[0], &mut Blocks::new())
+    evaluate(&folder.0, &exams[0], &mut nets())
 }
 
 #[test]
@@ -194,7 +199,7 @@ fn a_mask_on_another_grid_is_an_error() {
 fn an_exam_without_image_or_mask_is_an_error() {
     let folder = Folder::new("missing");
     let exams = folder.exams(EXAM);
-    let failed = || evaluate(&folder.0, &exams[0], &mut Blocks::new()).unwrap_err().to_string();
+    let failed = || evaluate(&folder.0, &exams[0], &mut nets()).unwrap_err().to_string();
     assert!(failed().contains("exam one") && failed().contains("image.nii.gz"), "{}", failed());
     folder.mask("image.nii.gz", &volume(grid(0.0), |n| (n % 97) as u16));
     assert!(failed().contains("exam one") && failed().contains("body.nii.gz"), "{}", failed());
