@@ -302,6 +302,50 @@ mod tests {
         assert!(text.contains("class count 11, the weights have 12"), "{text}");
     }
 
+    fn instance_error(from: &str, to: &str) -> String {
+        assert!(INSTANCE_CARD.contains(from), "{from}");
+        let card = INSTANCE_CARD.replacen(from, to, 1);
+        let error = Weights::check_instance(&card, "a.toml", INSTANCE_ONNX, "a.onnx");
+        error.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_instance_pair_fits_is_small_and_says_what_it_is() {
+        let weights = Weights::embedded_instance().unwrap();
+        assert!(INSTANCE_ONNX.len() < 4_000_000, "budget of the instance net");
+        for (key, said) in weights.card.described() {
+            assert_eq!(weights.graph.metadata[key], said);
+        }
+        assert_eq!(weights.card.multiple_of(), 16);
+    }
+
+    #[test]
+    fn a_card_of_other_hash_shape_classes_or_grid_is_refused_with_both_values() {
+        let hash = Weights::embedded_instance().unwrap().card.weights_sha256;
+        let other = format!("{}{}", &hash[1..], &hash[..1]);
+        let text = instance_error(&hash, &other);
+        assert!(text.contains(&format!("SHA-256 {other}, the weights have {hash}")), "{text}");
+        let text = instance_error("slices = 20", "slices = 19");
+        assert!(text.contains("input channels 171, the weights have 180"), "{text}");
+        let text = instance_error("in_plane_mm = 1.5", "in_plane_mm = 1.0");
+        let grids = "grid 80 x 96 x 20 of 1 x 1 x 4 mm, centre behind 24 columns, the weights have \
+                     80 x 96 x 20 of 1.5 x 1.5 x 4 mm, centre behind 24 columns";
+        assert!(text.contains(grids), "{text}");
+        let text = instance_error("structures = [100]", "structures = []\n#");
+        assert!(text.contains("group disc has no structure"), "{text}");
+        let text = instance_error("structures = [60, 61]", "structures = [60]");
+        let classes = "45,46;47,48;26;60, the weights have 49,62;100;41";
+        assert!(text.contains(classes), "{text}");
+    }
+
+    #[test]
+    fn what_semantic_weights_say_of_themselves_is_compared() {
+        let card = Weights::embedded().unwrap().card;
+        let [classes, grid] = card.described();
+        assert_eq!(classes.1, ";41;42;43,44;45,46;47,48;49;62;100;60;61;26");
+        assert_eq!(grid.1, "1 mm");
+    }
+
     #[test]
     fn a_folder_gives_the_same_weights_and_a_missing_file_its_path() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");

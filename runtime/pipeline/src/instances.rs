@@ -109,6 +109,11 @@ impl Answer {
         let centres = [0, 1, 2].map(|part| sums[part].map(|sum| sum / bodies[part] as f64));
         Answer { asked, said, bodies, centres }
     }
+
+    /// Body voxels of `part`.
+    fn body(&self, part: u8) -> usize {
+        self.bodies[usize::from(part - ABOVE)]
+    }
 }
 
 /// The classical stage alone: parts go to the vertebra whose height they have.

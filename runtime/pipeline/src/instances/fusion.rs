@@ -33,23 +33,22 @@ impl Owner {
     }
 }
 
-/// Where cutouts saw a body above or below that no cutout has in its centre.
+/// Where cutouts saw a body above or below that no cutout has in its centre: one missed, or one of two that the classical
+/// stage took for one.
 pub(super) fn missed(bone: &Bone, answers: &[Answer]) -> Vec<[f64; 3]> {
-    let mut found: Vec<(&Answer, u8)> = Vec::new();
-    for answer in answers.iter().filter(|answer| answer.bodies[1] >= bone.min_body) {
+    let mut found: Vec<[f64; 3]> = Vec::new();
+    for answer in answers.iter().filter(|answer| answer.body(CENTRE) >= bone.min_body) {
         for part in [ABOVE, BELOW] {
             let centre = answer.centres[usize::from(part - ABOVE)];
-            let known = answers.iter().any(|other| {
-                distance_mm(bone, other.asked, centre) <= ASKED_MM
-                    || same(bone, (answer, part), (other, CENTRE))
-            });
-            let again = found.iter().any(|&other| same(bone, (answer, part), other));
-            if answer.bodies[usize::from(part - ABOVE)] >= bone.min_body && !known && !again {
-                found.push((answer, part));
+            let near = |asked: [f64; 3]| distance_mm(bone, asked, centre) <= ASKED_MM;
+            let known =
+                answers.iter().any(|other| near(other.asked)) || found.iter().any(|&at| near(at));
+            if answer.body(part) >= bone.min_body && !known {
+                found.push(centre);
             }
         }
     }
-    found.into_iter().map(|(answer, part)| answer.centres[usize::from(part - ABOVE)]).collect()
+    found
 }
 
 /// The owner of every voxel of the bone; every label from 1 to the highest has a body.
@@ -70,14 +69,18 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Vec<Owner> {
     }
 }
 
-/// One answer a vertebra, top to bottom: of several about the same body, the one whose centre is nearest to it.
+/// One answer a vertebra, top to bottom: of several about the same body, the one with which other cutouts agree most. One
+/// that has two bodies in its centre agrees with nobody.
 fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
-    answers.retain(|answer| answer.bodies[1] >= bone.min_body);
-    let off = |answer: &Answer| distance_mm(bone, answer.asked, answer.centres[1]);
-    answers
-        .sort_by(|a, b| off(a).total_cmp(&off(b)).then_with(|| a.asked[1].total_cmp(&b.asked[1])));
+    answers.retain(|answer| answer.body(CENTRE) >= bone.min_body);
+    let mut ranked: Vec<(f64, Answer)> = Vec::with_capacity(answers.len());
+    let ranks: Vec<f64> = (0..answers.len()).map(|n| agreement(bone, &answers, n)).collect();
+    ranked.extend(ranks.into_iter().zip(answers));
+    ranked.sort_by(|(a, one), (b, other)| {
+        b.total_cmp(a).then_with(|| one.asked[1].total_cmp(&other.asked[1]))
+    });
     let mut chosen: Vec<Answer> = Vec::new();
-    for answer in answers {
+    for (_, answer) in ranked {
         if !chosen.iter().any(|other| same(bone, (&answer, CENTRE), (other, CENTRE))) {
             chosen.push(answer);
         }
@@ -85,6 +88,22 @@ fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
     chosen.sort_by(|a, b| a.centres[1][1].total_cmp(&b.centres[1][1]));
     chosen.truncate(MAX_BODIES);
     chosen
+}
+
+/// Mean Dice of the body in the centre of answer `n` with what other cutouts say about the same body; 0 where none does.
+fn agreement(bone: &Bone, answers: &[Answer], n: usize) -> f64 {
+    let own = (&answers[n], CENTRE);
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (_, other) in answers.iter().enumerate().filter(|(other, _)| *other != n) {
+        for part in [ABOVE, CENTRE, BELOW] {
+            if same(bone, own, (other, part)) {
+                let sizes = own.0.body(CENTRE) + other.body(part);
+                sum += 2.0 * shared(bone, own, (other, part)) as f64 / sizes as f64;
+                count += 1.0;
+            }
+        }
+    }
+    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 /// Counts the votes of every voxel; of equal ones the upper vertebra has it.
@@ -135,8 +154,7 @@ fn shared(bone: &Bone, a: (&Answer, u8), b: (&Answer, u8)) -> usize {
 
 /// Whether two predictions are of one vertebra.
 fn same(bone: &Bone, a: (&Answer, u8), b: (&Answer, u8)) -> bool {
-    let size = |(answer, part): (&Answer, u8)| answer.bodies[usize::from(part - ABOVE)];
-    let smaller = size(a).min(size(b));
+    let smaller = a.0.body(a.1).min(b.0.body(b.1));
     smaller > 0 && shared(bone, a, b) as f64 >= SAME_BODY_SHARE * smaller as f64
 }
 
@@ -205,6 +223,26 @@ mod tests {
         assert_eq!(missed(&bone, &answers), [[0.0, 29.5, 0.0], [0.0, 69.5, 0.0]]);
         let answers = [10, 30, 50, 70].map(|j| answer(&bone, 20, j));
         assert!(missed(&bone, &answers).is_empty());
+    }
+
+    /// The classical stage put one cutout on two bodies joined through a lost disc, and the net took both for one.
+    #[test]
+    fn two_bodies_taken_for_one_are_parted_by_what_the_neighbours_say() {
+        let bone = column(4, 20);
+        let mut both = answer(&bone, 20, 30);
+        let said = both.said.iter().zip(&bone.voxels).map(|(_, voxel)| match voxel.index[1] / 20 {
+            0 => ABOVE,
+            1 | 2 => CENTRE,
+            _ => BELOW,
+        });
+        both = Answer::new(&bone, [0.0, 39.5, 0.0], said.collect());
+        let mut answers = vec![answer(&bone, 20, 10), both, answer(&bone, 20, 70)];
+        let centres = missed(&bone, &answers);
+        assert_eq!(centres, [[0.0, 29.5, 0.0], [0.0, 49.5, 0.0]]);
+        answers.extend([29, 49].map(|j| answer(&bone, 20, j)));
+        let want: Vec<u16> =
+            bone.voxels.iter().map(|voxel| (voxel.index[1] / 20) as u16 + 1).collect();
+        assert_eq!(labels(&bone, answers), want);
     }
 
     #[test]
