@@ -181,7 +181,9 @@ fn spines(count: u64) -> [Tally; 2] {
     let mut sums = [Tally::default(); 2];
     let only = std::env::var("SEEDS").unwrap_or_default();
     for seed in FIRST_SEED..FIRST_SEED + count {
-        if !only.is_empty() && !only.contains(&seed.to_string()) { continue; }
+        if !only.is_empty() && !only.contains(&seed.to_string()) {
+            continue;
+        }
         let found = spine(seed, &mut nets);
         sums[0] += found[0];
         sums[1] += found[1];

@@ -110,6 +110,13 @@ impl Answer {
         Answer { asked, said, bodies, centres }
     }
 
+    /// Body voxels of the smaller one of the vertebrae above and below, where one is in view whole enough to compare.
+    fn smaller_neighbour(&self, bone: &Bone) -> f64 {
+        let beside = [ABOVE, BELOW].map(|part| self.body(part));
+        let whole = beside.into_iter().filter(|&body| body >= bone.min_body);
+        whole.min().map_or(f64::INFINITY, |body| body as f64)
+    }
+
     /// Body voxels of `part`.
     fn body(&self, part: u8) -> usize {
         self.bodies[usize::from(part - ABOVE)]

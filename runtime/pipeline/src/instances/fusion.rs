@@ -7,8 +7,11 @@ use crate::vertebrae::MAX_BODIES;
 
 /// Two predictions whose bodies share this part of the smaller one are of one vertebra.
 const SAME_BODY_SHARE: f64 = 0.5;
-/// A body this near to where the net was asked already is not asked for again: half a cervical body.
-const ASKED_MM: f64 = 8.0;
+/// A body this near to where the net was asked already is not asked for again: less than half the height of C4.
+const ASKED_MM: f64 = 5.0;
+/// A body of more than this many times the smaller one beside it may be two: neighbours differ by a fifth, wedged or cut
+/// ones by more, and asking costs only time.
+const TWO_BODIES: f64 = 1.5;
 /// Votes of a cutout for the vertebra above, in the centre and below: two neighbours outvote the centre, one does not.
 const VOTES: [u32; 3] = [2, 3, 2];
 
@@ -33,22 +36,40 @@ impl Owner {
     }
 }
 
-/// Where cutouts saw a body above or below that no cutout has in its centre: one missed, or one of two that the classical
-/// stage took for one.
+/// Where to ask next: at bodies above or below that no cutout has in its centre, and at both halves of bodies so large that
+/// they may be two.
 pub(super) fn missed(bone: &Bone, answers: &[Answer]) -> Vec<[f64; 3]> {
     let mut found: Vec<[f64; 3]> = Vec::new();
-    for answer in answers.iter().filter(|answer| answer.body(CENTRE) >= bone.min_body) {
-        for part in [ABOVE, BELOW] {
-            let centre = answer.centres[usize::from(part - ABOVE)];
+    let whole = answers.iter().filter(|answer| answer.body(CENTRE) >= bone.min_body);
+    for answer in whole {
+        let beside = [ABOVE, BELOW].into_iter().filter(|&part| answer.body(part) >= bone.min_body);
+        let mut wanted: Vec<[f64; 3]> =
+            beside.map(|part| answer.centres[usize::from(part - ABOVE)]).collect();
+        if answer.body(CENTRE) as f64 > TWO_BODIES * answer.smaller_neighbour(bone) {
+            wanted.extend(halves(bone, answer));
+        }
+        for centre in wanted {
             let near = |asked: [f64; 3]| distance_mm(bone, asked, centre) <= ASKED_MM;
-            let known =
-                answers.iter().any(|other| near(other.asked)) || found.iter().any(|&at| near(at));
-            if answer.body(part) >= bone.min_body && !known {
+            if !answers.iter().any(|other| near(other.asked)) && !found.iter().any(|&at| near(at)) {
                 found.push(centre);
             }
         }
     }
     found
+}
+
+/// Centres of the upper and the lower half of the body in the centre of an answer.
+fn halves(bone: &Bone, answer: &Answer) -> impl Iterator<Item = [f64; 3]> {
+    let middle = answer.centres[1][1];
+    let mut sums = [([0.0; 3], 0.0); 2];
+    for (voxel, &said) in bone.voxels.iter().zip(&answer.said) {
+        if voxel.body && said == CENTRE {
+            let (sum, count) = &mut sums[usize::from(voxel.index[1] as f64 > middle)];
+            *sum = [0, 1, 2].map(|axis| sum[axis] + voxel.index[axis] as f64);
+            *count += 1.0;
+        }
+    }
+    sums.into_iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum.map(|s| s / count))
 }
 
 /// The owner of every voxel of the bone; every label from 1 to the highest has a body.
@@ -69,10 +90,12 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Vec<Owner> {
     }
 }
 
-/// One answer a vertebra, top to bottom: of several about the same body, the one with which other cutouts agree most. One
-/// that has two bodies in its centre agrees with nobody.
+/// One answer a vertebra, top to bottom: of several about the same body, the one with which other cutouts agree most.
 fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
     answers.retain(|answer| answer.body(CENTRE) >= bone.min_body);
+    let mut single =
+        (0..answers.len()).map(|n| !holds_two(bone, &answers, n)).collect::<Vec<_>>().into_iter();
+    answers.retain(|_| single.next().unwrap_or(false));
     let mut ranked: Vec<(f64, Answer)> = Vec::with_capacity(answers.len());
     let ranks: Vec<f64> = (0..answers.len()).map(|n| agreement(bone, &answers, n)).collect();
     ranked.extend(ranks.into_iter().zip(answers));
@@ -88,6 +111,17 @@ fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
     chosen.sort_by(|a, b| a.centres[1][1].total_cmp(&b.centres[1][1]));
     chosen.truncate(MAX_BODIES);
     chosen
+}
+
+/// Whether answer `n` takes two bodies for one: two others, with nothing in common, have each a part of it in their centre.
+fn holds_two(bone: &Bone, answers: &[Answer], n: usize) -> bool {
+    let centre = |other: usize| (&answers[other], CENTRE);
+    let parts: Vec<usize> = (0..answers.len())
+        .filter(|&other| answers[other].body(CENTRE) < answers[n].body(CENTRE))
+        .filter(|&other| same(bone, centre(n), centre(other)))
+        .collect();
+    let apart = |&a: &usize| parts.iter().any(|&b| !same(bone, centre(a), centre(b)));
+    parts.iter().any(apart)
 }
 
 /// Mean Dice of the body in the centre of answer `n` with what other cutouts say about the same body; 0 where none does.
