@@ -132,9 +132,6 @@ fn spine(seed: u64, nets: &mut Nets) -> [Tally; 2] {
         let scored = score(&phantom.semantic, &phantom.vertebrae, &classes, &found, &card);
         let mut tally = scored.tally();
         tally.disputed = usize::from(found.disputed);
-        if std::env::var_os("SAGITTA_SPINES").is_some() && tally.spines == 0 {
-            println!("{seed}: {tally:?}");
-        }
         tally
     })
 }
@@ -179,11 +176,7 @@ fn score(
 fn spines(count: u64) -> [Tally; 2] {
     let (mut nets, _) = load(EngineChoice::Auto, kernels::threads::available()).unwrap();
     let mut sums = [Tally::default(); 2];
-    let only = std::env::var("SEEDS").unwrap_or_default();
     for seed in FIRST_SEED..FIRST_SEED + count {
-        if !only.is_empty() && !only.contains(&seed.to_string()) {
-            continue;
-        }
         let found = spine(seed, &mut nets);
         sums[0] += found[0];
         sums[1] += found[1];

@@ -1,21 +1,26 @@
 """Trains the instance net on cutouts of corrupted synthetic masks.
 
-    python train.py --cuts DIR --held-out DIR --out instance.pt [--start instance.pt] [--minutes 30] [--device cpu]
+    python train.py --cuts DIR --held-out DIR --out instance.pt [--start FILE] [--minutes 30] [--device cpu]
 
 The rate falls with the time that is used up, so that a training ends well whatever the machine. The result is the running
-mean of the weights as float16 (2 MB); `--start` goes on from it.
+mean of the weights as float16 (2 MB). `--start` goes on from such a file or from the released `instance.onnx`.
 """
 
 import argparse
 import copy
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from cuts import batches, read_shard
-from unet import CLASSES, SLICES, InstanceNet, encode
 from torch import Tensor, nn
+from unet import CLASSES, SLICES, InstanceNet, encode
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import weights  # noqa: E402  the folder above holds what both trainings share
 
 ANY = 255
 """The answer at voxels that do not matter."""
@@ -85,18 +90,27 @@ def save(net: InstanceNet, out: Path) -> None:
     part.replace(out)
 
 
+def start(net: InstanceNet, path: Path, stream: Iterator[tuple[Tensor, Tensor]]) -> None:
+    """Fills `net` from a checkpoint or from released weights; those need a batch to find their statistics again."""
+    if path.suffix == ".onnx":
+        weights.read(net, path)
+        weights.unfold(net, encode(next(stream)[0]))
+    else:
+        net.load_state_dict({name: value.float() for name, value in torch.load(path).items()})
+
+
 def train(arguments: argparse.Namespace) -> None:
     """Until the time is over."""
     device, random = arguments.device, np.random.default_rng(arguments.seed)
     torch.manual_seed(arguments.seed)
     net = InstanceNet()
+    stream = batches(arguments.cuts, arguments.batch, random)
     if arguments.start:
-        net.load_state_dict({name: value.float() for name, value in torch.load(arguments.start).items()})
+        start(net, arguments.start, stream)
     net = net.to(device, memory_format=torch.channels_last)
     mean = copy.deepcopy(net).eval()
     optimiser = torch.optim.AdamW(net.parameters(), lr=arguments.rate, weight_decay=1e-2)
     begin = told = time.monotonic()
-    stream = batches(arguments.cuts, arguments.batch, random)
     losses: list[float] = []
     for step, (groups, answers) in enumerate(stream):
         share = (time.monotonic() - begin) / (60 * arguments.minutes)

@@ -5,8 +5,6 @@ brings groups and slices down to a few channels, so that the full-size 3x3 convo
 models/train/README.md allows; BatchNorm is folded away at export.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -56,14 +54,14 @@ class InstanceNet(nn.Module):
             x = self.up[n](torch.cat([larger, skips[n]], dim=1))
         return self.head(x)
 
+    def units(self) -> list[Layer]:
+        """All layers before the head in the order in which they run: how `weights` writes and reads them."""
+        blocks = [*self.down, *reversed(self.up)]
+        return [self.stem, *(layer for block in blocks for layer in block)]
+
 
 def encode(groups: Tensor) -> Tensor:
     """Group numbers `[n, slices, rows, columns]`, 0 none, to the net's input: channel `group * SLICES + slice`."""
     wanted = torch.arange(1, GROUPS + 1, device=groups.device).view(1, GROUPS, 1, 1, 1)
     ones = groups.unsqueeze(1) == wanted
     return ones.flatten(1, 2).float()
-
-
-def layers(net: InstanceNet) -> Iterator[Layer]:
-    """Every convolution that BatchNorm follows."""
-    return (module for module in net.modules() if isinstance(module, Layer))
