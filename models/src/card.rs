@@ -1,6 +1,10 @@
 //! Reads a model card (TOML) into [`ModelCard`]: unknown keys refused, every value checked once,
 //! errors name file and key. The file format is described by the cards in `models/weights`.
 
+mod instance;
+
+pub use instance::InstanceFile;
+
 use pipeline::card::{Class, Normalisation};
 use pipeline::{ModelCard, Structure};
 use serde::Deserialize;
@@ -92,9 +96,8 @@ impl Card {
         let card: CardFile = toml::from_str(text).map_err(|e| syntax(text, file, &e))?;
         let fault =
             |key, message: String| Err(CardError::Value { file: file.to_owned(), key, message });
-        let hash = &card.weights_sha256;
-        if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return fault("weights_sha256", "not 64 lower-case hexadecimal digits".to_owned());
+        if let Err(message) = checked_hash(&card.weights_sha256) {
+            return fault("weights_sha256", message);
         }
         if card.name.is_empty() || card.version.is_empty() {
             return fault("name", "name and version must not be empty".to_owned());
@@ -138,6 +141,13 @@ impl Card {
         };
         Ok(Card { model, about: card.about })
     }
+}
+
+fn checked_hash(hash: &str) -> Result<(), String> {
+    if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err("not 64 lower-case hexadecimal digits".to_owned());
+    }
+    Ok(())
 }
 
 /// One line instead of the parser's drawing; the quoted source line names the key.

@@ -9,9 +9,9 @@ pub mod simd;
 
 pub use crate::weights::ModelError;
 
-use crate::weights::{SEMANTIC, Weights};
+use crate::weights::{INSTANCE, SEMANTIC, Weights};
 use kernels::conv::InstructionSet;
-use pipeline::Net;
+use pipeline::{InstanceCard, Nets};
 use simd::SimdNet;
 use std::path::Path;
 use std::str::FromStr;
@@ -38,18 +38,19 @@ impl FromStr for EngineChoice {
     }
 }
 
-/// The shipped semantic net, ready to run on `threads` cores, and why on this engine.
-pub fn load(choice: EngineChoice, threads: usize) -> Result<(Box<dyn Net>, String), ModelError> {
-    start(Weights::embedded()?, choice, threads)
+/// The shipped nets, ready to run on `threads` cores, and why on this engine.
+pub fn load(choice: EngineChoice, threads: usize) -> Result<(Nets, String), ModelError> {
+    start(Weights::embedded()?, Weights::embedded_instance()?, choice, threads)
 }
 
-/// As [`load`], with `semantic.onnx` and `semantic.toml` from a folder.
+/// As [`load`], with `semantic.onnx`, `instance.onnx` and their cards from a folder.
 pub fn load_from(
     folder: &Path,
     choice: EngineChoice,
     threads: usize,
-) -> Result<(Box<dyn Net>, String), ModelError> {
-    start(Weights::from_folder(folder, SEMANTIC)?, choice, threads)
+) -> Result<(Nets, String), ModelError> {
+    let semantic = Weights::from_folder(folder, SEMANTIC)?;
+    start(semantic, Weights::instance_from_folder(folder, INSTANCE)?, choice, threads)
 }
 
 /// The instruction set that `simd` uses here; for health, not for outputs, since it changes no bit
@@ -60,11 +61,13 @@ pub fn instruction_set() -> &'static str {
 
 /// As [`load`], with weights from anywhere.
 pub fn start(
-    weights: Weights,
+    semantic: Weights,
+    instance: Weights<InstanceCard>,
     choice: EngineChoice,
     threads: usize,
-) -> Result<(Box<dyn Net>, String), ModelError> {
-    let net = SimdNet::new(weights, InstructionSet::best(), threads)?;
+) -> Result<(Nets, String), ModelError> {
+    let semantic = SimdNet::new(semantic, InstructionSet::best(), threads)?;
+    let instance = SimdNet::new(instance, InstructionSet::best(), threads)?;
     let reason = match choice {
         EngineChoice::Auto => {
             format!(
@@ -74,7 +77,7 @@ pub fn start(
         }
         EngineChoice::Simd => format!("simd ({}): asked for", instruction_set()),
     };
-    Ok((Box::new(net), reason))
+    Ok((Nets { semantic: Box::new(semantic), instance: Some(Box::new(instance)) }, reason))
 }
 
 #[cfg(test)]
@@ -82,9 +85,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_net_loads_and_says_why() {
-        let (net, reason) = load(EngineChoice::Auto, 1).unwrap();
-        assert_eq!((net.card().name.as_str(), net.engine().as_str()), ("semantic", "simd f32"));
+    fn the_shipped_nets_load_and_say_why() {
+        let (nets, reason) = load(EngineChoice::Auto, 1).unwrap();
+        let (semantic, instance) = (nets.semantic, nets.instance.unwrap());
+        assert_eq!([semantic.engine(), instance.engine()], ["simd f32"; 2]);
+        assert_eq!([&semantic.card().name, &instance.card().name], ["semantic", "instance"]);
         assert!(reason.contains("tensorrt") && reason.contains(instruction_set()), "{reason}");
         let (_, reason) = load(EngineChoice::Simd, 1).unwrap();
         assert!(reason.ends_with("asked for"), "{reason}");

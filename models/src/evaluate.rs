@@ -32,7 +32,7 @@ pub use truth::{Annotated, Exam, Truth, read_exams};
 
 use crate::nifti::{self, NiftiError};
 use kernels::Volume;
-use pipeline::{Net, Segmentation, Series, segment};
+use pipeline::{Nets, Segmentation, Series, segment};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use thiserror::Error;
@@ -62,14 +62,14 @@ pub struct Evaluated {
 ///
 /// # Errors
 /// When its image or a mask cannot be read, or a mask lies on another grid.
-pub fn evaluate(folder: &Path, exam: &Exam, net: &mut dyn Net) -> Result<Evaluated, EvaluateError> {
+pub fn evaluate(folder: &Path, exam: &Exam, nets: &mut Nets) -> Result<Evaluated, EvaluateError> {
     let image = nifti::read(&folder.join(&exam.image))
         .map_err(|source| EvaluateError::Nifti { exam: exam.id.clone(), source })?;
     let grid = *image.grid();
     let truth = Truth::read(folder, exam, &grid)?;
     let series = Series::from_volume(image);
     let start = Instant::now();
-    let result = segment(&series, net, &mut |_| {});
+    let result = segment(&series, nets, &mut |_| {});
     let seconds = start.elapsed().as_secs_f64();
     let score = score::score(exam, &result, &truth, grid, seconds);
     Ok(Evaluated { score, image: series.volume, truth, result: result.ok() })

@@ -98,6 +98,8 @@ pub struct Graph {
     pub output: String,
     pub output_channels: usize,
     pub nodes: Vec<Node>,
+    /// What the training wrote beside the weights, by key: what a card is compared with.
+    pub metadata: HashMap<String, String>,
 }
 
 impl Graph {
@@ -130,7 +132,8 @@ impl Graph {
         for node in graph.node {
             nodes.extend(resolve(node, &mut constants)?);
         }
-        Ok(Graph { input, input_channels, output, output_channels, nodes })
+        let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
+        Ok(Graph { input, input_channels, output, output_channels, nodes, metadata })
     }
 }
 

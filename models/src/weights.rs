@@ -1,12 +1,13 @@
 //! A card and its weights, found together and checked against each other: embedded in the binary,
 //! or from a folder.
 //!
-//! What a [`Weights`] holds fits: hash, input channels and class count agree. Running it is
-//! `engine`'s matter.
+//! What a [`Weights`] holds fits: hash, channels, and what the training wrote into the weights about
+//! classes and grid agree. Running it is `engine`'s matter.
 
-use crate::card::{About, Card, CardError};
+use crate::card::{About, Card, CardError, InstanceFile};
 use crate::onnx::{Graph, MAX_BYTES, OnnxError};
-use pipeline::ModelCard;
+use pipeline::card::Class;
+use pipeline::{InstanceCard, ModelCard, Structure};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::io::Read;
@@ -18,8 +19,15 @@ pub const SEMANTIC_ONNX: &[u8] = include_bytes!("../weights/semantic.onnx");
 /// Its card.
 pub const SEMANTIC_CARD: &str = include_str!("../weights/semantic.toml");
 
+/// The shipped instance net, byte for byte as in `models/weights`.
+pub const INSTANCE_ONNX: &[u8] = include_bytes!("../weights/instance.onnx");
+/// Its card.
+pub const INSTANCE_CARD: &str = include_str!("../weights/instance.toml");
+
 /// Name of the semantic net's files without ending.
 pub const SEMANTIC: &str = "semantic";
+/// Name of the instance net's files without ending.
+pub const INSTANCE: &str = "instance";
 
 /// Why a model cannot be used. The move is the site's (another file, another setting); for the
 /// embedded model it is ours, for the tests load it.
@@ -44,10 +52,10 @@ pub enum ModelError {
 
 /// A network with its card, checked.
 #[derive(Debug, Clone)]
-pub struct Weights {
+pub struct Weights<C = ModelCard> {
     /// Names the weights in errors: a path, or the name of the embedded file.
     pub file: String,
-    pub card: ModelCard,
+    pub card: C,
     pub about: About,
     pub graph: Graph,
 }
@@ -65,16 +73,8 @@ impl Weights {
 
     /// `NAME.toml` and `NAME.onnx` in `folder`.
     pub fn from_folder(folder: &Path, name: &str) -> Result<Weights, ModelError> {
-        let card = folder.join(format!("{name}.toml"));
-        let weights = folder.join(format!("{name}.onnx"));
-        let text = read(&card).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|e| ModelError::Read {
-                path: card.clone(),
-                source: std::io::Error::new(std::io::ErrorKind::InvalidData, e),
-            })
-        })?;
-        let bytes = read(&weights)?;
-        Self::check(&text, &card.display().to_string(), &bytes, &weights.display().to_string())
+        let [card, onnx] = read_pair(folder, name)?;
+        Self::check(&text(&card)?, &card.name(), &onnx.bytes, &onnx.name())
     }
 
     fn check(
@@ -84,20 +84,167 @@ impl Weights {
         onnx_file: &str,
     ) -> Result<Weights, ModelError> {
         let Card { model, about } = Card::parse(card, card_file)?;
-        let agree = |what, card: String, weights: String| {
-            if card == weights {
-                return Ok(());
-            }
-            Err(ModelError::Mismatch { file: onnx_file.to_owned(), what, card, weights })
-        };
-        agree("SHA-256", model.weights_sha256.clone(), sha256(onnx))?;
-        let graph = Graph::read(onnx)
-            .map_err(|source| ModelError::Weights { file: onnx_file.to_owned(), source })?;
-        let channels = 2 * model.context + 1;
-        agree("input channels", channels.to_string(), graph.input_channels.to_string())?;
-        agree("class count", model.classes.len().to_string(), graph.output_channels.to_string())?;
-        Ok(Weights { file: onnx_file.to_owned(), card: model, about, graph })
+        let hash = model.weights_sha256.clone();
+        matched(model, about, &hash, onnx, onnx_file)
     }
+}
+
+impl Weights<InstanceCard> {
+    /// The shipped instance net.
+    pub fn embedded_instance() -> Result<Weights<InstanceCard>, ModelError> {
+        let [card, onnx] = ["instance.toml (built in)", "instance.onnx (built in)"];
+        Self::check_instance(INSTANCE_CARD, card, INSTANCE_ONNX, onnx)
+    }
+
+    /// `NAME.toml` and `NAME.onnx` in `folder`.
+    pub fn instance_from_folder(
+        folder: &Path,
+        name: &str,
+    ) -> Result<Weights<InstanceCard>, ModelError> {
+        let [card, onnx] = read_pair(folder, name)?;
+        Self::check_instance(&text(&card)?, &card.name(), &onnx.bytes, &onnx.name())
+    }
+
+    fn check_instance(
+        card: &str,
+        card_file: &str,
+        onnx: &[u8],
+        onnx_file: &str,
+    ) -> Result<Weights<InstanceCard>, ModelError> {
+        let InstanceFile { model, about } = InstanceFile::parse(card, card_file)?;
+        let hash = model.weights_sha256.clone();
+        matched(model, about, &hash, onnx, onnx_file)
+    }
+}
+
+/// What weights and engine must know of a card.
+pub trait Shape {
+    fn input_channels(&self) -> usize;
+
+    fn output_channels(&self) -> usize;
+
+    /// Rows and columns must be multiples of this.
+    fn multiple_of(&self) -> usize;
+
+    /// What the training writes into the weights' metadata, and what it must say: key and text.
+    fn described(&self) -> [(&'static str, String); 2];
+}
+
+impl Shape for ModelCard {
+    fn input_channels(&self) -> usize {
+        2 * self.context + 1
+    }
+
+    fn output_channels(&self) -> usize {
+        self.classes.len()
+    }
+
+    fn multiple_of(&self) -> usize {
+        self.multiple_of
+    }
+
+    /// For example `;41;43,44` and `1 mm`.
+    fn described(&self) -> [(&'static str, String); 2] {
+        let classes = self.classes.iter().map(|class| match *class {
+            Class::Background => String::new(),
+            Class::Single(one) => values(&[one]),
+            Class::Paired(left, right) => values(&[left, right]),
+        });
+        let classes = classes.collect::<Vec<_>>().join(";");
+        [("classes", classes), ("grid", format!("{} mm", self.in_plane_mm))]
+    }
+}
+
+impl Shape for InstanceCard {
+    fn input_channels(&self) -> usize {
+        InstanceCard::input_channels(self)
+    }
+
+    fn output_channels(&self) -> usize {
+        InstanceCard::output_channels(self)
+    }
+
+    /// The largest power of two that divides rows and columns of the cutout.
+    fn multiple_of(&self) -> usize {
+        let [columns, rows, _] = self.window.counts;
+        1 << (columns | rows).trailing_zeros()
+    }
+
+    /// For example `49,62;100;41` and `80 x 96 x 20 of 1.5 x 1.5 x 4 mm, centre behind 24 columns`.
+    fn described(&self) -> [(&'static str, String); 2] {
+        let groups: Vec<String> = self.groups.iter().map(|group| values(group)).collect();
+        let [columns, rows, slices] = self.window.counts;
+        let [x, y, z] = self.window.spacing_mm;
+        let before = self.window.columns_before;
+        let grid = format!(
+            "{columns} x {rows} x {slices} of {x} x {y} x {z} mm, centre behind {before} columns"
+        );
+        [("classes", groups.join(";")), ("grid", grid)]
+    }
+}
+
+/// Structures by their values in the semantic mask.
+fn values(structures: &[Structure]) -> String {
+    let values: Vec<String> = structures.iter().map(|s| s.value().to_string()).collect();
+    values.join(",")
+}
+
+/// Compares a card with its weights.
+fn matched<C: Shape>(
+    card: C,
+    about: About,
+    hash: &str,
+    onnx: &[u8],
+    file: &str,
+) -> Result<Weights<C>, ModelError> {
+    let agree = |what, card: String, weights: String| {
+        if card == weights {
+            return Ok(());
+        }
+        Err(ModelError::Mismatch { file: file.to_owned(), what, card, weights })
+    };
+    agree("SHA-256", hash.to_owned(), sha256(onnx))?;
+    let graph = Graph::read(onnx)
+        .map_err(|source| ModelError::Weights { file: file.to_owned(), source })?;
+    let counts = [card.input_channels(), card.output_channels()].map(|n| n.to_string());
+    let [inputs, outputs] = counts;
+    agree("input channels", inputs, graph.input_channels.to_string())?;
+    agree("class count", outputs, graph.output_channels.to_string())?;
+    for (key, said) in card.described() {
+        // Weights of the first release say nothing about themselves.
+        if let Some(written) = graph.metadata.get(key) {
+            agree(key, said, written.clone())?;
+        }
+    }
+    Ok(Weights { file: file.to_owned(), card, about, graph })
+}
+
+/// A file as read.
+struct File {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl File {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// `NAME.toml` and `NAME.onnx`.
+fn read_pair(folder: &Path, name: &str) -> Result<[File; 2], ModelError> {
+    let file = |ending: &str| {
+        let path = folder.join(format!("{name}.{ending}"));
+        read(&path).map(|bytes| File { path, bytes })
+    };
+    Ok([file("toml")?, file("onnx")?])
+}
+
+fn text(file: &File) -> Result<String, ModelError> {
+    String::from_utf8(file.bytes.clone()).map_err(|e| ModelError::Read {
+        path: file.path.clone(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, e),
+    })
 }
 
 /// The whole file, but never more than one byte beyond [`MAX_BYTES`], which its reader then
@@ -153,6 +300,50 @@ mod tests {
         assert!(SEMANTIC_CARD.contains(sacrum));
         let text = error(&SEMANTIC_CARD.replace(sacrum, ""), SEMANTIC_ONNX);
         assert!(text.contains("class count 11, the weights have 12"), "{text}");
+    }
+
+    fn instance_error(from: &str, to: &str) -> String {
+        assert!(INSTANCE_CARD.contains(from), "{from}");
+        let card = INSTANCE_CARD.replacen(from, to, 1);
+        let error = Weights::check_instance(&card, "a.toml", INSTANCE_ONNX, "a.onnx");
+        error.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_instance_pair_fits_is_small_and_says_what_it_is() {
+        let weights = Weights::embedded_instance().unwrap();
+        assert!(INSTANCE_ONNX.len() < 4_000_000, "budget of the instance net");
+        for (key, said) in weights.card.described() {
+            assert_eq!(weights.graph.metadata[key], said);
+        }
+        assert_eq!(weights.card.multiple_of(), 16);
+    }
+
+    #[test]
+    fn a_card_of_other_hash_shape_classes_or_grid_is_refused_with_both_values() {
+        let hash = Weights::embedded_instance().unwrap().card.weights_sha256;
+        let other = format!("{}{}", &hash[1..], &hash[..1]);
+        let text = instance_error(&hash, &other);
+        assert!(text.contains(&format!("SHA-256 {other}, the weights have {hash}")), "{text}");
+        let text = instance_error("slices = 20", "slices = 19");
+        assert!(text.contains("input channels 171, the weights have 180"), "{text}");
+        let text = instance_error("in_plane_mm = 1.5", "in_plane_mm = 1.0");
+        let grids = "grid 80 x 96 x 20 of 1 x 1 x 4 mm, centre behind 24 columns, the weights have \
+                     80 x 96 x 20 of 1.5 x 1.5 x 4 mm, centre behind 24 columns";
+        assert!(text.contains(grids), "{text}");
+        let text = instance_error("structures = [100]", "structures = []\n#");
+        assert!(text.contains("group disc has no structure"), "{text}");
+        let text = instance_error("structures = [60, 61]", "structures = [60]");
+        let classes = "45,46;47,48;26;60, the weights have 49,62;100;41";
+        assert!(text.contains(classes), "{text}");
+    }
+
+    #[test]
+    fn what_semantic_weights_say_of_themselves_is_compared() {
+        let card = Weights::embedded().unwrap().card;
+        let [classes, grid] = card.described();
+        assert_eq!(classes.1, ";41;42;43,44;45,46;47,48;49;62;100;60;61;26");
+        assert_eq!(grid.1, "1 mm");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use models::evaluate::{
 };
 use models::nifti::encode_labels;
 use pipeline::card::{Class, Normalisation};
-use pipeline::{ModelCard, Net, NetError, Structure, TensorMut, TensorRef};
+use pipeline::{ModelCard, Net, NetError, Nets, Structure, TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -108,6 +108,11 @@ impl Blocks {
     }
 }
 
+/// The blocks' net, and the classical stage to tell them apart.
+fn nets(skill: Skill) -> Nets {
+    Nets { semantic: Box::new(Blocks::new(skill)), instance: None }
+}
+
 impl Net for Blocks {
     fn card(&self) -> &ModelCard {
         &self.card
@@ -156,7 +161,7 @@ fn evaluated(
     folder.mask("image.nii.gz", &volume(grid(0.0), |n| (n % 97) as u16));
     folder.mask("body.nii.gz", body);
     let exams = folder.exams(&format!("{EXAM}{more}"));
-    evaluate(&folder.0, &exams[0], &mut Blocks::new(skill))
+    evaluate(&folder.0, &exams[0], &mut nets(skill))
 }
 
 fn score(name: &str, more: &str, body: &Volume<u16>) -> ExamScore {
@@ -224,8 +229,7 @@ fn a_full_mask_gives_structures_instances_and_levels() {
             b => b + 20 - above,
         };
         folder.mask("levels.nii.gz", &volume(grid(0.0), level));
-        let mut net = Blocks::new(Skill::Knows);
-        let scored = evaluate(&folder.0, &exams[0], &mut net).unwrap().score;
+        let scored = evaluate(&folder.0, &exams[0], &mut nets(Skill::Knows)).unwrap().score;
         assert_eq!(scored.levels, Some(levels));
         assert_eq!(scored.bodies.unwrap().found(), 4);
         assert_eq!(scored.vertebrae.unwrap().annotated(), 4, "the sacrum is no vertebra");
@@ -343,7 +347,7 @@ fn an_exam_without_image_or_mask_is_an_error() {
     let folder = Folder::new("missing");
     let exams = folder.exams(EXAM);
     let failed =
-        || evaluate(&folder.0, &exams[0], &mut Blocks::new(Skill::Knows)).unwrap_err().to_string();
+        || evaluate(&folder.0, &exams[0], &mut nets(Skill::Knows)).unwrap_err().to_string();
     assert!(failed().contains("exam one") && failed().contains("image.nii.gz"), "{}", failed());
     folder.mask("image.nii.gz", &volume(grid(0.0), |n| (n % 97) as u16));
     assert!(failed().contains("exam one") && failed().contains("body.nii.gz"), "{}", failed());

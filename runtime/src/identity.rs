@@ -1,6 +1,7 @@
 //! What identifies a result: the software, model and engine that made it, and the series it was made from.
 
 use hmac::{Hmac, Mac};
+use pipeline::InstanceCard;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -9,16 +10,37 @@ use sha2::{Digest, Sha256};
 pub struct Provenance {
     /// `Sagitta 0.1.0`.
     pub software: String,
+    /// The semantic net.
     pub model: String,
     pub model_version: String,
     /// SHA-256 of the weights, lower-case hexadecimal.
     pub weights_sha256: String,
+    /// The instance net; `None` where the classical stage told the vertebrae apart alone.
+    pub instance: Option<NetName>,
     /// Engine and precision, `simd f32`: the instruction set does not enter, results are equal to the bit on all.
     pub engine: String,
     /// SHA-256 of the configuration values that can change a result.
     pub configuration_sha256: String,
     /// 1 for the first result of a series; counts up when late images make a new one.
     pub generation: u32,
+}
+
+/// A net by name, version and the SHA-256 of its weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NetName {
+    pub model: String,
+    pub version: String,
+    pub weights_sha256: String,
+}
+
+impl NetName {
+    pub fn of(card: &InstanceCard) -> NetName {
+        NetName {
+            model: card.name.clone(),
+            version: card.version.clone(),
+            weights_sha256: card.weights_sha256.clone(),
+        }
+    }
 }
 
 /// A job's name outside this device: HMAC-SHA-256 of the Series Instance UID under the site's key, 20 base-32 characters. The

@@ -142,11 +142,7 @@ impl Report {
             stages: Timings::default(),
             total_ms: 0.0,
             engine,
-            models: vec![ModelReport {
-                name: provenance.model.clone(),
-                version: provenance.model_version.clone(),
-                weights_sha256: provenance.weights_sha256.clone(),
-            }],
+            models: models(provenance),
             software: provenance.software.clone(),
             configuration_sha256: provenance.configuration_sha256.clone(),
             vertebrae: vertebrae.collect(),
@@ -166,6 +162,21 @@ impl Report {
         self.peak_memory_mib = peak_memory_mib();
         self
     }
+}
+
+/// The nets in the order in which they ran.
+fn models(provenance: &Provenance) -> Vec<ModelReport> {
+    let semantic = ModelReport {
+        name: provenance.model.clone(),
+        version: provenance.model_version.clone(),
+        weights_sha256: provenance.weights_sha256.clone(),
+    };
+    let instance = provenance.instance.clone().map(|net| ModelReport {
+        name: net.model,
+        version: net.version,
+        weights_sha256: net.weights_sha256,
+    });
+    std::iter::once(semantic).chain(instance).collect()
 }
 
 impl Report {

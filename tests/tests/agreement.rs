@@ -177,7 +177,7 @@ fn real_exams_score_as_scipy_says() {
     let mut compared = 0;
     for id in ["zukic_10_DzZ_T1", "menezes_46", "sct_t2", "tptbox_mr"] {
         let exam = exams.iter().find(|exam| exam.id == id).expect(id);
-        let scored = evaluate(&folder, exam, net.as_mut()).unwrap();
+        let scored = evaluate(&folder, exam, &mut net).unwrap();
         compared += same_kinds(&scored, id) + same_structures(&scored, id);
     }
     assert!(compared > 15, "{compared} comparisons");

@@ -4,7 +4,7 @@
 //! Needs `SAGITTA_PYTHON`, a Python with numpy and onnxruntime; `tests/run` provides it.
 
 use models::engine::{EngineChoice, load};
-use models::weights::SEMANTIC_ONNX;
+use models::weights::{INSTANCE_ONNX, SEMANTIC_ONNX};
 use pipeline::{TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,24 +48,49 @@ fn noise(seed: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn ours(values: &[f32], shape: [usize; 4]) -> Vec<f32> {
-    let (mut net, _) = load(EngineChoice::Simd, kernels::threads::available()).expect("the net");
+/// The shipped nets.
+#[derive(Clone, Copy)]
+enum Which {
+    Semantic,
+    Instance,
+}
+
+impl Which {
+    fn onnx(self) -> &'static [u8] {
+        match self {
+            Which::Semantic => SEMANTIC_ONNX,
+            Which::Instance => INSTANCE_ONNX,
+        }
+    }
+}
+
+fn ours(which: Which, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
+    let (mut nets, _) = load(EngineChoice::Simd, kernels::threads::available()).expect("the nets");
+    let instance = nets.instance.as_mut().expect("the instance net");
     let [count, _, rows, cols] = shape;
-    let classes = net.card().classes.len();
+    let classes = match which {
+        Which::Semantic => nets.semantic.card().classes.len(),
+        Which::Instance => instance.card().output_channels(),
+    };
     let mut logits = vec![f32::NAN; count * classes * rows * cols];
     let output = TensorMut { shape: [count, classes, rows, cols], values: &mut logits };
-    net.run(TensorRef { shape, values }, output).expect("a run");
+    let input = TensorRef { shape, values };
+    match which {
+        Which::Semantic => nets.semantic.run(input, output),
+        Which::Instance => instance.run(input, output),
+    }
+    .expect("a run");
     logits
 }
 
-fn oracle(folder: &Folder, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
+fn oracle(which: Which, folder: &Folder, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
     let python = std::env::var_os("SAGITTA_PYTHON").expect(
         "SAGITTA_PYTHON must name a Python with numpy and onnxruntime; tests/run sets it up",
     );
     let (model, input, output) =
         (folder.join("model.onnx"), folder.join("in.f32"), folder.join("out.f32"));
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    std::fs::write(&model, SEMANTIC_ONNX).expect("the model file");
+    std::fs::write(&model, which.onnx()).expect("the model file");
     std::fs::write(&input, bytes).expect("the input file");
     let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/onnxruntime_logits.py"));
     let run = Command::new(python)
@@ -81,10 +106,10 @@ fn oracle(folder: &Folder, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
     words.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }
 
-fn compare(name: &str, shape: [usize; 4]) {
+fn compare(which: Which, name: &str, shape: [usize; 4]) {
     let folder = Folder::new(name);
     let values = noise(shape[3] as u64, shape.iter().product());
-    let (got, want) = (ours(&values, shape), oracle(&folder, &values, shape));
+    let (got, want) = (ours(which, &values, shape), oracle(which, &folder, &values, shape));
     assert_eq!(got.len(), want.len(), "values of the output");
     let (low, high) = want.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
     assert!(got.iter().chain(&want).all(|v| v.is_finite()), "finite logits on both sides");
@@ -97,10 +122,15 @@ fn compare(name: &str, shape: [usize; 4]) {
 
 #[test]
 fn a_small_batch_equals_onnx_runtime() {
-    compare("oracle-small", [2, 5, 96, 128]);
+    compare(Which::Semantic, "oracle-small", [2, 5, 96, 128]);
 }
 
 #[test]
 fn a_whole_slice_equals_onnx_runtime() {
-    compare("oracle-slice", [1, 5, 320, 320]);
+    compare(Which::Semantic, "oracle-slice", [1, 5, 320, 320]);
+}
+
+#[test]
+fn cutouts_equal_onnx_runtime() {
+    compare(Which::Instance, "oracle-cutouts", [2, 180, 96, 80]);
 }

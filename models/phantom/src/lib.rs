@@ -21,6 +21,7 @@ mod bodies;
 mod canal;
 mod canvas;
 mod capsule;
+mod corrupt;
 mod discs;
 mod field;
 mod head;
@@ -39,6 +40,8 @@ mod spinous;
 mod tissue;
 mod trunk;
 mod variants;
+
+pub use corrupt::corrupt;
 
 use crate::canvas::{Canvas, THIN_SLICES};
 use crate::field::Field;
@@ -177,6 +180,7 @@ mod stream {
     pub(crate) const VARIANTS: u64 = 11;
     pub(crate) const PATHOLOGY: u64 = 12;
     pub(crate) const IMPLANTS: u64 = 13;
+    pub(crate) const CORRUPTION: u64 = 20;
 }
 
 /// Names of the tissues in [`Anatomy::tissue`], by index.

@@ -49,6 +49,11 @@ impl Random {
         low + self.next() % (high - low + 1)
     }
 
+    /// One of `choices`, which must not be empty.
+    pub(crate) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.count(0, choices.len() as u64 - 1) as usize]
+    }
+
     /// Mean 0, standard deviation 1, nearly normal: the sum of the four 16-bit lanes of one draw (Irwin-Hall).
     /// The tails end at 3.5 deviations, which keeps every dimension of the patient within human limits.
     pub(crate) fn normal(&mut self) -> f64 {

@@ -8,7 +8,7 @@ use models::engine::{self, EngineChoice};
 use models::evaluate::sheet::Sheet;
 use models::evaluate::{Exam, Table, evaluate, json, read_exams, summarise};
 use models::weights::Weights;
-use pipeline::Net;
+use pipeline::Nets;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 
@@ -42,9 +42,10 @@ fn main() -> anyhow::Result<()> {
     ensure!(!exams.is_empty(), "no exam's id contains {:?}", arguments.only);
     let threads = arguments.threads.unwrap_or_else(kernels::threads::available);
     let weights = weights(arguments.weights.as_deref())?;
-    let (mut net, reason) = engine::start(weights, EngineChoice::Auto, threads)?;
-    println!("engine: {} ({reason})", net.engine());
-    run(&arguments, &exams, net.as_mut())
+    let (mut nets, reason) =
+        engine::start(weights, Weights::embedded_instance()?, EngineChoice::Auto, threads)?;
+    println!("engine: {} ({reason})", nets.semantic.engine());
+    run(&arguments, &exams, &mut nets)
 }
 
 /// The shipped weights, or those of a card.
@@ -60,14 +61,14 @@ fn weights(card: Option<&Path>) -> anyhow::Result<Weights> {
     Ok(Weights::from_folder(folder, name)?)
 }
 
-fn run(arguments: &Arguments, exams: &[Exam], net: &mut dyn Net) -> anyhow::Result<()> {
+fn run(arguments: &Arguments, exams: &[Exam], nets: &mut Nets) -> anyhow::Result<()> {
     let table = Table::new(exams.iter().map(|exam| exam.id.as_str()));
     let mut sheet = arguments.sheet.as_deref().map(begin_sheet).transpose()?;
     println!("{}", table.head());
     let mut scores = Vec::new();
     for (n, exam) in exams.iter().enumerate() {
         progress(&format!("{} ({} of {})", exam.id, n + 1, exams.len()));
-        let evaluated = evaluate(&arguments.data, exam, net)?;
+        let evaluated = evaluate(&arguments.data, exam, nets)?;
         progress("");
         println!("{}", table.row(&evaluated.score));
         if let Some(sheet) = &mut sheet {
@@ -77,11 +78,13 @@ fn run(arguments: &Arguments, exams: &[Exam], net: &mut dyn Net) -> anyhow::Resu
     }
     let summary = summarise(&scores);
     println!("{}", table.foot(&scores, &summary));
-    let report = json::report(&net.engine(), net.card(), &scores, &summary);
+    let report = json::report(&nets.semantic.engine(), nets.semantic.card(), &scores, &summary);
     std::fs::write(&arguments.json, serde_json::to_vec_pretty(&report)?)
         .with_context(|| format!("cannot write {}", arguments.json.display()))?;
     if let Some(sheet) = sheet {
-        let page = sheet.finish(net.card(), &summary).context("cannot write the contact sheet")?;
+        let page = sheet
+            .finish(nets.semantic.card(), &summary)
+            .context("cannot write the contact sheet")?;
         println!("contact sheet: {}", page.display());
     }
     let failed = scores.iter().filter(|score| score.failed()).count();

@@ -292,6 +292,7 @@ mod tests {
             output: "out".to_owned(),
             output_channels: 1,
             nodes: vec![conv, relu],
+            metadata: HashMap::new(),
         };
         assert!(Plan::new(&graph).is_ok());
         let text = Plan::new(&Graph { output: "sum".to_owned(), ..graph }).unwrap_err();

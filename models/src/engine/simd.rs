@@ -3,7 +3,7 @@
 
 use super::arena::{Arena, Layout};
 use super::plan::{Plan, Step};
-use crate::weights::{ModelError, Weights};
+use crate::weights::{ModelError, Shape, Weights};
 use kernels::conv::{
     FeatureMap, FeatureMapMut, InstructionSet, Source, from_planar, max_pool, to_planar,
 };
@@ -17,8 +17,8 @@ const MAX_PIXELS: usize = 1 << 22;
 
 /// A net on this processor.
 #[derive(Debug)]
-pub struct SimdNet {
-    card: ModelCard,
+pub struct SimdNet<C = ModelCard> {
+    card: C,
     plan: Plan,
     set: InstructionSet,
     threads: usize,
@@ -34,23 +34,23 @@ struct Memory {
     arenas: Mutex<Vec<Arena>>,
 }
 
-impl SimdNet {
+impl<C: Shape> SimdNet<C> {
     /// `threads` of 0 is taken as 1.
     pub fn new(
-        weights: Weights,
+        weights: Weights<C>,
         set: InstructionSet,
         threads: usize,
-    ) -> Result<SimdNet, ModelError> {
+    ) -> Result<SimdNet<C>, ModelError> {
         let Weights { file, card, graph, .. } = weights;
         let plan = match Plan::new(&graph) {
             Ok(plan) => plan,
             Err(what) => return Err(ModelError::Unsupported { file, what }),
         };
-        if !card.multiple_of.is_multiple_of(plan.multiple_of) {
+        if !card.multiple_of().is_multiple_of(plan.multiple_of) {
             return Err(ModelError::Mismatch {
                 file,
                 what: "sizes in multiples of",
-                card: card.multiple_of.to_string(),
+                card: card.multiple_of().to_string(),
                 weights: plan.multiple_of.to_string(),
             });
         }
@@ -69,8 +69,8 @@ impl SimdNet {
         output: &TensorMut<'_>,
     ) -> Result<[usize; 2], NetError> {
         let [count, channels, rows, cols] = input.shape;
-        let (want_in, classes) = (2 * self.card.context + 1, self.card.classes.len());
-        let multiple = self.card.multiple_of;
+        let (want_in, classes) = (self.card.input_channels(), self.card.output_channels());
+        let multiple = self.card.multiple_of();
         let pixels = rows.saturating_mul(cols);
         let side = |n: usize| n > 0 && n.is_multiple_of(multiple);
         if channels != want_in || !side(rows) || !side(cols) || pixels > MAX_PIXELS {
@@ -148,8 +148,8 @@ impl Memory {
     }
 }
 
-impl Net for SimdNet {
-    fn card(&self) -> &ModelCard {
+impl<C: Shape + Send + Sync> Net<C> for SimdNet<C> {
+    fn card(&self) -> &C {
         &self.card
     }
 

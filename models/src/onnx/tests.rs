@@ -70,6 +70,7 @@ fn small() -> wire::Model {
             output: vec![value("out", 3)],
         }),
         opset_import: vec![wire::OperatorSet { domain: String::new(), version: 17 }],
+        metadata_props: Vec::new(),
     }
 }
 
@@ -92,6 +93,13 @@ fn a_small_net_is_read_with_its_half_floats_made_single() {
     assert_eq!(*weights, vec![0.5; 54]);
     assert_eq!(*bias, [1.0, 2.0, 3.0]);
     assert_eq!(graph.nodes[1].operator, Operator::Relu);
+}
+
+#[test]
+fn what_the_training_wrote_beside_the_weights_is_read() {
+    let mut model = small();
+    model.metadata_props = vec![wire::Entry { key: "grid".to_owned(), value: "1 mm".to_owned() }];
+    assert_eq!(Graph::read(&model.encode_to_vec()).unwrap().metadata["grid"], "1 mm");
 }
 
 #[test]

@@ -55,3 +55,52 @@ impl ModelCard {
         self.classes.iter().position(holds).map(|index| index as u8)
     }
 }
+
+/// The grid of a cutout: columns to posterior, rows to inferior, slices to the right.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    pub counts: [usize; 3],
+    pub spacing_mm: [f64; 3],
+    /// Columns in front of the body's centre: most of a vertebra lies behind it.
+    pub columns_before: usize,
+}
+
+impl Window {
+    pub fn voxels(&self) -> usize {
+        self.counts.iter().product()
+    }
+
+    /// Where the body's centre lies, in columns, rows and slices.
+    pub fn centre(&self) -> [f64; 3] {
+        let middle = |axis: usize| (self.counts[axis] - 1) as f64 / 2.0;
+        [self.columns_before as f64, middle(1), middle(2)]
+    }
+}
+
+/// A released instance net: which voxels of a cutout belong to the vertebra in its centre and to the two beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceCard {
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the weights file, lower-case hexadecimal; checked against the file when it is loaded.
+    pub weights_sha256: String,
+    /// The cutout; input and output have its rows and columns, and its slices in their channels.
+    pub window: Window,
+    /// Structures that share an input channel, in order of the channels.
+    pub groups: Vec<Vec<Structure>>,
+}
+
+impl InstanceCard {
+    /// Output classes: other, vertebra above, vertebra in the centre, vertebra below.
+    pub const OUTPUTS: usize = 4;
+
+    /// Input channels: each group in each slice.
+    pub fn input_channels(&self) -> usize {
+        self.groups.len() * self.window.counts[2]
+    }
+
+    /// Output channels: each class in each slice.
+    pub fn output_channels(&self) -> usize {
+        Self::OUTPUTS * self.window.counts[2]
+    }
+}

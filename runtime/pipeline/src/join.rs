@@ -4,8 +4,8 @@
 //! outside the semantic mask are zero, discs and endplates belong to the vertebra above by centre of mass.
 
 use crate::card::{Class, ModelCard};
+use crate::instances::Instances;
 use crate::labels::{Structure, VertebraId};
-use crate::posterior;
 use crate::result::Numbering;
 use crate::vertebrae::Bodies;
 use kernels::Volume;
@@ -33,10 +33,11 @@ pub struct Joined {
     pub discs: usize,
 }
 
-/// Joins `classes` and `bodies`.
-pub fn join(mut classes: Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Joined {
+/// Joins `classes` and the vertebrae found in them.
+pub fn join(mut classes: Volume<u8>, found: &Instances, card: &ModelCard) -> Joined {
+    let bodies = &found.bodies;
     settle_bodies(&mut classes, bodies, card);
-    let owners = posterior::assign(&mut classes, bodies, card);
+    let owners = settle_parts(&mut classes, found, card);
     let mut semantic = structures(&classes, card);
     drop_high_sacrum(&mut semantic, bodies);
     let (ids, numbering) = number(bodies, &semantic);
@@ -63,6 +64,26 @@ fn settle_bodies(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) {
             classes.voxels_mut()[offset] = sacrum;
         }
     }
+}
+
+/// Erases parts of vertebrae out of view; gives the owner of every voxel of a vertebra that is left.
+fn settle_parts(classes: &mut Volume<u8>, found: &Instances, card: &ModelCard) -> Volume<u16> {
+    let mut owners = found.owners.clone();
+    for (offset, class) in classes.voxels_mut().iter_mut().enumerate() {
+        let owner = &mut owners.voxels_mut()[offset];
+        let body = found.bodies.labels.voxels()[offset];
+        let vertebral = match card.classes[usize::from(*class)] {
+            Class::Background => false,
+            Class::Single(part) | Class::Paired(part, _) => part.is_vertebra(),
+        };
+        match (body, vertebral) {
+            (1.., _) => *owner = body,
+            (0, true) if *owner == 0 => *class = 0,
+            (0, true) => {}
+            (0, false) => *owner = 0,
+        }
+    }
+    owners
 }
 
 /// Classes -> structures; paired processes take the side of the canal's midline they lie on.

@@ -5,6 +5,8 @@
 
 pub mod card;
 pub mod clean;
+pub mod cutout;
+pub mod instances;
 pub mod join;
 pub mod labels;
 pub mod measure;
@@ -21,9 +23,9 @@ pub mod series;
 pub mod spine;
 pub mod vertebrae;
 
-pub use card::ModelCard;
+pub use card::{InstanceCard, ModelCard};
 pub use labels::{Structure, VertebraId};
-pub use net::{Net, NetError, TensorMut, TensorRef};
+pub use net::{Net, NetError, Nets, TensorMut, TensorRef};
 pub use refusal::{Plane, Refusal, RefusalCode};
 pub use result::{Flag, Numbering, Segmentation, Stage, Vertebra};
 pub use segment::{SegmentError, segment};

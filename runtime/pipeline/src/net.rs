@@ -1,6 +1,6 @@
 //! What a network must offer to the pipeline. Engines (crate `models`) implement it and never see DICOM.
 
-use crate::card::ModelCard;
+use crate::card::{InstanceCard, ModelCard};
 use thiserror::Error;
 
 /// A dense `f32` tensor to read: `[n, channels, rows, columns]`, columns fastest.
@@ -26,14 +26,29 @@ pub enum NetError {
     Engine(String),
 }
 
-/// A trained function. One input, one output, shapes as its card says.
-pub trait Net: Send {
-    fn card(&self) -> &ModelCard;
+/// A trained function. One input, one output, shapes as its card says; the kind of card is the kind of net.
+pub trait Net<C = ModelCard>: Send {
+    fn card(&self) -> &C;
 
     /// Engine and precision for reports, for example `simd f32`.
     fn engine(&self) -> String;
 
     /// `input` `[n, channels, rows, columns]` -> logits `[n, classes, rows, columns]` into `output`. Rows and columns
-    /// must be multiples of `card().multiple_of`; the slices of a batch do not influence each other.
+    /// must be multiples of what the card names; the items of a batch do not influence each other.
     fn run(&mut self, input: TensorRef<'_>, output: TensorMut<'_>) -> Result<(), NetError>;
+}
+
+/// The nets that one series passes.
+pub struct Nets {
+    /// Image -> class map.
+    pub semantic: Box<dyn Net>,
+    /// Class map -> vertebrae. Without it the classical stage decides alone.
+    pub instance: Option<Box<dyn Net<InstanceCard>>>,
+}
+
+impl std::fmt::Debug for Nets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let instance = self.instance.as_ref().map(|net| net.card().name.as_str());
+        write!(f, "Nets({}, {instance:?})", self.semantic.card().name)
+    }
 }

@@ -47,8 +47,8 @@ fn misfit(level: &Level, point: [f64; 3], place: &Place) -> f64 {
 }
 
 /// Gives every voxel of a vertebra the body it belongs to: body voxels their label, parts behind it by their height.
-/// Parts of vertebrae out of view are erased from `classes`.
-pub fn assign(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Volume<u16> {
+/// Parts of vertebrae out of view belong to none.
+pub fn assign(classes: &Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Volume<u16> {
     let levels = spine::levels(&bodies.centres, classes.grid().affine.spacing());
     let places: Vec<Option<Place>> = card
         .classes
@@ -81,9 +81,6 @@ pub fn assign(classes: &mut Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Vo
     {
         let owner = &mut owners.voxels_mut()[offset];
         *owner = whole[part as usize - 1].unwrap_or(*owner);
-        if *owner == 0 {
-            classes.voxels_mut()[offset] = 0;
-        }
     }
     owners
 }

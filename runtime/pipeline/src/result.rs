@@ -53,6 +53,8 @@ pub enum Flag {
     BodyTooLarge,
     /// The spine reaches the first or last slice: lateral parts may be missing.
     LaterallyTruncated,
+    /// The instance net and the classical stage tell the vertebrae apart differently: in number, or in many voxels.
+    VertebraeDisputed,
 }
 
 /// The result of one series, on its source grid.

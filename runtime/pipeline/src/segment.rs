@@ -1,12 +1,12 @@
 //! The stages in the order in which they run.
 
 use crate::labels::Structure;
-use crate::net::{Net, NetError};
+use crate::net::{NetError, Nets};
 use crate::refusal::{Refusal, RefusalCode};
-use crate::result::{Segmentation, Stage};
+use crate::result::{Flag, Segmentation, Stage};
 use crate::semantic::ClassMap;
 use crate::series::Series;
-use crate::{clean, join, measure, prepare, restore, semantic, vertebrae};
+use crate::{clean, instances, join, measure, prepare, restore, semantic, vertebrae};
 use thiserror::Error;
 
 /// Why there is no segmentation.
@@ -25,9 +25,10 @@ pub enum SegmentError {
 /// engine fails.
 pub fn segment(
     series: &Series,
-    net: &mut dyn Net,
+    nets: &mut Nets,
     begin: &mut dyn FnMut(Stage),
 ) -> Result<Segmentation, SegmentError> {
+    let net = nets.semantic.as_mut();
     begin(Stage::Prepare);
     let prepared = prepare::prepare(&series.volume, net.card())?;
     begin(Stage::Semantic);
@@ -40,17 +41,22 @@ pub fn segment(
     let classes = clean::clean(&classes, net.card()).ok_or_else(no_spine)?;
     begin(Stage::Vertebrae);
     let bodies = vertebrae::find_bodies(&classes, net.card());
-    if bodies.centres.is_empty() {
+    let found = match nets.instance.as_deref_mut() {
+        Some(instance) => instances::separate(&classes, &bodies, net.card(), instance)?,
+        None => instances::by_height(&classes, bodies, net.card()),
+    };
+    if found.bodies.centres.is_empty() {
         return Err(no_spine().into());
     }
     begin(Stage::Join);
-    let joined = join::join(classes, &bodies, net.card());
+    let joined = join::join(classes, &found, net.card());
     begin(Stage::Restore);
     let (semantic, instances) = restore::restore(&joined, &prepared);
     begin(Stage::Measure);
     let vertebrae = measure::vertebrae(&semantic, &instances, &joined.ids);
-    let flags =
+    let mut flags =
         measure::flags(&vertebrae, joined.discs, joined.numbering, &semantic, series.slice_axis);
+    flags.extend(found.disputed.then_some(Flag::VertebraeDisputed));
     let sacrum = semantic.voxels().contains(&Structure::Sacrum.value());
     let numbering = joined.numbering;
     Ok(Segmentation { semantic, instances, vertebrae, sacrum, numbering, flags, confidence })

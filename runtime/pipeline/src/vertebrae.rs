@@ -1,4 +1,4 @@
-//! Vertebral bodies, one by one, top to bottom: the classical instance stage.
+//! Vertebral bodies, one by one, top to bottom: the classical instance stage, and where the net begins to look.
 //!
 //! Bodies are the hills of the in-plane distance map of the body class. Hills too small to be a body are parts of a
 //! neighbour, of the sacrum, or nothing.
@@ -20,12 +20,12 @@ const NEAR_MM: f64 = 80.0;
 /// At the upper or lower edge of the field a body is cut, and this share of the median is enough.
 const MIN_CUT_BODY_SHARE: f64 = 0.05;
 /// Smallest body of all: a C3 cut to a third. Below, a hill is not even counted for the median.
-const MIN_BODY_ML: f64 = 0.6;
+pub(crate) const MIN_BODY_ML: f64 = 0.6;
 /// A body's centre lies within this distance, left-right and front-back, of its neighbours' centres; scoliosis and
 /// listhesis stay below, a rib head or a hip does not.
 const MAX_OFFSET_MM: [f64; 2] = [28.0, 22.0];
 /// More bodies than C1 to L6 have is no spine.
-const MAX_BODIES: usize = 24;
+pub(crate) const MAX_BODIES: usize = 24;
 /// Hills looked at: four for each body, more than any spine's bodies fall into.
 const MAX_CANDIDATES: usize = 4 * MAX_BODIES;
 

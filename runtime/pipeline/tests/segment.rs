@@ -10,8 +10,8 @@ mod truth_net;
 use kernels::{Affine, AxisMap, Dims, Direction, Grid, Volume};
 use phantom::{Phantom, Recipe, Region, generate};
 use pipeline::{
-    Flag, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage, Structure, VertebraId,
-    segment,
+    Flag, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage, Structure,
+    VertebraId, segment,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use truth_net::{TruthNet, blank_series, card, working_grid};
@@ -27,9 +27,10 @@ fn exam(region: Region, seed: u64) -> Phantom {
     generate(&Recipe { columns, rows, in_plane_mm: MM, ..usual }).unwrap()
 }
 
-fn run(series: &Series, net: &mut TruthNet) -> Result<Segmentation, SegmentError> {
+fn run(series: &Series, net: TruthNet) -> Result<Segmentation, SegmentError> {
     let mut stages = Vec::new();
-    let result = segment(series, net, &mut |stage| stages.push(stage));
+    let mut nets = Nets { semantic: Box::new(net), instance: None };
+    let result = segment(series, &mut nets, &mut |stage| stages.push(stage));
     if result.is_ok() {
         assert_eq!(
             (stages[0], stages.last(), stages.len()),
@@ -40,8 +41,8 @@ fn run(series: &Series, net: &mut TruthNet) -> Result<Segmentation, SegmentError
 }
 
 fn segmented(phantom: &Phantom) -> Segmentation {
-    let mut net = TruthNet::of_structures(card(MM), &phantom.semantic);
-    run(&Series::from_volume(phantom.image.clone()), &mut net).unwrap()
+    let net = TruthNet::of_structures(card(MM), &phantom.semantic);
+    run(&Series::from_volume(phantom.image.clone()), net).unwrap()
 }
 
 /// Arches and processes.
@@ -181,8 +182,8 @@ fn the_front_of_the_lowest_body_is_no_sacrum() {
             *value = Structure::Sacrum.value();
         }
     }
-    let mut net = TruthNet::of_structures(card(MM), &mistaken);
-    let result = run(&Series::from_volume(phantom.image.clone()), &mut net).unwrap();
+    let net = TruthNet::of_structures(card(MM), &mistaken);
+    let result = run(&Series::from_volume(phantom.image.clone()), net).unwrap();
     let body = |&&offset: &&usize| {
         is_body(result.semantic.voxels()[offset]) && result.instances.voxels()[offset] == l5
     };
@@ -241,8 +242,8 @@ fn the_order_of_the_axes_changes_nothing() {
     })
     .unwrap();
     let run_on = |volume: Volume<f32>| {
-        let mut net = TruthNet::of_structures(card(3.0), &phantom.semantic);
-        run(&Series::from_volume(volume), &mut net).unwrap()
+        let net = TruthNet::of_structures(card(3.0), &phantom.semantic);
+        run(&Series::from_volume(volume), net).unwrap()
     };
     let plain = run_on(phantom.image.clone());
     let lines = [[Left, Right], [Posterior, Anterior], [Superior, Inferior]];
@@ -297,7 +298,7 @@ fn masks_return_to_a_finer_source_grid() {
     };
     let voxels = (0..fine.dims.voxels()).map(|n| phantom.image.voxels()[parent(n)]).collect();
     let series = Series::from_volume(Volume::new(fine, voxels).unwrap());
-    let result = run(&series, &mut TruthNet::of_structures(card(MM), &phantom.semantic)).unwrap();
+    let result = run(&series, TruthNet::of_structures(card(MM), &phantom.semantic)).unwrap();
     let plain = segmented(&phantom);
     assert_eq!(result.semantic.grid(), &fine);
     for n in 0..fine.dims.voxels() {
@@ -318,12 +319,12 @@ fn a_volume_without_spine_or_contrast_is_refused() {
     let grid = working_grid([40, 50, 7], [1.0, 1.0, 4.0]);
     let empty = || TruthNet::of_classes(card(MM), Volume::filled(grid, 0));
     let alike = Series::from_volume(Volume::filled(grid, 5.0));
-    assert_eq!(refusal(run(&alike, &mut empty())), RefusalCode::NoSpine);
-    assert_eq!(refusal(run(&blank_series(grid), &mut empty())), RefusalCode::NoSpine);
+    assert_eq!(refusal(run(&alike, empty())), RefusalCode::NoSpine);
+    assert_eq!(refusal(run(&blank_series(grid), empty())), RefusalCode::NoSpine);
     // A canal alone is no spine: nothing can be named.
     let canal = blocks(grid, 1, 26, Structure::SpinalCanal);
-    let mut net = TruthNet::of_structures(card(MM), &canal);
-    assert_eq!(refusal(run(&blank_series(grid), &mut net)), RefusalCode::NoSpine);
+    let net = TruthNet::of_structures(card(MM), &canal);
+    assert_eq!(refusal(run(&blank_series(grid), net)), RefusalCode::NoSpine);
 }
 
 /// `count` blocks of 24 x 20 mm in five slices, `pitch` rows apart.
@@ -343,8 +344,8 @@ fn one_vertebra_is_enough_and_more_than_a_spine_has_is_cut() {
     for (count, found) in [(1, 1), (2, 2), (24, 24), (29, 24)] {
         let grid = working_grid([40, 30 * count, 7], [1.0, 1.0, 4.0]);
         let truth = blocks(grid, count, 26, Structure::VertebralBody);
-        let mut net = TruthNet::of_structures(card(MM), &truth);
-        let result = run(&blank_series(grid), &mut net).unwrap();
+        let net = TruthNet::of_structures(card(MM), &truth);
+        let result = run(&blank_series(grid), net).unwrap();
         let ids: Vec<u8> = result.vertebrae.iter().map(|v| v.id.value()).collect();
         assert_eq!(ids, (2..2 + found).collect::<Vec<u8>>(), "{count} blocks");
         assert_eq!(result.numbering, Numbering::Unverified);
@@ -378,8 +379,8 @@ fn random_class_maps_never_panic() {
                     * (j / grain + (rows / grain + 1) * (k * grain.min(5) / 5 % slices))]
         };
         let classes = (0..grid.dims.voxels()).map(class).collect();
-        let mut net = TruthNet::of_classes(card(MM), Volume::new(grid, classes).unwrap());
-        if let Ok(result) = run(&blank_series(grid), &mut net) {
+        let net = TruthNet::of_classes(card(MM), Volume::new(grid, classes).unwrap());
+        if let Ok(result) = run(&blank_series(grid), net) {
             results += 1;
             consistent(&result);
         }

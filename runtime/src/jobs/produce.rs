@@ -5,7 +5,7 @@
 use super::clock::StageClock;
 use super::source::Source;
 use crate::error::Move;
-use crate::identity::Provenance;
+use crate::identity::{NetName, Provenance};
 use crate::messages::{
     Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published,
 };
@@ -16,7 +16,7 @@ use crate::report::{EngineReport, Outputs, Report, SeriesReport};
 use crate::{durable, files};
 use models::engine::{self, EngineChoice, ModelError};
 use models::nifti::NiftiError;
-use pipeline::{Net, NetError, Refusal, SegmentError, Segmentation, Series, segment};
+use pipeline::{NetError, Nets, Refusal, SegmentError, Segmentation, Series, segment};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -126,9 +126,9 @@ fn place(kind: OutputKind) -> &'static str {
     }
 }
 
-/// The loaded net and what it is called in outputs.
+/// The loaded nets and what they are called in outputs.
 pub struct Workshop {
-    net: Box<dyn Net>,
+    nets: Nets,
     engine: EngineReport,
 }
 
@@ -139,17 +139,17 @@ impl std::fmt::Debug for Workshop {
 }
 
 impl Workshop {
-    /// Loads the shipped net on the best engine that is here.
+    /// Loads the shipped nets on the best engine that is here.
     pub fn open(threads: Option<usize>) -> Result<Workshop, ModelError> {
         let threads = threads.unwrap_or_else(kernels::threads::available);
-        let (net, reason) = engine::load(EngineChoice::Auto, threads)?;
+        let (nets, reason) = engine::load(EngineChoice::Auto, threads)?;
         let engine = EngineReport {
-            name: net.engine(),
+            name: nets.semantic.engine(),
             instruction_set: engine::instruction_set(),
             threads,
             reason,
         };
-        Ok(Workshop { net, engine })
+        Ok(Workshop { nets, engine })
     }
 
     pub fn engine(&self) -> &EngineReport {
@@ -158,17 +158,18 @@ impl Workshop {
 
     /// Model and engine as messages name them.
     pub fn tags(&self) -> Result<(ModelTag, Engine), MessageError> {
-        Ok((ModelTag::from_card(self.net.card())?, Engine::parse(&self.engine.name)?))
+        Ok((ModelTag::from_card(self.nets.semantic.card())?, Engine::parse(&self.engine.name)?))
     }
 
     /// What will have made a result of this workshop.
     pub fn provenance(&self, generation: u32) -> Provenance {
-        let card = self.net.card();
+        let card = self.nets.semantic.card();
         Provenance {
             software: concat!("Sagitta ", env!("CARGO_PKG_VERSION")).to_owned(),
             model: card.name.clone(),
             model_version: card.version.clone(),
             weights_sha256: card.weights_sha256.clone(),
+            instance: self.nets.instance.as_ref().map(|net| NetName::of(net.card())),
             engine: self.engine.name.clone(),
             configuration_sha256: crate::identity::configuration_sha256(&[]),
             generation,
@@ -184,7 +185,7 @@ impl Workshop {
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
         let series = source.series();
-        let segmentation = segment(series, self.net.as_mut(), &mut |stage| {
+        let segmentation = segment(series, &mut self.nets, &mut |stage| {
             clock.begin(stage.into(), tell);
         })?;
         clock.begin(JobStage::Outputs, tell);

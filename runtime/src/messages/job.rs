@@ -300,6 +300,7 @@ pub enum ResultFlag {
     DiscCountMismatch,
     BodyTooLarge,
     LaterallyTruncated,
+    VertebraeDisputed,
 }
 
 impl From<Flag> for ResultFlag {
@@ -309,6 +310,7 @@ impl From<Flag> for ResultFlag {
             Flag::DiscCountMismatch => ResultFlag::DiscCountMismatch,
             Flag::BodyTooLarge => ResultFlag::BodyTooLarge,
             Flag::LaterallyTruncated => ResultFlag::LaterallyTruncated,
+            Flag::VertebraeDisputed => ResultFlag::VertebraeDisputed,
         }
     }
 }

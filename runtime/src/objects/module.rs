@@ -11,7 +11,7 @@ use super::element::{
 };
 use super::{Made, ObjectError, OutputKind, OutputObject};
 use crate::decode::{DicomSeries, FrameRef};
-use crate::identity::{Provenance, derived_uid};
+use crate::identity::{NetName, Provenance, derived_uid};
 use crate::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
@@ -183,15 +183,19 @@ impl<'a> Context<'a> {
     /// Our own equipment (PS3.3 C.7.5.1, C.7.5.2), and who contributed: the scanner and, with
     /// everything needed to trace the result, the processing.
     fn equipment(&self) -> [InMemElement; 5] {
-        let Provenance { software, model, model_version, weights_sha256, engine, .. } =
+        let Provenance { software, model, model_version, weights_sha256, instance, engine, .. } =
             self.provenance;
-        let versions = [
+        let mut versions = vec![
             line(software, LO_CHARACTERS),
             line(&format!("{model} {model_version}"), LO_CHARACTERS),
             line(weights_sha256, LO_CHARACTERS),
-            line(engine, LO_CHARACTERS),
-        ]
-        .join("\\");
+        ];
+        if let Some(NetName { model, version, weights_sha256 }) = instance {
+            versions.push(line(&format!("{model} {version}"), LO_CHARACTERS));
+            versions.push(line(weights_sha256, LO_CHARACTERS));
+        }
+        versions.push(line(engine, LO_CHARACTERS));
+        let versions = versions.join("\\");
         let own = || {
             [
                 text(tags::MANUFACTURER, VR::LO, MANUFACTURER),
@@ -235,9 +239,12 @@ impl<'a> Context<'a> {
     /// The provenance as `name=value` pairs, one line.
     pub(super) fn trace(&self) -> String {
         let p = self.provenance;
+        let instance = p.instance.as_ref().map_or("none".to_owned(), |net| {
+            format!("{} {}; instance-weights-sha256={}", net.model, net.version, net.weights_sha256)
+        });
         format!(
-            "software={}; model={} {}; weights-sha256={}; engine={}; configuration-sha256={}; \
-             generation={}",
+            "software={}; model={} {}; weights-sha256={}; instance-model={instance}; engine={}; \
+             configuration-sha256={}; generation={}",
             p.software,
             p.model,
             p.model_version,
@@ -425,6 +432,7 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
         model,
         model_version,
         weights_sha256,
+        instance,
         engine,
         configuration_sha256,
         generation,
@@ -432,7 +440,9 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
     let generation = generation.to_string();
     let made_by =
         [software, model, model_version, weights_sha256, engine, configuration_sha256, &generation];
-    let parts: Vec<&str> = images.iter().chain(made_by).map(String::as_str).collect();
+    let instance = instance.iter().flat_map(|net| [&net.model, &net.version, &net.weights_sha256]);
+    let parts: Vec<&str> =
+        images.iter().chain(made_by).chain(instance).map(String::as_str).collect();
     derived_uid(&parts)
 }
 

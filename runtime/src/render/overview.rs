@@ -190,6 +190,7 @@ fn sentence(flag: Flag) -> Option<&'static str> {
         Flag::LaterallyTruncated => {
             Some("The spine reaches the outermost slice: lateral parts may be missing.")
         }
+        Flag::VertebraeDisputed => Some("Two methods tell the vertebrae apart differently."),
     }
 }
 

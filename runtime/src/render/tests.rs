@@ -11,6 +11,7 @@ fn provenance() -> Provenance {
         model: "semantic".into(),
         model_version: "0.1.0".into(),
         weights_sha256: "0123456789abcdef".repeat(4),
+        instance: None,
         engine: "simd f32".into(),
         configuration_sha256: String::new(),
         generation: 1,

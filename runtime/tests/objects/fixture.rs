@@ -7,7 +7,7 @@ use dicom_object::InMemDicomObject;
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::{Numbering, Segmentation, Series};
 use sagitta::decode::{DicomSeries, FrameRef, InstanceRef};
-use sagitta::identity::Provenance;
+use sagitta::identity::{NetName, Provenance};
 use sagitta::objects::{Made, OutputObject, RgbImage, build};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -146,6 +146,11 @@ pub(crate) fn provenance() -> Provenance {
         model: "spine".to_owned(),
         model_version: "1".to_owned(),
         weights_sha256: "ab".repeat(32),
+        instance: Some(NetName {
+            model: "instance".to_owned(),
+            version: "1".to_owned(),
+            weights_sha256: "ef".repeat(32),
+        }),
         engine: "simd f32".to_owned(),
         configuration_sha256: "cd".repeat(32),
         generation: 1,

@@ -1,0 +1,139 @@
+//! Cutouts: the class map around one body on a grid of fixed size and spacing, as the instance net sees it.
+//!
+//! A cutout is sampled by nearest neighbour along each axis on its own, so voxels of the mask and of the cutout name each
+//! other by three small tables. Training cuts with this module too (crate `models`, `cutouts`).
+
+use crate::card::{Class, InstanceCard, ModelCard, Window};
+use kernels::{Grid, Volume};
+
+/// Where a cutout lies on the grid of a class map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cutout {
+    /// For each column, row and slice of the cutout the voxel of the map it shows; `None` outside the map.
+    shown: [Vec<Option<usize>>; 3],
+    /// For each voxel of the map along each axis the column, row or slice nearest to it; `None` outside the cutout.
+    nearest: [Vec<Option<usize>>; 3],
+}
+
+impl Cutout {
+    /// The cutout of `window` with `centre` (voxels of `grid`) at its centre.
+    pub fn new(window: &Window, grid: &Grid, centre: [f64; 3]) -> Cutout {
+        let spacing = grid.affine.spacing();
+        let nearest = |position: f64, count: usize| {
+            let rounded = position.round();
+            (rounded >= 0.0 && rounded < count as f64).then_some(rounded as usize)
+        };
+        let axes = [0, 1, 2].map(|axis| {
+            let (ours, theirs) = (window.counts[axis], grid.dims.counts()[axis]);
+            let step = window.spacing_mm[axis] / spacing[axis];
+            let middle = window.centre()[axis];
+            let shown =
+                (0..ours).map(|n| nearest(centre[axis] + (n as f64 - middle) * step, theirs));
+            let back =
+                (0..theirs).map(|n| nearest(middle + (n as f64 - centre[axis]) / step, ours));
+            (shown.collect(), back.collect())
+        });
+        let [(a, x), (b, y), (c, z)] = axes;
+        Cutout { shown: [a, b, c], nearest: [x, y, z] }
+    }
+
+    /// The values of `volume` in the cutout, columns fastest; `outside` beyond the volume.
+    pub fn sample<T: Copy>(&self, volume: &Volume<T>, outside: T) -> Vec<T> {
+        let [columns, rows, slices] = &self.shown;
+        let mut values = Vec::with_capacity(columns.len() * rows.len() * slices.len());
+        for k in slices {
+            for j in rows {
+                let (Some(j), Some(k)) = (j, k) else {
+                    values.extend(columns.iter().map(|_| outside));
+                    continue;
+                };
+                let start = volume.dims().offset([0, *j, *k]);
+                let row = &volume.voxels()[start..start + volume.dims().counts()[0]];
+                values.extend(columns.iter().map(|i| i.map_or(outside, |i| row[i])));
+            }
+        }
+        values
+    }
+
+    /// The offset within the cutout of the sample nearest to a voxel of the map; `None` outside the cutout.
+    pub fn place(&self, [i, j, k]: [usize; 3]) -> Option<usize> {
+        let [columns, rows, _] = self.shown.each_ref().map(Vec::len);
+        let (i, j, k) = (self.nearest[0][i]?, self.nearest[1][j]?, self.nearest[2][k]?);
+        Some(i + columns * (j + rows * k))
+    }
+}
+
+/// The class map in the instance net's groups: 0 what it does not see, else the number of the group from 1.
+pub fn groups(classes: &Volume<u8>, semantic: &ModelCard, card: &InstanceCard) -> Volume<u8> {
+    let group = |class: &Class| {
+        let structure = match *class {
+            Class::Background => return 0,
+            Class::Single(structure) | Class::Paired(structure, _) => structure,
+        };
+        let holds = |group: &Vec<_>| group.contains(&structure);
+        card.groups.iter().position(holds).map_or(0, |group| group as u8 + 1)
+    };
+    let table: Vec<u8> = semantic.classes.iter().map(group).collect();
+    classes.map(|class| table[usize::from(class)])
+}
+
+/// Group numbers of a cutout -> the net's input: channel `group * slices + slice` is 1 where the group is.
+pub fn encode(groups: &[u8], window: &Window, input: &mut [f32]) {
+    let plane = window.counts[0] * window.counts[1];
+    let volume = plane * window.counts[2];
+    input.fill(0.0);
+    for (at, &group) in groups.iter().enumerate().filter(|(_, group)| **group != 0) {
+        input[(usize::from(group) - 1) * volume + at] = 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{Affine, Dims};
+
+    fn grid(counts: [usize; 3], mm: [f64; 3]) -> Grid {
+        let axes = [[mm[0], 0.0, 0.0], [0.0, mm[1], 0.0], [0.0, 0.0, mm[2]]];
+        Grid { dims: Dims::new(counts).unwrap(), affine: Affine::new(axes, [0.0; 3]).unwrap() }
+    }
+
+    const WINDOW: Window =
+        Window { counts: [4, 6, 2], spacing_mm: [2.0, 2.0, 4.0], columns_before: 1 };
+
+    #[test]
+    fn a_cutout_shows_what_lies_around_its_centre_and_nothing_beyond_the_map() {
+        let grid = grid([8, 8, 3], [1.0, 1.0, 4.0]);
+        let map = Volume::new(grid, (0..grid.dims.voxels()).map(|n| n as u16).collect()).unwrap();
+        let values = Cutout::new(&WINDOW, &grid, [3.0, 4.0, 0.5]).sample(&map, 999);
+        assert_eq!(values.len(), 48);
+        // Column 1 and row 2.5 are the centre: columns 1, 3, 5, 7 and rows -1, 1, 3, 5, 7, 9 of slices 0 and 1.
+        let row = |j: usize, k: usize| [1, 3, 5, 7].map(|i| grid.dims.offset([i, j, k]) as u16);
+        assert_eq!(values[..4], [999; 4]);
+        assert_eq!(values[4..8], row(1, 0));
+        assert_eq!(values[24 + 16..24 + 20], row(7, 1));
+        assert_eq!(values[44..], [999; 4]);
+    }
+
+    #[test]
+    fn every_sample_is_the_nearest_of_the_voxel_it_shows() {
+        let grid = grid([30, 30, 9], [0.8, 1.1, 3.3]);
+        let cutout = Cutout::new(&WINDOW, &grid, [14.2, 15.9, 4.4]);
+        let offsets = Volume::new(grid, (0..grid.dims.voxels()).collect()).unwrap();
+        for (sample, &offset) in cutout.sample(&offsets, 0).iter().enumerate() {
+            assert_eq!(cutout.place(grid.dims.index(offset)), Some(sample));
+        }
+        assert_eq!(cutout.place([0, 15, 4]), None);
+    }
+
+    #[test]
+    fn channels_are_groups_of_slices() {
+        let mut groups = vec![0; 48];
+        groups[5] = 1;
+        groups[24 + 5] = 3;
+        let mut input = vec![9.0; 3 * 48];
+        encode(&groups, &WINDOW, &mut input);
+        let ones: Vec<usize> = (0..input.len()).filter(|&n| input[n] == 1.0).collect();
+        assert_eq!(ones, [5, 2 * 48 + 29]);
+        assert!(input.iter().all(|&value| value == 0.0 || value == 1.0));
+    }
+}

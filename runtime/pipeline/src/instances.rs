@@ -1,0 +1,257 @@
+//! Class map -> vertebrae: the instance stage.
+//!
+//! A cutout around each body goes through the instance net, which says for every voxel of bone: the vertebra above, the
+//! one in the centre, the one below, or another. So every vertebra is predicted up to three times; predictions that share
+//! their body are one vertebra, and votes are counted voxel by voxel ([`fusion`]). What nobody voted for goes by the rules
+//! of the classical stage ([`crate::vertebrae`], [`crate::posterior`]), which is also the cross-check: where the two
+//! disagree, the result is flagged.
+
+mod fusion;
+
+use crate::card::{Class, InstanceCard, ModelCard};
+use crate::cutout::{self, Cutout};
+use crate::labels::Structure;
+use crate::net::{Net, NetError, TensorMut, TensorRef};
+use crate::posterior;
+use crate::vertebrae::{Bodies, MAX_BODIES, MIN_BODY_ML};
+use fusion::Owner;
+use kernels::Volume;
+
+/// Cutouts in flight, one a core of the smallest box.
+const BATCH: usize = 2;
+/// Most cutouts of one series: each body, and as often again for bodies found beside others.
+const MAX_CUTOUTS: usize = 2 * MAX_BODIES;
+/// From this share of differing voxels on, net and classical stage disagree: more than the edges between touching parts.
+const DISPUTED_SHARE: f64 = 0.1;
+
+/// What the net says of a voxel, in the order of its output classes.
+const OTHER: u8 = 0;
+const ABOVE: u8 = 1;
+const CENTRE: u8 = 2;
+const BELOW: u8 = 3;
+
+/// Which vertebra every voxel of bone belongs to.
+#[derive(Debug)]
+pub struct Instances {
+    pub bodies: Bodies,
+    /// Label in `bodies` of every voxel of a vertebra; 0 elsewhere, and where the vertebra's body is out of view.
+    pub owners: Volume<u16>,
+    /// Net and classical stage disagree in the count of vertebrae or in many voxels.
+    pub disputed: bool,
+}
+
+/// One voxel of a vertebra.
+#[derive(Debug, Clone, Copy)]
+struct Voxel {
+    offset: usize,
+    index: [usize; 3],
+    body: bool,
+}
+
+/// All voxels of vertebrae in a class map.
+#[derive(Debug)]
+struct Bone {
+    voxels: Vec<Voxel>,
+    spacing: [f64; 3],
+    /// Fewer voxels are no body.
+    min_body: usize,
+}
+
+impl Bone {
+    fn of(classes: &Volume<u8>, card: &ModelCard) -> Bone {
+        let vertebral: Vec<bool> = card
+            .classes
+            .iter()
+            .map(|class| match *class {
+                Class::Background => false,
+                Class::Single(structure) | Class::Paired(structure, _) => structure.is_vertebra(),
+            })
+            .collect();
+        let body = card.class_of(Structure::VertebralBody);
+        let dims = classes.dims();
+        let values = classes.voxels().iter().enumerate();
+        let voxels = values
+            .filter(|&(_, &class)| vertebral[usize::from(class)])
+            .map(|(offset, &class)| Voxel {
+                offset,
+                index: dims.index(offset),
+                body: Some(class) == body,
+            })
+            .collect();
+        let spacing = classes.grid().affine.spacing();
+        let min_body = (MIN_BODY_ML * 1000.0 / spacing.iter().product::<f64>()).ceil() as usize;
+        Bone { voxels, spacing, min_body: min_body.max(1) }
+    }
+}
+
+/// What the net says in one cutout.
+#[derive(Debug)]
+struct Answer {
+    /// Centre of the cutout, voxels.
+    asked: [f64; 3],
+    /// For each voxel of the bone; [`OTHER`] beyond the cutout.
+    said: Vec<u8>,
+    /// Body voxels of [`ABOVE`], [`CENTRE`], [`BELOW`], and their centre of mass.
+    bodies: [usize; 3],
+    centres: [[f64; 3]; 3],
+}
+
+impl Answer {
+    fn new(bone: &Bone, asked: [f64; 3], said: Vec<u8>) -> Answer {
+        let (mut bodies, mut sums) = ([0; 3], [[0.0; 3]; 3]);
+        for (voxel, &part) in bone.voxels.iter().zip(&said) {
+            if voxel.body && part != OTHER {
+                let part = usize::from(part - ABOVE);
+                bodies[part] += 1;
+                sums[part] = [0, 1, 2].map(|axis| sums[part][axis] + voxel.index[axis] as f64);
+            }
+        }
+        let centres = [0, 1, 2].map(|part| sums[part].map(|sum| sum / bodies[part] as f64));
+        Answer { asked, said, bodies, centres }
+    }
+
+    /// Body voxels of the smaller one of the vertebrae above and below, where one is in view whole enough to compare.
+    fn smaller_neighbour(&self, bone: &Bone) -> f64 {
+        let beside = [ABOVE, BELOW].map(|part| self.body(part));
+        let whole = beside.into_iter().filter(|&body| body >= bone.min_body);
+        whole.min().map_or(f64::INFINITY, |body| body as f64)
+    }
+
+    /// Body voxels of `part`.
+    fn body(&self, part: u8) -> usize {
+        self.bodies[usize::from(part - ABOVE)]
+    }
+}
+
+/// The classical stage alone: parts go to the vertebra whose height they have.
+pub fn by_height(classes: &Volume<u8>, bodies: Bodies, semantic: &ModelCard) -> Instances {
+    let owners = posterior::assign(classes, &bodies, semantic);
+    Instances { bodies, owners, disputed: false }
+}
+
+/// The net's vertebrae of `classes`; `classical` says where to look first.
+///
+/// # Errors
+/// [`NetError`] when the engine fails.
+pub fn separate(
+    classes: &Volume<u8>,
+    classical: &Bodies,
+    semantic: &ModelCard,
+    net: &mut dyn Net<InstanceCard>,
+) -> Result<Instances, NetError> {
+    let bone = Bone::of(classes, semantic);
+    let seen = cutout::groups(classes, semantic, net.card());
+    let mut answers = Vec::new();
+    let mut centres = classical.centres.clone();
+    while !centres.is_empty() {
+        answers.extend(ask(&seen, &bone, &centres, net)?);
+        centres = fusion::missed(&bone, &answers);
+        centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
+    }
+    let owners = fusion::fuse(&bone, answers);
+    let bodies = bodies(classes, &bone, &owners, classical);
+    let mut found = by_height(classes, bodies, semantic);
+    for (voxel, owner) in bone.voxels.iter().zip(&owners) {
+        match *owner {
+            Owner::Vertebra(label) => found.owners.voxels_mut()[voxel.offset] = label,
+            Owner::OutOfView => found.owners.voxels_mut()[voxel.offset] = 0,
+            Owner::Nobody => {}
+        }
+    }
+    let by_rules = posterior::assign(classes, classical, semantic);
+    let differs =
+        |voxel: &&Voxel| by_rules.voxels()[voxel.offset] != found.owners.voxels()[voxel.offset];
+    let differing = bone.voxels.iter().filter(differs).count();
+    found.disputed = classical.centres.len() != found.bodies.centres.len()
+        || differing as f64 > DISPUTED_SHARE * bone.voxels.len() as f64;
+    Ok(found)
+}
+
+/// Runs a cutout around each of `centres`.
+fn ask(
+    seen: &Volume<u8>,
+    bone: &Bone,
+    centres: &[[f64; 3]],
+    net: &mut dyn Net<InstanceCard>,
+) -> Result<Vec<Answer>, NetError> {
+    let card = net.card();
+    let (window, inputs, outputs) = (card.window, card.input_channels(), card.output_channels());
+    let [columns, rows, _] = window.counts;
+    let plane = columns * rows;
+    let mut input = vec![0.0; BATCH * inputs * plane];
+    let mut logits = vec![0.0; BATCH * outputs * plane];
+    let mut answers = Vec::with_capacity(centres.len());
+    for batch in centres.chunks(BATCH) {
+        let n = batch.len();
+        let cutouts: Vec<Cutout> =
+            batch.iter().map(|&centre| Cutout::new(&window, seen.grid(), centre)).collect();
+        for (cutout, input) in cutouts.iter().zip(input.chunks_exact_mut(inputs * plane)) {
+            cutout::encode(&cutout.sample(seen, 0), &window, input);
+        }
+        net.run(
+            TensorRef { shape: [n, inputs, rows, columns], values: &input[..n * inputs * plane] },
+            TensorMut {
+                shape: [n, outputs, rows, columns],
+                values: &mut logits[..n * outputs * plane],
+            },
+        )?;
+        for ((cutout, logits), &centre) in
+            cutouts.iter().zip(logits.chunks_exact(outputs * plane)).zip(batch)
+        {
+            let said = bone.voxels.iter().map(|voxel| {
+                cutout.place(voxel.index).map_or(OTHER, |place| strongest(logits, place))
+            });
+            answers.push(Answer::new(bone, centre, said.collect()));
+        }
+    }
+    Ok(answers)
+}
+
+/// The class with the largest logit at one sample of a cutout; the first of equal ones.
+fn strongest(logits: &[f32], place: usize) -> u8 {
+    let step = logits.len() / InstanceCard::OUTPUTS;
+    let score = |class: u8| logits[usize::from(class) * step + place];
+    [ABOVE, CENTRE, BELOW]
+        .into_iter()
+        .fold(OTHER, |best, class| if score(class) > score(best) { class } else { best })
+}
+
+/// The bodies that the votes give. Holes, and body voxels without a vote, go with the most votes in their classical body; a
+/// classical body below the lowest vertebra that got none is of the sacrum.
+fn bodies(classes: &Volume<u8>, bone: &Bone, owners: &[Owner], classical: &Bodies) -> Bodies {
+    let count = owners.iter().map(|owner| owner.label()).max().unwrap_or(0);
+    let mut labels: Volume<u16> = Volume::filled(*classes.grid(), 0);
+    let mut votes = vec![vec![0usize; usize::from(count) + 1]; classical.centres.len() + 1];
+    for (voxel, owner) in bone.voxels.iter().zip(owners).filter(|(voxel, _)| voxel.body) {
+        labels.voxels_mut()[voxel.offset] = owner.label();
+        let hill = classical.labels.voxels()[voxel.offset];
+        votes[usize::from(hill)][usize::from(owner.label())] += 1;
+    }
+    let most = |votes: &Vec<usize>| {
+        let voted = votes.iter().enumerate().skip(1).filter(|(_, n)| **n > 0);
+        voted
+            .max_by_key(|&(label, n)| (*n, usize::MAX - label))
+            .map_or(0, |(label, _)| label as u16)
+    };
+    let heirs: Vec<u16> = votes.iter().map(most).collect();
+    let mut sacral = classical.sacral.clone();
+    let lowest = (1..heirs.len()).rev().find(|&hill| heirs[hill] != 0).unwrap_or(0);
+    for (offset, &hill) in classical.labels.voxels().iter().enumerate().filter(|(_, h)| **h != 0) {
+        let label = &mut labels.voxels_mut()[offset];
+        if *label == 0 {
+            *label = heirs[usize::from(hill)];
+            if *label == 0 && usize::from(hill) > lowest {
+                sacral.push(offset);
+            }
+        }
+    }
+    let mut sums = vec![([0.0; 3], 0.0); usize::from(count)];
+    for (offset, &label) in labels.voxels().iter().enumerate().filter(|(_, label)| **label != 0) {
+        let (sum, voxels) = &mut sums[usize::from(label) - 1];
+        let index = classes.dims().index(offset);
+        *sum = [0, 1, 2].map(|axis| sum[axis] + index[axis] as f64);
+        *voxels += 1.0;
+    }
+    let centres = sums.into_iter().map(|(sum, voxels)| sum.map(|s| s / voxels)).collect();
+    Bodies { labels, centres, sacral }
+}
