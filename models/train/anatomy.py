@@ -1,8 +1,7 @@
 """Reads anatomies from the generator (`models/phantom`, binary `anatomy`): what is where, without an image.
 
-An anatomy is drawn on thin slices; `thin_slices` of them, weighted by `thin_weights`, make one slice of the exam, and the
-middle one holds its truth.
-Axes are (thin slice, row, column): to the patient's right, inferior, posterior.
+An anatomy is drawn on thin slices; `thin_slices` of them, weighted by `thin_weights`, make one slice of the exam,
+and the middle one holds its truth. Axes are (thin slice, row, column): to the patient's right, inferior, posterior.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Signals of tissues: a random contrast for one painted exam.
 
-Signals are relative to cerebrospinal fluid on T2w (about 1). The ranges are wider than those of real scanners on purpose:
-a net that has seen every order of tissues does not mind which one it meets (domain randomisation). Part of the exams have
-no weighting at all: every tissue draws its own signal.
+Signals are relative to cerebrospinal fluid on T2w (about 1). The ranges are wider than those of real scanners on
+purpose: a net that has seen every order of tissues does not mind which one it meets (domain randomisation). Part of
+the exams have no weighting at all: every tissue draws its own signal.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ class Contrast:
         mean = {name: rng.uniform(*ranges[name]) for name in tissues if name in ranges}
         _relate(rng, weighting, mean)
         signal = np.repeat([mean[name] for name in tissues], PARTS).reshape(len(tissues), PARTS)
-        texture = np.stack(
-            [np.full(PARTS, rng.uniform(0, TEXTURES.get(name, USUAL_TEXTURE)) * max(mean[name], 0.1)) for name in tissues]
-        )
+        most = np.array([TEXTURES.get(name, USUAL_TEXTURE) * max(mean[name], 0.1) for name in tissues])
+        texture = np.repeat(rng.uniform(0, most), PARTS).reshape(signal.shape)
         _vary_parts(rng, ranges, tissues, mean, signal)
         if rng.random() < 0.35:  # flow in the fluid
             fluid = tissues.index("csf")

@@ -1,7 +1,8 @@
 """The 2.5-D U-Net of Sagitta: neighbouring slices as input channels, classes of the centre slice as output.
 
-Only 3x3 convolution, batch normalisation (folded at export), ReLU, 2x2 max-pooling, nearest upsampling and concatenation:
-what our engines and TensorRT INT8 run fast. Input (N, slices, H, W), H and W multiples of 32; output logits (N, classes, H, W).
+Only 3x3 convolution, batch normalisation (folded at export), ReLU, 2x2 max-pooling, nearest upsampling and
+concatenation: what our engines and TensorRT INT8 run fast. Input (N, slices, H, W), H and W multiples of 32; output
+logits (N, classes, H, W).
 """
 
 from __future__ import annotations

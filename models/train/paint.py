@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from anatomy import Anatomy
 from contrast import PARTS, Contrast
+from torch import Tensor
 
 # Neighbouring slices on each side of a labelled one.
 CONTEXT = 2
@@ -24,6 +23,11 @@ CLASSES: dict[int, int] = {
     41: 1, 42: 2, 43: 3, 44: 3, 45: 4, 46: 4, 47: 5, 48: 5, 49: 6, 62: 7, 100: 8, 60: 9, 61: 10, 26: 11,
 }  # fmt: skip
 CLASS_COUNT = 12
+# What weights trained on this paint say of themselves, in the words of the service (models/src/weights.rs, `Shape`).
+SAID = {
+    "classes": ";".join(",".join(str(v) for v, c in CLASSES.items() if c == index) for index in range(CLASS_COUNT)),
+    "grid": "1 mm",
+}
 # SPINEPS' instance value of the atlas: its nets do not label C1, whose arches would pass for parts of C2.
 ATLAS = 1
 SACRUM = CLASSES[26]

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-
 from anatomy import stream
 from paint import CLASS_COUNT, CONTEXT, Canvas, Painter
+from PIL import Image
 
 CROP = (200, 160)
 # Colour by class, black for the background; how strongly it covers the image.

@@ -2,10 +2,10 @@
 
     python train.py --out RUN --steps 20000 [--resume NET.onnx] [--tier cpu|wide] [--teacher NET.onnx] [--device cuda]
 
-RUN gets `semantic.onnx` (float16, exponential mean of the weights, ready for the engines) with `state.json` (what was done
-so far) every few minutes, and `log.txt`. `--resume` goes on from any such file, the shipped one included; the state beside
-it, if there is one, gives the step count and so the place in the learning-rate schedule. Nothing else is needed to go on.
-`--teacher` distils another net, of whichever tier its shapes are, into the one trained.
+RUN gets `semantic.onnx` (float16, exponential mean of the weights, ready for the engines) with `state.json` (what
+was done so far) every few minutes, and `log.txt`. `--resume` goes on from any such file, the shipped one included;
+the state beside it, if there is one, gives the step count and so the place in the learning-rate schedule. Nothing
+else is needed to go on. `--teacher` distils another net, of whichever tier its shapes are, into the one trained.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 import weights
 from anatomy import stream
 from net import TIERS, UNet
-from paint import CLASS_COUNT, CONTEXT, Canvas, Painter
+from paint import CLASS_COUNT, CONTEXT, SAID, Canvas, Painter
+from torch import Tensor
 
 # A batch is `slabs` slabs of SLAB neighbouring slices; mostly small crops, some large ones for wide context.
 SLAB = 4
@@ -188,8 +187,7 @@ def save(options: Options, mean: Mean, state: State) -> None:
     """Weights and state, each complete or not at all: a kill while saving leaves the last ones."""
     options.out.mkdir(parents=True, exist_ok=True)
     net = mean.into(UNet(2 * CONTEXT + 1, TIERS[options.tier], CLASS_COUNT))
-    weights.write(net, options.out / "semantic.onnx.part")
-    (options.out / "semantic.onnx.part").rename(options.out / "semantic.onnx")
+    weights.write(net, options.out / "semantic.onnx", SAID)
     (options.out / "state.json.part").write_text(json.dumps(asdict(state)) + "\n")
     (options.out / "state.json.part").rename(options.out / "state.json")
 

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from net import ConvUnit, UNet
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-
-from net import ConvUnit, UNet
 
 OPSET = 17
 
@@ -28,7 +27,7 @@ def folded(unit: ConvUnit) -> tuple[Tensor, Tensor]:
     return unit.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
 
-class _Graph:
+class Graph:
     """Nodes and float16 initialisers, each widened by a Cast: valid ONNX, computed in float32 by every reader."""
 
     def __init__(self) -> None:
@@ -64,38 +63,51 @@ class _Graph:
         rule = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.add("Resize", [x, "", f"{name}.scales"], f"{name}.twice", **rule)
 
+    def pool(self, name: str, x: str) -> str:
+        return self.add("MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2])
 
-def write(net: UNet, path: Path) -> str:
-    """Writes `net` as ONNX and returns the SHA-256 of the file. The same net gives the same bytes."""
-    graph, x, skips = _Graph(), "slices", []
+    def join(self, name: str, x: str, skip: str) -> str:
+        return self.add("Concat", [self.upsample(name, x), skip], f"{name}.joined", axis=1)
+
+    def head(self, x: str, head: nn.Conv2d) -> None:
+        self.conv("head", x, head.weight, head.bias)
+        self.nodes[-1].output[0] = "logits"
+
+    def save(self, path: Path, channels: dict[str, int], said: dict[str, str]) -> str:
+        """Writes the file, whole or not at all, and returns its SHA-256. `channels`: input, then output."""
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", count, "H", "W"])
+            for name, count in channels.items()
+        ]
+        graph = helper.make_graph(self.casts + self.nodes, "sagitta", ends[:1], ends[1:], self.initialisers)
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=8, producer_name="sagitta models/train")
+        helper.set_model_props(model, said)
+        onnx.checker.check_model(model, full_check=True)
+        data = model.SerializeToString(deterministic=True)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(data)
+        part.replace(path)
+        return hashlib.sha256(data).hexdigest()
+
+
+def write(net: UNet, path: Path, said: dict[str, str]) -> str:
+    """Writes `net` as ONNX and returns the SHA-256 of the file. The same net gives the same bytes.
+
+    `said` is what the weights say of themselves (metadata), for the service to compare with the card.
+    """
+    graph, x, skips = Graph(), "slices", []
     for depth, block in enumerate(net.down):
         if depth:
-            x = graph.add("MaxPool", [x], f"pool.{depth}", kernel_shape=[2, 2], strides=[2, 2])
+            x = graph.pool(f"pool.{depth}", x)
         x = graph.block(f"down.{depth}", x, block)
         skips.append(x)
     for depth, block in enumerate(net.up):
-        twice = graph.upsample(f"up.{depth}", x)
-        x = graph.add("Concat", [twice, skips[-2 - depth]], f"up.{depth}.joined", axis=1)
+        x = graph.join(f"up.{depth}", x, skips[-2 - depth])
         x = graph.block(f"up.{depth}", x, block)
-    graph.conv("head", x, net.head.weight, net.head.bias)
-    graph.nodes[-1].output[0] = "logits"
-    channels, classes = net.down[0][0].conv.in_channels, net.head.out_channels
-    model = helper.make_model(
-        helper.make_graph(
-            graph.casts + graph.nodes,
-            "sagitta",
-            [helper.make_tensor_value_info("slices", TensorProto.FLOAT, ["N", channels, "H", "W"])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes, "H", "W"])],
-            graph.initialisers,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=8,
-        producer_name="sagitta models/train",
-    )
-    onnx.checker.check_model(model, full_check=True)
-    data = model.SerializeToString(deterministic=True)
-    path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    graph.head(x, net.head)
+    channels = {"slices": net.down[0][0].conv.in_channels, "logits": net.head.out_channels}
+    return graph.save(path, channels, said)
 
 
 def read(net: UNet, path: Path) -> None:
@@ -119,7 +131,7 @@ def read(net: UNet, path: Path) -> None:
 
 @torch.no_grad()
 def unfold(net: UNet, batch: Tensor) -> None:
-    """Gives every normalisation of a freshly `read` net the statistics of `batch` without changing what the net does."""
+    """Gives every normalisation of a freshly `read` net the statistics of `batch`; the net does what it did."""
 
     def calibrate(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> object:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from unet import GROUPS, SLICES
 from torch import Tensor
+from unet import GROUPS, SLICES
 
 SHARDS_AT_ONCE = 6
 """Cutouts of so many shards are shuffled together: about 2000, 600 MB."""

@@ -1,18 +1,18 @@
 """Trains the instance net on cutouts of corrupted synthetic masks.
 
-    python train.py --cuts DIR --held-out DIR --out instance.pt [--start FILE] [--minutes 30] [--device cpu]
+    python train.py --cuts DIR --held-out DIR --out instance.onnx [--start FILE] [--minutes 30] [--device cpu]
 
-The rate falls with the time that is used up, so that a training ends well whatever the machine. The result is the running
-mean of the weights as float16 (2 MB). `--start` goes on from such a file or from the released `instance.onnx`.
+The rate falls with the time that is used up, so that a training ends well whatever the machine. The result is the
+running mean of the weights as float16 ONNX (2 MB), which the service runs and from which `--start` goes on.
 """
 
 import argparse
 import copy
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+import export
 import numpy as np
 import torch
 from cuts import batches, read_shard
@@ -82,23 +82,6 @@ def update_mean(mean: InstanceNet, net: InstanceNet, step: int) -> None:
                 kept.copy_(new)
 
 
-def save(net: InstanceNet, out: Path) -> None:
-    """Writes the weights as float16, whole or not at all."""
-    state = {name: value.half() if value.dtype.is_floating_point else value for name, value in net.state_dict().items()}
-    part = out.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(out)
-
-
-def start(net: InstanceNet, path: Path, stream: Iterator[tuple[Tensor, Tensor]]) -> None:
-    """Fills `net` from a checkpoint or from released weights; those need a batch to find their statistics again."""
-    if path.suffix == ".onnx":
-        weights.read(net, path)
-        weights.unfold(net, encode(next(stream)[0]))
-    else:
-        net.load_state_dict({name: value.float() for name, value in torch.load(path).items()})
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Until the time is over."""
     device, random = arguments.device, np.random.default_rng(arguments.seed)
@@ -106,7 +89,9 @@ def train(arguments: argparse.Namespace) -> None:
     net = InstanceNet()
     stream = batches(arguments.cuts, arguments.batch, random)
     if arguments.start:
-        start(net, arguments.start, stream)
+        weights.read(net, arguments.start)
+        # Folded weights need a batch to find the statistics of their normalisation again.
+        weights.unfold(net, encode(next(stream)[0]))
     net = net.to(device, memory_format=torch.channels_last)
     mean = copy.deepcopy(net).eval()
     optimiser = torch.optim.AdamW(net.parameters(), lr=arguments.rate, weight_decay=1e-2)
@@ -128,10 +113,11 @@ def train(arguments: argparse.Namespace) -> None:
         losses.append(loss.item())
         if time.monotonic() - told > 60 * arguments.tell_minutes:
             told = time.monotonic()
-            save(mean, arguments.out)
+            export.write(mean, arguments.out)
             report(step, share, losses, score(mean, arguments.held_out, device))
             losses = []
-    save(mean, arguments.out)
+    digest = export.write(mean, arguments.out)
+    print(f"SHA-256 for the card: {digest}")
     report(step, 1.0, losses, score(mean, arguments.held_out, device))
 
 

@@ -1,8 +1,8 @@
 """The instance net: a 2-D U-Net over a whole cutout, with the slices of every group as input channels.
 
-One pass labels all slices at once: other, vertebra above, vertebra in the centre, vertebra below. A 1x1 convolution first
-brings groups and slices down to a few channels, so that the full-size 3x3 convolutions stay cheap. Only operators that
-models/train/README.md allows; BatchNorm is folded away at export.
+One pass labels all slices at once: other, vertebra above, vertebra in the centre, vertebra below. A 1x1 convolution
+first brings groups and slices down to a few channels, so that the full-size 3x3 convolutions stay cheap. Only
+operators that models/train/README.md allows; BatchNorm is folded away at export.
 """
 
 import torch

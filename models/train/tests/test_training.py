@@ -16,13 +16,12 @@ from unittest import mock
 import numpy as np
 import onnxruntime
 import torch
-
 import train
 import weights
 from anatomy import WORKSPACE, stream
 from contrast import MARROW_CHANGES, PARTS, SIGNALS, Contrast
 from net import TIERS, UNet
-from paint import CLASS_COUNT, CONTEXT, SACRUM, Canvas, Painter
+from paint import CLASS_COUNT, CONTEXT, SACRUM, SAID, Canvas, Painter
 
 SHIPPED = WORKSPACE / "models" / "weights" / "semantic.onnx"
 STEPS = 50
@@ -95,7 +94,7 @@ class Weights(unittest.TestCase):
             np.testing.assert_allclose(net(images).numpy(), want, atol=1e-4)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "again.onnx"
-            weights.write(net, path)
+            weights.write(net, path, SAID)
             np.testing.assert_allclose(run_onnx(path, images), want, atol=0.02)
 
     def test_another_tier_is_refused_with_both_shapes(self) -> None:
@@ -106,7 +105,7 @@ class Weights(unittest.TestCase):
     def test_the_wide_tier_fits_into_a_checkpoint(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "wide.onnx"
-            weights.write(UNet(2 * CONTEXT + 1, TIERS["wide"], CLASS_COUNT).eval(), path)
+            weights.write(UNet(2 * CONTEXT + 1, TIERS["wide"], CLASS_COUNT).eval(), path, SAID)
             self.assertLess(path.stat().st_size, 16 << 20)
 
 
@@ -128,7 +127,7 @@ class TinyTraining(unittest.TestCase):
     def test_a_teacher_of_the_wide_tier_is_followed(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             teacher = Path(folder) / "teacher.onnx"
-            weights.write(UNet(2 * CONTEXT + 1, TIERS["wide"], CLASS_COUNT).eval(), teacher)
+            weights.write(UNet(2 * CONTEXT + 1, TIERS["wide"], CLASS_COUNT).eval(), teacher, SAID)
             state = train.train(options(Path(folder) / "run", steps=2, teacher=teacher))
             self.assertEqual(state.step, 2)
 
