@@ -33,6 +33,9 @@ fn between(a: f32, b: f32, part: f32) -> f32 {
 }
 
 impl Field {
+    /// No value is further from 0: the tails of [`Random::normal`] end here, and a mean does not exceed its parts.
+    pub(crate) const MOST: f64 = 3.5;
+
     /// `cell_mm`: size of the blobs along x, y, z in millimetres.
     pub(crate) fn new(random: &mut Random, cell_mm: [f64; 3]) -> Field {
         let mut values = vec![0.0; POINTS * LAYER];
