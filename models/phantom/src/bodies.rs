@@ -312,14 +312,25 @@ pub(crate) fn longitudinal_ligaments(canvas: &mut Canvas, spine: &Spine, in_plan
     // Width of the anterior ligament to each side of the midline, and its thickness.
     const HALF_WIDTH_MM: f64 = 14.0;
     const THICKNESS_MM: f64 = 1.3;
+    // No body or disc is further from the line through the bodies; so far, a turned row moves less to the side than this.
+    const NEAR_MM: f64 = 60.0;
+    const TURNED_MM: f64 = 4.0;
     let layers = (THICKNESS_MM / in_plane_mm).round().max(1.0) as usize;
     let bottom = spine.z_of(S1 as f64 + 0.4);
     canvas.rows_between(bottom, f64::INFINITY, |row| {
         let middle = spine.x.at(row.z());
         let column =
             |s: Structure| matches!(s, Structure::Body | Structure::Disc | Structure::Endplate);
-        let Some(first) = row.voxels.iter().position(|v| column(v.structure)) else { return };
-        let Some(last) = row.voxels.iter().rposition(|v| column(v.structure)) else { return };
+        let line = spine.y.at(row.z());
+        if (row.x_near(line) - middle).abs() > HALF_WIDTH_MM + TURNED_MM {
+            return;
+        }
+        let near = row.column_at(line - NEAR_MM)..row.column_at(line + NEAR_MM);
+        let start = near.start;
+        let near = &row.voxels[near];
+        let Some(first) = near.iter().position(|v| column(v.structure)) else { return };
+        let Some(last) = near.iter().rposition(|v| column(v.structure)) else { return };
+        let (first, last) = (start + first, start + last);
         if (row.x_at(first) - middle).abs() > HALF_WIDTH_MM {
             return;
         }
