@@ -172,9 +172,10 @@ fn split(plane: &[Voxel], [tissue, part, structure, _]: [&mut [u8]; 4]) {
     // Without a bound to check in the loop: all have the length of the plane.
     let bytes = tissue.iter_mut().zip(part).zip(structure);
     for (voxel, ((tissue, part), structure)) in plane.iter().zip(bytes) {
-        *tissue = voxel.tissue as u8;
-        *part = voxel.level;
-        *structure = voxel.structure as u8;
+        let word = voxel.word();
+        *tissue = word as u8;
+        *part = (word >> 16) as u8;
+        *structure = (word >> 8) as u8;
     }
 }
 
