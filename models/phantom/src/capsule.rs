@@ -7,6 +7,9 @@ use crate::canvas::Reach;
 pub(crate) trait Solid: Copy {
     fn holds(&self, point: [f64; 3]) -> bool;
 
+    /// The same with `margin` around it.
+    fn grown(&self, margin: f64) -> Self;
+
     /// A box that holds it with `margin` around it.
     fn reach(&self, margin: f64) -> Reach;
 }
@@ -54,6 +57,10 @@ impl Solid for Capsule {
         (0..3).map(|n| distance(n) * distance(n)).sum::<f64>() < 1.0
     }
 
+    fn grown(&self, margin: f64) -> Capsule {
+        Capsule::new(self.a, self.b, self.radii.map(|r| r + margin))
+    }
+
     fn reach(&self, margin: f64) -> Reach {
         Reach::around(self.a, self.b, self.radii.map(|r| r + margin))
     }
@@ -92,6 +99,11 @@ impl Solid for Blade {
         let z = (w - dw * along) / thickness;
         // Flat edges above and below, round ones behind.
         x * x + y * y * y * y + z * z < 1.0
+    }
+
+    fn grown(&self, margin: f64) -> Blade {
+        let grow = |half: [f64; 2]| half.map(|h| h + margin);
+        Blade { heights: grow(self.heights), thicknesses: grow(self.thicknesses), ..*self }
     }
 
     fn reach(&self, margin: f64) -> Reach {

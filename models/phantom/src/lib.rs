@@ -169,14 +169,10 @@ impl Anatomy {
 
 /// Writes tissue, part and structure of the voxels of a plane into the first three arrays.
 fn split(plane: &[Voxel], [tissue, part, structure, _]: [&mut [u8]; 4]) {
-    // Without a bound to check in the loop: all have the length of the plane.
-    let bytes = tissue.iter_mut().zip(part).zip(structure);
-    for (voxel, ((tissue, part), structure)) in plane.iter().zip(bytes) {
-        let word = voxel.word();
-        *tissue = word as u8;
-        *part = (word >> 16) as u8;
-        *structure = (word >> 8) as u8;
-    }
+    // One loop for each array: so the compiler takes sixteen voxels at once.
+    plane.iter().zip(tissue).for_each(|(voxel, byte)| *byte = voxel.tissue as u8);
+    plane.iter().zip(part).for_each(|(voxel, byte)| *byte = voxel.level);
+    plane.iter().zip(structure).for_each(|(voxel, byte)| *byte = voxel.structure as u8);
 }
 
 /// Streams of random numbers, one for each part: a change in one leaves the other parts of a patient as they are.

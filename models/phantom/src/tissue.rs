@@ -115,19 +115,17 @@ pub(crate) enum Structure {
 
 /// One voxel of the canvas. Four bytes, so that it is copied as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C, align(4))]
+#[repr(align(4))]
 pub(crate) struct Voxel {
     pub(crate) tissue: Tissue,
     pub(crate) structure: Structure,
     /// Level it belongs to (`Vertebra::level`); a disc and its two endplates belong to the vertebra above.
     pub(crate) level: u8,
-    /// Always 0: the fourth byte of the word.
-    rest: u8,
 }
 
 impl Voxel {
     pub(crate) const AIR: Voxel =
-        Voxel { tissue: Tissue::Air, structure: Structure::None, level: 0, rest: 0 };
+        Voxel { tissue: Tissue::Air, structure: Structure::None, level: 0 };
 
     /// Soft tissue around the spine; `part` tells organs apart that have signals of their own.
     pub(crate) fn fill(&mut self, tissue: Tissue, part: u8) {
@@ -141,11 +139,6 @@ impl Voxel {
     }
 
     pub(crate) fn set(&mut self, tissue: Tissue, structure: Structure, level: usize) {
-        *self = Voxel { tissue, structure, level: level as u8, rest: 0 };
-    }
-
-    /// Tissue, structure and level in the bytes of one word, lowest first.
-    pub(crate) fn word(&self) -> u32 {
-        u32::from_le_bytes([self.tissue as u8, self.structure as u8, self.level, self.rest])
+        *self = Voxel { tissue, structure, level: level as u8 };
     }
 }
