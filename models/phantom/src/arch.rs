@@ -16,6 +16,9 @@ use crate::variants::Plan;
 /// Irregularity of the bone's surface, millimetres per unit of the field.
 const ROUGHNESS_MM: f64 = 0.5;
 
+/// The most that it moves the surface: 4 deviations of the field.
+const SWING_MM: f64 = 4.0 * ROUGHNESS_MM;
+
 /// How the posterior elements of one person sit; shares of the canal's depth and millimetres.
 #[derive(Debug)]
 struct Person {
@@ -171,7 +174,8 @@ impl Pen<'_> {
             structure,
             Structure::Arch | Structure::TransverseLeft | Structure::TransverseRight
         );
-        let reach = solid.reach(4.0 * ROUGHNESS_MM);
+        // Noise is asked for only near the solid.
+        let (reach, near) = (solid.reach(SWING_MM), solid.grown(SWING_MM));
         self.canvas.visit(&self.vertebra.frame, &reach, |place, point, voxel| {
             let onto_arch = grows && voxel.structure == Structure::Arch;
             // No bone outside the patient.
@@ -179,6 +183,9 @@ impl Pen<'_> {
                 return;
             }
             if !(voxel.is_free() || onto_arch && usize::from(voxel.level) == level) {
+                return;
+            }
+            if !near.holds(place) {
                 return;
             }
             let shift = ROUGHNESS_MM * roughness.at(point);

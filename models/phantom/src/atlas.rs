@@ -25,6 +25,11 @@ impl Solid for Half {
         (point[1] > self.height) == self.upper && self.whole.holds(point)
     }
 
+    fn grown(&self, margin: f64) -> Half {
+        let height = if self.upper { self.height - margin } else { self.height + margin };
+        Half { whole: self.whole.grown(margin), height, upper: self.upper }
+    }
+
     fn reach(&self, margin: f64) -> crate::canvas::Reach {
         self.whole.reach(margin)
     }

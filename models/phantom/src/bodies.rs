@@ -14,11 +14,20 @@ use crate::tissue::{Structure, Tissue};
 pub(crate) const ENDPLATE_INSIDE_MM: f64 = 0.7;
 const ENDPLATE_OUTSIDE_MM: f64 = 0.4;
 
-/// Room around a body in which its voxels and those of its disc are looked for.
-pub(crate) const MARGIN_MM: f64 = 8.0;
+/// How much the unevenness of a wall adds to its squared radius, per unit of the field.
+const WALL_ROUGHNESS: f64 = 0.03;
+
+/// The most that the unevenness adds or takes.
+const WALL_SWING: f64 = WALL_ROUGHNESS * Field::MOST;
+
+/// No superellipse is this far from its centre, in half sizes, where its unevenness can still reach it.
+const UNEVEN_REACH: f64 = 1.06;
 
 /// The least height that a fracture leaves between the two endplates of a body.
 const LEAST_HEIGHT_MM: f64 = 5.0;
+
+/// The steepest endplate: change of a half height from the middle to the edge, as a share.
+const MOST_SLOPE: f64 = 0.6;
 
 /// x^2 blended with x^4: a superellipse whose corners sharpen with `squareness` from 0 to 1, without a power function.
 pub(crate) fn superellipse(x: f64, squareness: f64) -> f64 {
@@ -32,6 +41,8 @@ pub(crate) struct Body {
     pub(crate) depth: f64,
     pub(crate) width: f64,
     height: f64,
+    /// One by half of the depth, width and height: a division costs as much as ten products.
+    per_half: [f64; 3],
     pub(crate) squareness: f64,
     concavity: f64,
     waist: f64,
@@ -72,6 +83,7 @@ impl Body {
             depth: size.depth,
             width: size.width,
             height: size.height,
+            per_half: [2.0 / size.depth, 2.0 / size.width, 2.0 / size.height],
             squareness: person.squareness,
             concavity: concavity.min(most),
             waist: person.waist,
@@ -86,16 +98,20 @@ impl Body {
 
     /// Heights of the upper and the lower endplate above the centre, at (u, w).
     pub(crate) fn endplates(&self, u: f64, w: f64) -> (f64, f64) {
-        let (a, b) = (self.depth / 2.0, self.width / 2.0);
-        let radius = (u * u / (a * a) + w * w / (b * b)).min(1.3);
-        let slope = 1.0 + (self.wedge * u / a + self.slant * w / b).clamp(-0.6, 0.6);
+        let (back, left) = (u * self.per_half[0], w * self.per_half[1]);
+        let radius = (back * back + left * left).min(1.3);
+        let slope = 1.0 + (self.wedge * back + self.slant * left).clamp(-MOST_SLOPE, MOST_SLOPE);
         let half = self.height / 2.0 * slope - self.concavity * (1.0 - radius);
-        let beside = ((w.abs() / b - 0.6) / 0.4).clamp(0.0, 1.0);
-        // Cervical bodies have lips: upwards at the sides, downwards in front.
-        let front = (-u / a).clamp(0.0, 1.0);
-        let (mut top, mut bottom) =
-            (half + self.uncinate * beside * beside, -half - 0.4 * self.uncinate * front * front);
+        let (mut top, mut bottom) = (half, -half);
+        if self.uncinate > 0.0 {
+            // Cervical bodies have lips: upwards at the sides, downwards in front.
+            let beside = ((left.abs() - 0.6) * 2.5).clamp(0.0, 1.0);
+            let front = (-back).clamp(0.0, 1.0);
+            top += self.uncinate * beside * beside;
+            bottom -= 0.4 * self.uncinate * front * front;
+        }
         if let Some(node) = &self.node {
+            let (a, b) = (self.depth / 2.0, self.width / 2.0);
             let (du, dw) = (u - node.back * a, w - node.left * b);
             let dip =
                 node.depth * (1.0 - (du * du + dw * dw) / (node.radius * node.radius)).max(0.0);
@@ -104,20 +120,45 @@ impl Body {
         (top, bottom)
     }
 
+    /// A height that the upper endplate never exceeds within `far` half sizes of the axis; nor the lower one downwards.
+    pub(crate) fn highest(&self, far: f64) -> f64 {
+        let slope = 1.0 + (far * (self.wedge.abs() + self.slant.abs())).min(MOST_SLOPE);
+        self.height / 2.0 * slope + 0.3 * self.concavity + self.uncinate
+    }
+
+    /// A height that the upper endplate never falls below within `far` half sizes; nor the lower one upwards.
+    pub(crate) fn lowest(&self, far: f64) -> f64 {
+        let slope = 1.0 - (far * (self.wedge.abs() + self.slant.abs())).min(MOST_SLOPE);
+        let node = self.node.map_or(0.0, |node| node.depth);
+        self.height / 2.0 * slope - self.concavity - node
+    }
+
+    /// How far the wall reaches back, up and left of the centre; the first of back is that to the front.
+    fn reach(&self) -> Reach {
+        let [front, back] = self.osteophyte.map(|lip| (self.depth / 2.0 + lip) * UNEVEN_REACH);
+        let aside = (self.width / 2.0 + 0.5 * self.osteophyte[0]) * UNEVEN_REACH;
+        // The lips of the endplates lie within those of the wall.
+        let far = (front.max(back) * self.per_half[0]).max(aside * self.per_half[1]);
+        let up = self.highest(far).min(self.height / 2.0 + 5.0) + ENDPLATE_OUTSIDE_MM;
+        Reach { low: [-front, -up, -aside], high: [back, up, aside] }
+    }
+
     /// Below 1 inside the side wall: waisted, flatter at the back, with lips at the corners.
     fn wall(&self, u: f64, v: f64, w: f64) -> f64 {
         let (a, b) = (self.depth / 2.0, self.width / 2.0);
-        let along = (2.0 * v / self.height).clamp(-1.0, 1.0);
-        let corner = ((along.abs() - 0.7) / 0.3).clamp(0.0, 1.0);
+        let along = (v * self.per_half[2]).clamp(-1.0, 1.0);
+        let corner = ((along.abs() - 0.7) * (1.0 / 0.3)).clamp(0.0, 1.0);
         let narrow_by = |waist: f64| 1.0 - waist * (1.0 - along * along);
         let narrow = narrow_by(self.waist);
         let (u_reach, squareness) = if u > 0.0 {
             // The back wall is flat, a little hollow in the midline where the canal lies.
-            let hollow = (1.0 - w * w / (b * b * 0.25)).max(0.0) * 0.8;
+            let left = w * self.per_half[1];
+            let hollow = (1.0 - 4.0 * left * left).max(0.0) * 0.8;
             let reach = a * (0.5 + 0.5 * narrow) - hollow + self.osteophyte[1] * corner;
             (reach, (self.squareness + 0.4).min(1.0))
         } else {
-            (a * narrow + self.osteophyte[0] * corner * (-u / a).clamp(0.0, 1.0), self.squareness)
+            let lip = self.osteophyte[0] * corner * (-u * self.per_half[0]).clamp(0.0, 1.0);
+            (a * narrow + lip, self.squareness)
         };
         let w_reach = b * narrow_by(self.waist_aside) + 0.5 * self.osteophyte[0] * corner;
         superellipse(u / u_reach, squareness) + superellipse(w / w_reach, self.squareness)
@@ -171,6 +212,14 @@ struct Marrow<'a> {
 }
 
 impl Marrow<'_> {
+    /// Whether it holds anything with an uneven border.
+    fn is_uneven(&self) -> bool {
+        let findings = &self.vertebra.findings;
+        !findings.foci.is_empty()
+            || findings.disc.modic.is_some()
+            || self.above.is_some_and(|v| v.findings.disc.modic.is_some())
+    }
+
     fn at(&self, [u, v, w]: [f64; 3], [to_top, to_bottom]: [f64; 2], rough: f64) -> Tissue {
         let place = [u, v, w];
         for focus in &self.vertebra.findings.foci {
@@ -222,24 +271,29 @@ fn body(
     let marrow = Marrow { vertebra, above, vein, half };
     let fused = |v: &Vertebra| v.findings.disc.fused;
     let (plate_below, plate_above) = (!fused(vertebra), above.is_some_and(|v| !fused(v)));
-    let reach = Reach {
-        low: [-half[0] - MARGIN_MM, -half[1] - 5.0, -half[2] - MARGIN_MM],
-        high: [half[0] + MARGIN_MM, half[1] + 5.0 + dens, half[2] + MARGIN_MM],
-    };
+    let mut reach = body.reach();
+    if is_axis {
+        let side = [body.depth * 0.12 + dens_depth, dens_width];
+        reach.low = [reach.low[0].min(-side[0]), reach.low[1], reach.low[2].min(-side[1])];
+        reach.high = [reach.high[0], half[1] + 5.0 + dens, reach.high[2].max(side[1])];
+    }
+    let uneven_marrow = marrow.is_uneven();
     canvas.visit(&vertebra.frame, &reach, |[u, v, w], point, voxel| {
         if matches!(voxel.structure, Structure::Cord) {
             return;
         }
-        let in_dens = {
+        let in_dens = is_axis && v > 0.0 && v < half[1] + dens && {
             let (x, y) = ((u + body.depth * 0.12) / dens_depth, w / dens_width);
-            is_axis && v > 0.0 && v < half[1] + dens && x * x + y * y < 1.0
+            x * x + y * y < 1.0
         };
         let mut radius = body.wall(u, v, w);
-        if radius > 1.15 && !in_dens {
+        if radius > 1.0 + WALL_SWING && !in_dens {
             return;
         }
-        let rough = roughness.at(point);
-        radius += 0.03 * rough;
+        // Deep inside no noise moves the wall.
+        let near_wall = radius > cortex - WALL_SWING;
+        let rough = if near_wall || uneven_marrow { roughness.at(point) } else { 0.0 };
+        radius += WALL_ROUGHNESS * rough;
         let (top, bottom) = body.endplates(u, w);
         let inside = radius < 1.0 && v > bottom && v < top;
         if inside || in_dens {
@@ -265,14 +319,25 @@ pub(crate) fn longitudinal_ligaments(canvas: &mut Canvas, spine: &Spine, in_plan
     // Width of the anterior ligament to each side of the midline, and its thickness.
     const HALF_WIDTH_MM: f64 = 14.0;
     const THICKNESS_MM: f64 = 1.3;
+    // No body or disc is further from the line through the bodies; so far, a turned row moves less to the side than this.
+    const NEAR_MM: f64 = 60.0;
+    const TURNED_MM: f64 = 4.0;
     let layers = (THICKNESS_MM / in_plane_mm).round().max(1.0) as usize;
     let bottom = spine.z_of(S1 as f64 + 0.4);
     canvas.rows_between(bottom, f64::INFINITY, |row| {
         let middle = spine.x.at(row.z());
         let column =
             |s: Structure| matches!(s, Structure::Body | Structure::Disc | Structure::Endplate);
-        let Some(first) = row.voxels.iter().position(|v| column(v.structure)) else { return };
-        let Some(last) = row.voxels.iter().rposition(|v| column(v.structure)) else { return };
+        let line = spine.y.at(row.z());
+        if (row.x_near(line) - middle).abs() > HALF_WIDTH_MM + TURNED_MM {
+            return;
+        }
+        let near = row.column_at(line - NEAR_MM)..row.column_at(line + NEAR_MM);
+        let start = near.start;
+        let near = &row.voxels[near];
+        let Some(first) = near.iter().position(|v| column(v.structure)) else { return };
+        let Some(last) = near.iter().rposition(|v| column(v.structure)) else { return };
+        let (first, last) = (start + first, start + last);
         if (row.x_at(first) - middle).abs() > HALF_WIDTH_MM {
             return;
         }

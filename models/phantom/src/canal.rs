@@ -25,6 +25,9 @@ pub(crate) struct Canal {
 /// The canal is drawn up to here above C2: the foramen magnum lies 40 mm above.
 const ABOVE_C2_MM: f64 = 60.0;
 
+/// A row is turned by at most three degrees: over the depth of the canal and what surrounds it, it moves less to the side.
+const TURNED_MM: f64 = 3.0;
+
 /// Squareness of the canal's cross section: close to an ellipse.
 const SQUARENESS: f64 = 0.15;
 
@@ -144,14 +147,19 @@ pub(crate) fn draw(
     // The sacral canal opens below S4 (sacral hiatus).
     let bottom = spine.z_of(0.6);
     canvas.rows_between(bottom, f64::INFINITY, |mut row| {
-        let section = Section::at(row.z(), spine, &canal, &person);
+        let z = row.z();
+        // Half of the rows pass beside the canal and all around it.
+        let width = canal.half_width.at(z) + person.foramen + TURNED_MM;
+        if (row.x_near(canal.y.at(z)) - canal.x.at(z)).abs() > width {
+            return;
+        }
+        let section = Section::at(z, spine, &canal, &person);
         let sac = Sac::at(&section, spine, &dura);
         let (reach, middle) = (section.half_depth * 1.9, section.centre[1]);
         row.between(middle - reach, middle + reach, |point, voxel| {
             let (aside, ahead) = (point[0] - section.centre[0], point[1] - section.centre[1]);
             if aside.abs() < section.half_width + person.foramen {
-                let rough = roughness.at(point);
-                fill(&section, &sac, &person, [ahead, aside], rough, voxel);
+                fill(&section, &sac, &person, [ahead, aside], || roughness.at(point), voxel);
             }
         });
     });
@@ -162,7 +170,7 @@ fn fill(
     sac: &Sac<'_>,
     person: &Person,
     place: [f64; 2],
-    rough: f64,
+    rough: impl Fn() -> f64,
     voxel: &mut Voxel,
 ) {
     if let Some((tissue, structure)) = sac.at_place(place) {
@@ -185,16 +193,17 @@ fn surround(
     person: &Person,
     [ahead, aside]: [f64; 2],
     radius: f64,
-    rough: f64,
+    rough: impl Fn() -> f64,
     voxel: &mut Voxel,
 ) {
     let beside = aside.abs() - section.half_width;
     // The last foramen ends on the slanted sacrum, not in a horizontal cut.
-    let in_foramen = section.has_foramina
-        && section.place + 0.3 * rough > 4.8
+    let near_foramen = section.has_foramina
         && beside > -0.1 * section.half_width
         && ahead > -section.half_depth - 2.0
         && ahead < section.half_depth * 1.05;
+    let rough = if near_foramen { rough() } else { 0.0 };
+    let in_foramen = near_foramen && section.place + 0.3 * rough > 4.8;
     // A triangle with its tip behind, where the ligamenta flava meet.
     let tip = section.half_depth * (1.0 + person.triangle);
     let share = ((tip - ahead) / section.half_depth).clamp(0.0, 1.0);

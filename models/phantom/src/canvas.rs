@@ -48,8 +48,7 @@ impl Row<'_> {
 
     /// First voxel at or behind `y`; the length of the row where there is none. `i` always runs to posterior.
     pub(crate) fn column_at(&self, y: f64) -> usize {
-        // A float beyond the range of the integer saturates.
-        (((y - self.start[1]) / self.step[1]).ceil().max(0.0) as usize).min(self.voxels.len())
+        first_column((y - self.start[1]) / self.step[1]).min(self.voxels.len())
     }
 
     /// x where the row passes `y`, millimetres LPS.
@@ -100,6 +99,13 @@ fn along(start: [f64; 3], step: [f64; 3], n: f64) -> [f64; 3] {
 fn within(start: f64, per_step: f64, low: f64, high: f64) -> [f64; 2] {
     let (a, b) = ((low - start) * per_step, (high - start) * per_step);
     [a.min(b), a.max(b)]
+}
+
+/// The first whole number not below `position`, nor below 0. Without the library's `ceil`: it is called, not inlined.
+fn first_column(position: f64) -> usize {
+    // A float beyond the range of the integer saturates.
+    let below = position as usize;
+    below.saturating_add(usize::from((below as f64) < position))
 }
 
 /// A step in LPS along the axes of `frame`.
@@ -208,7 +214,7 @@ impl Canvas {
                 return;
             }
             // Both ends are at least 0: truncation rounds down.
-            let (first, end) = (span[0].ceil() as usize, span[1] as usize + 1);
+            let (first, end) = (first_column(span[0]), span[1] as usize + 1);
             let (start, step) = (row.start, row.step);
             for (n, voxel) in row.voxels[first..end.max(first)].iter_mut().enumerate() {
                 let n = (first + n) as f64;
@@ -253,7 +259,7 @@ impl Canvas {
             for shell in (0..limits.len()).rev() {
                 let [front, back] = swing.map(|swing| limits[shell] - swing - least);
                 let inner = if front >= 0.0 && back >= 0.0 {
-                    let first = (middle - (front / square).sqrt()).max(0.0).ceil() as usize;
+                    let first = first_column(middle - (front / square).sqrt());
                     let first = first.clamp(run.start, run.end);
                     // One below 0 has no column; above, truncation rounds down.
                     let end = (middle + (back / square).sqrt() + 1.0).max(0.0) as usize;
@@ -345,16 +351,18 @@ impl Canvas {
     /// sacrum and other bones become cortex, and cartilage fills the joints.
     pub(crate) fn finish(&mut self, layers: usize) {
         let [ni, nj, _] = self.dims;
-        let mut edge = Vec::new();
+        let (mut marrow, mut edge) = (Vec::new(), Vec::new());
         for plane in self.voxels.chunks_exact_mut(ni * nj) {
+            marrow.clear();
+            find(plane, is_marrow, |n| marrow.push(n));
             for _ in 0..layers {
                 edge.clear();
-                find_edge(plane, ni, &mut edge);
+                edge.extend(marrow.iter().copied().filter(|&n| is_edge(plane, ni, n)));
                 for &n in &edge {
                     plane[n].tissue = Tissue::Cortex;
                 }
             }
-            join(plane, ni);
+            join(plane, ni, &marrow);
         }
     }
 }
@@ -377,36 +385,33 @@ pub(crate) fn find(plane: &[Voxel], wanted: impl Fn(&Voxel) -> bool, mut each: i
     offsets.for_each(|(n, _)| each(first + n));
 }
 
-/// Voxels of marrow beside something else in a plane of rows of `ni`.
-fn find_edge(plane: &[Voxel], ni: usize, edge: &mut Vec<usize>) {
-    let is_marrow = |voxel: &Voxel| {
-        (voxel.tissue == Tissue::ArchMarrow)
-            | (voxel.tissue == Tissue::SacralMarrow)
-            | (voxel.tissue == Tissue::OtherMarrow)
-    };
-    find(plane, is_marrow, |n| {
-        let other = |neighbour: usize| plane[neighbour].tissue != plane[n].tissue;
-        let i = n % ni;
-        let is_edge = (i > 0 && other(n - 1))
-            || (i + 1 < ni && other(n + 1))
-            || (n >= ni && other(n - ni))
-            || (n + ni < plane.len() && other(n + ni));
-        if is_edge {
-            edge.push(n);
-        }
-    });
+fn is_marrow(voxel: &Voxel) -> bool {
+    // One comparison: the three follow each other.
+    (Tissue::ArchMarrow as u8..=Tissue::OtherMarrow as u8).contains(&(voxel.tissue as u8))
 }
 
-/// Makes cartilage where a superior and an inferior articular process touch: the facet joints.
-fn join(plane: &mut [Voxel], ni: usize) {
+/// Whether a voxel in a plane of rows of `ni` is marrow beside something else.
+fn is_edge(plane: &[Voxel], ni: usize, n: usize) -> bool {
+    let other = |neighbour: usize| plane[neighbour].tissue != plane[n].tissue;
+    let i = n % ni;
+    is_marrow(&plane[n])
+        && ((i > 0 && other(n - 1))
+            || (i + 1 < ni && other(n + 1))
+            || (n >= ni && other(n - ni))
+            || (n + ni < plane.len() && other(n + ni)))
+}
+
+/// Makes cartilage where a superior and an inferior articular process touch: the facet joints. `bone` are the voxels
+/// that were marrow before they got a cortex.
+fn join(plane: &mut [Voxel], ni: usize, bone: &[usize]) {
     let superior = |voxel: &Voxel| {
-        (voxel.structure == Structure::SuperiorLeft) | (voxel.structure == Structure::SuperiorRight)
+        matches!(voxel.structure, Structure::SuperiorLeft | Structure::SuperiorRight)
     };
     let inferior = |voxel: &Voxel| {
         matches!(voxel.structure, Structure::InferiorLeft | Structure::InferiorRight)
     };
     let mut joint = Vec::new();
-    find(plane, superior, |n| {
+    for &n in bone.iter().filter(|&&n| superior(&plane[n])) {
         let i = n % ni;
         let beside = [
             (i > 0).then(|| n - 1),
@@ -419,7 +424,7 @@ fn join(plane: &mut [Voxel], ni: usize) {
                 joint.extend([n, neighbour]);
             }
         }
-    });
+    }
     for n in joint {
         plane[n].tissue = Tissue::Cartilage;
     }

@@ -7,6 +7,9 @@ use crate::canvas::Reach;
 pub(crate) trait Solid: Copy {
     fn holds(&self, point: [f64; 3]) -> bool;
 
+    /// The same with `margin` around it.
+    fn grown(&self, margin: f64) -> Self;
+
     /// A box that holds it with `margin` around it.
     fn reach(&self, margin: f64) -> Reach;
 }
@@ -16,36 +19,46 @@ pub(crate) trait Solid: Copy {
 pub(crate) struct Capsule {
     pub(crate) a: [f64; 3],
     pub(crate) b: [f64; 3],
-    pub(crate) radii: [f64; 3],
+    radii: [f64; 3],
+    /// One by each radius: the point is asked for more often than the capsule is made.
+    per_radius: [f64; 3],
+    /// From `a` to `b`, and the same by its squared length.
+    along: [f64; 3],
+    per_length: [f64; 3],
 }
 
 impl Capsule {
     pub(crate) fn new(a: [f64; 3], b: [f64; 3], radii: [f64; 3]) -> Capsule {
-        Capsule { a, b, radii }
+        let along: [f64; 3] = std::array::from_fn(|n| b[n] - a[n]);
+        let square = along.iter().map(|x| x * x).sum::<f64>().max(1e-6);
+        let (per_radius, per_length) = (radii.map(|r| 1.0 / r), along.map(|x| x / square));
+        Capsule { a, b, radii, per_radius, along, per_length }
     }
 
     /// The same on the right: `w` changes its sign.
     pub(crate) fn mirrored(self) -> Capsule {
         let turn = |[u, v, w]: [f64; 3]| [u, v, -w];
-        Capsule { a: turn(self.a), b: turn(self.b), radii: self.radii }
+        Capsule::new(turn(self.a), turn(self.b), self.radii)
     }
 
     /// The same, `back` further to posterior.
     pub(crate) fn moved(self, back: f64) -> Capsule {
         let turn = |[u, v, w]: [f64; 3]| [u + back, v, w];
-        Capsule { a: turn(self.a), b: turn(self.b), radii: self.radii }
+        Capsule::new(turn(self.a), turn(self.b), self.radii)
     }
 }
 
 impl Solid for Capsule {
     fn holds(&self, point: [f64; 3]) -> bool {
-        let d: [f64; 3] = std::array::from_fn(|n| self.b[n] - self.a[n]);
         let p: [f64; 3] = std::array::from_fn(|n| point[n] - self.a[n]);
-        let length: f64 = d.iter().map(|x| x * x).sum();
-        let along = (0..3).map(|n| p[n] * d[n]).sum::<f64>() / length.max(1e-6);
-        let along = along.clamp(0.0, 1.0);
-        let distance = |n: usize| (p[n] - along * d[n]) / self.radii[n];
+        let share: f64 = (0..3).map(|n| p[n] * self.per_length[n]).sum();
+        let share = share.clamp(0.0, 1.0);
+        let distance = |n: usize| (p[n] - share * self.along[n]) * self.per_radius[n];
         (0..3).map(|n| distance(n) * distance(n)).sum::<f64>() < 1.0
+    }
+
+    fn grown(&self, margin: f64) -> Capsule {
+        Capsule::new(self.a, self.b, self.radii.map(|r| r + margin))
     }
 
     fn reach(&self, margin: f64) -> Reach {
@@ -86,6 +99,11 @@ impl Solid for Blade {
         let z = (w - dw * along) / thickness;
         // Flat edges above and below, round ones behind.
         x * x + y * y * y * y + z * z < 1.0
+    }
+
+    fn grown(&self, margin: f64) -> Blade {
+        let grow = |half: [f64; 2]| half.map(|h| h + margin);
+        Blade { heights: grow(self.heights), thicknesses: grow(self.thicknesses), ..*self }
     }
 
     fn reach(&self, margin: f64) -> Reach {

@@ -2,7 +2,7 @@
 //!
 //! (u, v, w) run back, up and left in millimetres from the centre of the vertebra below.
 
-use crate::bodies::{Body, MARGIN_MM, superellipse};
+use crate::bodies::{Body, superellipse};
 use crate::canvas::{Canvas, Reach};
 use crate::pathology::{DiscFindings, Herniation};
 use crate::random::Random;
@@ -61,12 +61,7 @@ pub(crate) fn draw(canvas: &mut Canvas, random: &mut Random, spine: &Spine, bodi
 impl Disc<'_> {
     fn draw(&self, canvas: &mut Canvas) {
         let lower = self.lower;
-        let side = self.half.map(|half| half + MARGIN_MM);
-        // An anterior slope of S1 or a tilt between two bodies moves the disc by up to the gap itself.
-        let reach = Reach {
-            low: [-side[0], lower.size.height / 2.0 - 9.0, -side[1]],
-            high: [side[0] + 4.0, lower.size.height / 2.0 + self.upper.size.disc + 11.0, side[1]],
-        };
+        let reach = self.reach();
         canvas.visit(&lower.frame, &reach, |place, point, voxel| {
             if voxel.structure == Structure::Cord {
                 return;
@@ -78,20 +73,55 @@ impl Disc<'_> {
         });
     }
 
+    /// A box in the frame of the vertebra below: between the lowest place of one endplate and the highest of the other.
+    fn reach(&self) -> Reach {
+        let [below, above] = self.shapes;
+        // Bulges and bodies that lie askew move the disc to the side by no more than this.
+        const MARGIN_MM: f64 = 8.0;
+        let side = self.half.map(|half| half + MARGIN_MM);
+        let far = |body: &Body| 2.0 * (side[0] / body.depth).max(side[1] / body.width);
+        let low = below.lowest(far(below)) - MIGRATION_MM;
+        let ceiling = MIGRATION_MM - above.lowest(far(above));
+        let corner = |u: f64, w: f64| {
+            self.lower.frame.local(self.upper.frame.world([u * side[0], ceiling, w * side[1]]))[1]
+        };
+        let high = [(-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)]
+            .map(|(u, w)| corner(u, w))
+            .into_iter()
+            .fold(f64::NEG_INFINITY, f64::max);
+        // An anterior slope of S1 or a tilt between two bodies moves the disc by up to the gap itself.
+        let middle = self.lower.size.height / 2.0;
+        Reach {
+            low: [-side[0], low.max(middle - 9.0), -side[1]],
+            high: [side[0] + 4.0, high.min(middle + self.upper.size.disc + 11.0), side[1]],
+        }
+    }
+
     /// The tissue at a place, given in the frames of the vertebra below and above; none outside the disc.
     fn at(&self, [u, v, w]: [f64; 3], [u_above, v_above, w_above]: [f64; 3]) -> Option<Tissue> {
         let (u_mean, w_mean) = ((u + u_above) / 2.0, (w + w_above) / 2.0);
         let [below, above] = self.shapes;
+        // What lies outside even the furthest push of the disc needs no endplates.
+        let pushed = match &self.findings.herniation {
+            Some(herniation) if u_mean > 0.0 => herniation.depth,
+            _ => 0.0,
+        };
+        let aside = superellipse(w_mean / self.half[1], below.squareness);
+        if superellipse(u_mean / (self.half[0] + pushed), below.squareness) + aside >= 1.0 {
+            return None;
+        }
         let floor = v - below.endplates(u, w).0;
         let ceiling = above.endplates(u_above, w_above).1 - v_above;
+        if floor.min(ceiling) < -MIGRATION_MM {
+            return None;
+        }
         let extruded = match &self.findings.herniation {
             Some(herniation) if u_mean > 0.0 => {
                 extrusion(herniation, (floor - ceiling) / 2.0, w_mean)
             }
             _ => 0.0,
         };
-        let radius = superellipse(u_mean / (self.half[0] + extruded), below.squareness)
-            + superellipse(w_mean / self.half[1], below.squareness);
+        let radius = superellipse(u_mean / (self.half[0] + extruded), below.squareness) + aside;
         if radius >= 1.0 {
             return None;
         }

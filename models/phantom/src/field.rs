@@ -33,6 +33,9 @@ fn between(a: f32, b: f32, part: f32) -> f32 {
 }
 
 impl Field {
+    /// No value is further from 0: the tails of [`Random::normal`] end here, and a mean does not exceed its parts.
+    pub(crate) const MOST: f64 = 3.5;
+
     /// `cell_mm`: size of the blobs along x, y, z in millimetres.
     pub(crate) fn new(random: &mut Random, cell_mm: [f64; 3]) -> Field {
         let mut values = vec![0.0; POINTS * LAYER];
@@ -143,11 +146,16 @@ impl<'a> FieldRows<'a> {
             between(values[first], values[first + 1], part)
         }));
         let (start, step) = ((start - bottom) as f32, step as f32);
-        for (n, value) in row.iter_mut().enumerate() {
-            let position = start + step * n as f32;
-            let line = position as usize;
-            let (a, b) = (self.crossings[line], self.crossings[line + 1]);
-            *value = between(a, b, position - line as f32);
+        let mut from = 0;
+        for (line, ends) in self.crossings.windows(2).enumerate() {
+            let past = line as f32 + 1.0 - start;
+            let end = ((past / step) as usize + 1).clamp(from, row.len());
+            let slope = ends[1] - ends[0];
+            let (value, rise) = (ends[0] + slope * (start - line as f32), slope * step);
+            for (n, column) in row[from..end].iter_mut().enumerate() {
+                *column = value + rise * (from + n) as f32;
+            }
+            from = end;
         }
     }
 }

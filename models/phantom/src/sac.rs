@@ -121,16 +121,15 @@ impl Person {
 
 /// The sac at one height; all lengths are those of the horizontal cut.
 pub(crate) struct Sac<'a> {
-    z: f64,
     centre: f64,
     half_depth: f64,
     half_width: f64,
     trefoil: f64,
-    /// Half depth and half width of the bony canal.
-    canal: [f64; 2],
     narrowed: bool,
     veins: bool,
     cord: Option<Cord>,
+    /// Of each root: place ahead and aside, squared radius.
+    roots: Vec<[f64; 3]>,
     person: &'a Person,
 }
 
@@ -165,15 +164,14 @@ impl<'a> Sac<'a> {
         let half_depth = depth / 2.0 * fade;
         let centre = before.min(free) + depth / 2.0 - section.half_depth;
         Sac {
-            z: section.z,
             centre,
             half_depth,
             half_width: section.half_width * person.width * fade * (1.0 - 0.3 * narrowing),
             trefoil: person.trefoil * lumbar,
-            canal: [section.half_depth, section.half_width],
             narrowed: narrowing > 0.1,
             veins: veins > 0.6,
             cord: cord(section, half_depth, centre, spine, person),
+            roots: roots(section, person),
             person,
         }
     }
@@ -196,15 +194,11 @@ impl<'a> Sac<'a> {
                 return Some((Tissue::Cord, Structure::Cord));
             }
         }
-        // Roots leave the cord from the lumbar enlargement down.
-        let with_roots = self.z < self.person.conus + 25.0;
-        let in_root = |root: &Strand| {
-            let sway = root.sway.at(self.z);
-            let x = ahead - root.back * self.canal[0] - sway;
-            let y = aside - root.side * self.canal[1] - sway;
-            x * x + y * y < root.radius * root.radius
+        let in_root = |root: &[f64; 3]| {
+            let (x, y) = (ahead - root[0], aside - root[1]);
+            x * x + y * y < root[2]
         };
-        let tissue = if with_roots && radius < 0.92 && self.person.roots.iter().any(in_root) {
+        let tissue = if radius < 0.92 && self.roots.iter().any(in_root) {
             Tissue::Root
         } else {
             Tissue::Csf
@@ -213,12 +207,12 @@ impl<'a> Sac<'a> {
     }
 
     /// What fills the canal beside the sac.
-    pub(crate) fn around(&self, ahead: f64, rough: f64) -> Tissue {
+    pub(crate) fn around(&self, ahead: f64, rough: impl Fn() -> f64) -> Tissue {
         let behind = ahead > self.centre;
-        if behind && self.narrowed && rough < 0.6 {
+        if behind && self.narrowed && rough() < 0.6 {
             // A thick ligamentum flavum, not fat, narrows the canal from behind.
             Tissue::Ligament
-        } else if !behind && self.veins && rough > -0.3 {
+        } else if !behind && self.veins && rough() > -0.3 {
             Tissue::BasivertebralVein
         } else {
             Tissue::EpiduralFat
@@ -242,6 +236,19 @@ fn narrowing(section: &Section, spine: &Spine) -> (f64, f64) {
     // A herniation in the midline moves the sac, one at the side only dents it.
     let pushed = disc.herniation.map_or(0.0, |h| h.depth * (1.0 - h.side.abs() / 10.0).max(0.0));
     (disc.narrowing * near, (disc.bulge * 0.7 + pushed * 0.7) * near)
+}
+
+/// The roots of the cauda equina in the sac; they leave the cord from the lumbar enlargement down.
+fn roots(section: &Section, person: &Person) -> Vec<[f64; 3]> {
+    if section.z >= person.conus + 25.0 {
+        return Vec::new();
+    }
+    let place = |root: &Strand| {
+        let sway = root.sway.at(section.z);
+        let (ahead, aside) = (root.back * section.half_depth, root.side * section.half_width);
+        [ahead + sway, aside + sway, root.radius * root.radius]
+    };
+    person.roots.iter().map(place).collect()
 }
 
 /// The cord in the sac; none below the conus.

@@ -222,20 +222,26 @@ fn coccyx(canvas: &mut Canvas, random: &mut Random, spine: &Spine) {
 
 /// The wings of the pelvis beside S1, seen in lateral slices; bone without a label.
 fn iliac_wings(canvas: &mut Canvas, random: &mut Random, spine: &Spine, size: f64) {
+    // A wing lies within this of the middle, in depth and height.
+    const TALL_MM: f64 = 60.0;
     let s1 = &spine.vertebrae[S1];
     let (back, tall) = (random.between(24.0, 32.0), random.between(42.0, 54.0));
     let (thick, gap) = (random.between(4.0, 7.0), random.between(4.0, 7.0));
     let start = HALF_WIDTH[S1] * size + gap;
     let centre = s1.size.depth / 2.0 + 18.0;
-    let reach = Reach {
-        low: [centre - 60.0, -60.0, -start - 20.0],
-        high: [centre + 60.0, 60.0, start + 20.0],
-    };
-    canvas.visit(&s1.frame, &reach, |[u, v, w], _, voxel| {
-        let (x, y) = ((u - centre - 0.35 * v) / back, (v + 4.0) / tall);
-        let beside = (w.abs() - (start - 0.12 * v)).abs() < thick;
-        if x * x + y * y < 1.0 && beside && voxel.is_free() && voxel.tissue != Tissue::Air {
-            voxel.tissue = Tissue::OtherMarrow;
-        }
-    });
+    // As far beside the sacrum as a wing is within the height of the box.
+    let (near, far) = (start - 0.12 * TALL_MM - thick, start + 0.12 * TALL_MM + thick);
+    for (low, high) in [(-far, -near), (near, far)] {
+        let reach = Reach {
+            low: [centre - TALL_MM, -TALL_MM, low],
+            high: [centre + TALL_MM, TALL_MM, high],
+        };
+        canvas.visit(&s1.frame, &reach, |[u, v, w], _, voxel| {
+            let (x, y) = ((u - centre - 0.35 * v) / back, (v + 4.0) / tall);
+            let beside = (w.abs() - (start - 0.12 * v)).abs() < thick;
+            if beside && x * x + y * y < 1.0 && voxel.is_free() && voxel.tissue != Tissue::Air {
+                voxel.tissue = Tissue::OtherMarrow;
+            }
+        });
+    }
 }

@@ -7,7 +7,9 @@
 
 use phantom::{Recipe, Studio, THIN_WEIGHTS, TISSUES};
 use std::error::Error;
+use std::fs::File;
 use std::io::{BufWriter, Write, stdout};
+use std::os::fd::AsFd;
 
 const USAGE: &str = "usage: anatomy FIRST_SEED COUNT [STEP]";
 
@@ -18,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         [first, count, step] => (first, count, step),
         _ => return Err(USAGE.into()),
     };
-    let mut out = BufWriter::new(stdout().lock());
+    // The descriptor itself: `Stdout` looks for line ends in all that passes it.
+    let mut out = BufWriter::new(File::from(stdout().as_fd().try_clone_to_owned()?));
     let mut studio = Studio::default();
     for seed in (0..count).map(|n| first + n * step) {
         write_frame(&mut out, &mut studio, &Recipe::for_training(seed))?;
