@@ -2,7 +2,7 @@
 //!
 //! A cutout around each body goes through the instance net, which says for every voxel of bone: the vertebra above, the
 //! one in the centre, the one below, or another. So every vertebra is predicted up to three times; predictions that share
-//! their body are one vertebra, and votes are counted voxel by voxel ([`fusion`]). What nobody voted for goes by the rules
+//! their body are one vertebra, and votes are counted voxel by voxel (`fusion`). What nobody voted for goes by the rules
 //! of the classical stage ([`crate::vertebrae`], [`crate::posterior`]), which is also the cross-check: where the two
 //! disagree, the result is flagged.
 
