@@ -180,6 +180,9 @@ fn spines(count: u64) -> [Tally; 2] {
         let found = spine(seed, &mut nets);
         sums[0] += found[0];
         sums[1] += found[1];
+        if found[1].spines == 0 {
+            println!("seed {seed}: {:?}", found[1]);
+        }
     }
     let [classical, net] = sums;
     println!("{count} spines, classical stage: {classical:?}, {:.4} correct", classical.share());

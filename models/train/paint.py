@@ -28,8 +28,6 @@ SAID = {
     "classes": ";".join(",".join(str(v) for v, c in CLASSES.items() if c == index) for index in range(CLASS_COUNT)),
     "grid": "1 mm",
 }
-# SPINEPS' instance value of the atlas: its nets do not label C1, whose arches would pass for parts of C2.
-ATLAS = 1
 SACRUM = CLASSES[26]
 
 
@@ -42,9 +40,7 @@ class Canvas:
             table[value] = index
         code = anatomy.tissue.astype(np.int16) * PARTS + anatomy.part % PARTS
         self.code = torch.from_numpy(code).to(device)
-        classes = table[anatomy.truth(anatomy.structure)]
-        classes[anatomy.truth(anatomy.vertebra) == ATLAS] = 0
-        self.classes = torch.from_numpy(classes).to(device)
+        self.classes = torch.from_numpy(table[anatomy.truth(anatomy.structure)]).to(device)
         self.tissues = anatomy.tissues
         self.thin = anatomy.thin_slices
         self.thin_weights = torch.tensor(anatomy.thin_weights, device=device)[:, None, None]

@@ -1,7 +1,8 @@
 //! C1: a ring without a body around the dens and the canal.
 //!
-//! In the truth it has SPINEPS' id 1. Its anterior and posterior arches are `Arch`; a lateral mass is the superior
-//! articular process in its upper half and the inferior one in its lower half. (u, v, w) are those of C2's frame.
+//! In the truth it has SPINEPS' id 1 and no structure: SPINEPS' nets leave it to the background. On the canvas its anterior
+//! and posterior arches are `Arch`; a lateral mass is the superior articular process in its upper half and the inferior
+//! one in its lower half. (u, v, w) are those of C2's frame.
 
 use crate::arch::Pen;
 use crate::capsule::{Capsule, Solid};

@@ -137,7 +137,7 @@ pub struct Phantom {
     /// T2-weighted magnitude, 0 to about 1500; cerebrospinal fluid near 1000.
     pub image: Volume<f32>,
     /// SPINEPS values: 26 sacrum, 41 to 49 parts of vertebrae (left is the patient's left), 60 cord, 61 dural sac
-    /// without cord, 62 endplate, 100 disc, 0 elsewhere.
+    /// without cord, 62 endplate, 100 disc, 0 elsewhere. C1 is drawn, but 0: SPINEPS' nets do not label it.
     pub semantic: Volume<u8>,
     /// Vertebra ids 1 (C1) to 24 (L5), 25 L6, 28 T13, sacrum 26, disc below vertebra v 100 + v, the endplates beside it
     /// 200 + v.
@@ -171,11 +171,12 @@ impl Anatomy {
 }
 
 /// Writes tissue, part and structure of the voxels of a plane into the first three arrays.
-fn split(plane: &[Voxel], [tissue, part, structure, _]: [&mut [u8]; 4]) {
+fn split(spine: &Spine, plane: &[Voxel], [tissue, part, structure, _]: [&mut [u8]; 4]) {
     // One loop for each array: so the compiler takes sixteen voxels at once.
     plane.iter().zip(tissue).for_each(|(voxel, byte)| *byte = voxel.tissue as u8);
     plane.iter().zip(part).for_each(|(voxel, byte)| *byte = voxel.level);
-    plane.iter().zip(structure).for_each(|(voxel, byte)| *byte = voxel.structure as u8);
+    let of = structure_of(spine);
+    plane.iter().zip(structure).for_each(|(voxel, byte)| *byte = of(voxel));
 }
 
 /// Streams of random numbers, one for each part: a change in one leaves the other parts of a patient as they are.
@@ -219,7 +220,7 @@ pub fn generate(recipe: &Recipe) -> Result<Phantom, GeometryError> {
         paint::paint(&canvas, grid, &spine, &mut Random::stream(recipe.seed, stream::PAINT));
     Ok(Phantom {
         image,
-        semantic: truth(&canvas, grid, |voxel| voxel.structure as u8)?,
+        semantic: truth(&canvas, grid, structure_of(&spine))?,
         vertebrae: truth(&canvas, grid, |voxel| u16::from(vertebra_value(&spine, voxel)))?,
     })
 }
@@ -264,7 +265,7 @@ impl Studio {
                 }
                 continue;
             }
-            split(plane, made.arrays().map(|bytes| &mut bytes[place.clone()]));
+            split(&spine, plane, made.arrays().map(|bytes| &mut bytes[place.clone()]));
             let vertebra = &mut made.vertebra[place];
             vertebra.fill(0);
             let labelled = |voxel: &Voxel| !voxel.is_free();
@@ -309,6 +310,13 @@ fn truth<T: Copy>(
 ) -> Result<Volume<T>, GeometryError> {
     let slices = 0..grid.dims.counts()[2];
     Volume::new(grid, slices.flat_map(|k| canvas.middle(k)).map(value).collect())
+}
+
+/// Value in the semantic mask: that of the voxel's structure; C1 is background.
+fn structure_of(spine: &Spine) -> impl Fn(&Voxel) -> u8 {
+    // Only vertebrae and discs have a level in the truth, and none of them lies above the chain but C1.
+    let above_chain = spine.vertebrae.len() as u8;
+    move |voxel| if voxel.level == above_chain { 0 } else { voxel.structure as u8 }
 }
 
 /// Value in the instance mask.

@@ -1,7 +1,7 @@
 //! What every made patient must be: repeatable, complete, and anatomically in order.
 
 use kernels::Volume;
-use phantom::{Phantom, Recipe, Region, Studio, THIN_WEIGHTS, anatomy, generate};
+use phantom::{Phantom, Recipe, Region, Studio, THIN_WEIGHTS, TISSUES, anatomy, generate};
 use std::collections::BTreeMap;
 
 /// A smaller lumbar exam with the field of view of the usual one: what the tests need, in a fraction of the time.
@@ -203,6 +203,25 @@ fn every_region_of_every_seed_and_odd_size_is_made() {
     for (columns, rows, slices) in [(1, 1, 1), (2, 1, 3), (1, 5, 2), (3, 300, 1)] {
         made(&Recipe { columns, rows, slices, ..lumbar(1) });
     }
+}
+
+#[test]
+fn the_atlas_is_drawn_and_left_to_the_background() {
+    let made = anatomy(&Recipe::of(Region::Cervical, 6)).unwrap();
+    let part = |tissue: u8| TISSUES[usize::from(tissue)];
+    let (mut atlas, mut cord) = (0, 0);
+    for at in 0..made.structure.len() {
+        let (structure, id) = (made.structure[at], made.vertebra[at]);
+        if id == 1 {
+            assert_eq!(structure, 0);
+            atlas += 1;
+        }
+        if part(made.tissue[at]) == "cord" {
+            assert_eq!(structure, 60, "cord beside the atlas stays cord");
+            cord += 1;
+        }
+    }
+    assert!(atlas > 1000 && cord > 1000, "{atlas} {cord}");
 }
 
 #[test]
