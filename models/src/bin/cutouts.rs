@@ -1,18 +1,21 @@
 //! Streams cutouts for the training of the instance net to standard output.
 //!
 //! `cargo run --release -p models --bin cutouts -- FIRST_SEED COUNT VARIANTS` draws patients FIRST_SEED, FIRST_SEED + 1 and so
-//! on, makes VARIANTS corrupted masks of each, and cuts them as the service does: its own cleaning, its own search for
-//! bodies, its own cutouts. First comes one line of JSON with the shape; then for each cutout two arrays of one byte a
+//! on, makes VARIANTS corrupted masks of each and one more with the mistakes that the shipped semantic net makes in a poor
+//! image, and cuts them as the service does: its own cleaning, its own search for bodies, its own cutouts. First comes one line of JSON with the shape; then for each cutout two arrays of one byte a
 //! voxel, columns fastest, then rows, slices slowest: the group seen (0 none), and the answer (0 other, 1 vertebra above,
 //! 2 this one, 3 below, 255 does not matter).
 
 use anyhow::{Context, bail};
 use kernels::{Affine, Dims, Grid, Volume};
-use models::card::{Card, InstanceFile};
-use models::weights::{INSTANCE_CARD, SEMANTIC_CARD};
-use phantom::{Recipe, anatomy, corrupt};
+use models::card::InstanceFile;
+use models::engine::{EngineChoice, load};
+use models::weights::INSTANCE_CARD;
+use phantom::{Recipe, corrupt, generate};
 use pipeline::cutout::{Cutout, groups};
-use pipeline::{InstanceCard, ModelCard, Structure, clean, vertebrae};
+use pipeline::semantic::classify;
+use pipeline::{InstanceCard, ModelCard, Net, Structure, clean, prepare, vertebrae};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write, stdout};
 
 const USAGE: &str = "usage: cutouts FIRST_SEED COUNT VARIANTS";
@@ -20,24 +23,32 @@ const USAGE: &str = "usage: cutouts FIRST_SEED COUNT VARIANTS";
 const ANY: u8 = 255;
 /// A vertebra is the one in the centre when its body lies within this distance of the centre: half a cervical body.
 const CENTRE_MM: f64 = 8.0;
-/// The body below L5, for a cutout around it: the next id.
-const BELOW_L5: u16 = 25;
+/// Instance values of S1 and of a thirteenth thoracic vertebra, which lies between 19 and 20 (SPINEPS).
+const SACRUM: u16 = 26;
+const T13: u16 = 28;
 
 fn main() -> anyhow::Result<()> {
     let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|text| text.parse()).collect();
     let [first, count, variants] = numbers.context(USAGE)?[..] else { bail!(USAGE) };
-    let semantic = Card::parse(SEMANTIC_CARD, "semantic.toml")?.model;
+    // Several streams run side by side: each keeps to one core.
+    let mut net = load(EngineChoice::Auto, 1)?.0.semantic;
+    let semantic = net.card().clone();
     let instance = InstanceFile::parse(INSTANCE_CARD, "instance.toml")?.model;
     let mut out = BufWriter::new(stdout().lock());
     let [columns, rows, slices] = instance.window.counts;
     let groups = instance.groups.len();
     writeln!(out, r#"{{"shape": [{slices}, {rows}, {columns}], "groups": {groups}}}"#)?;
     for seed in first..first + count {
-        let patient = Patient::draw(seed)?;
-        for variant in 0..variants {
+        let patient = Patient::draw(seed, net.as_mut())?;
+        for variant in 0..=variants {
             let mut random = Random(seed * 1000 + variant);
             let turned = patient.turned(&mut random)?;
-            turned.write_cutouts(&mut random, &semantic, &instance, &mut out)?;
+            let mask = if variant == variants {
+                turned.said
+            } else {
+                turned.corrupted(&mut random, &semantic)
+            };
+            turned.truth.write_cutouts(mask, &mut random, &semantic, &instance, &mut out)?;
         }
     }
     Ok(out.flush()?)
@@ -60,28 +71,26 @@ impl Random {
     }
 }
 
-/// The truth of one exam on a (P, I, R) grid.
+/// One exam on a (P, I, R) grid.
 struct Patient {
-    semantic: Volume<u8>,
-    vertebrae: Volume<u16>,
+    truth: Truth,
+    /// Class map of the semantic net.
+    said: Volume<u8>,
 }
 
 impl Patient {
-    fn draw(seed: u64) -> anyhow::Result<Patient> {
+    fn draw(seed: u64, net: &mut dyn Net) -> anyhow::Result<Patient> {
         let recipe = Recipe::for_training(seed);
-        let drawn = anatomy(&recipe)?;
-        let [columns, rows, thin] = drawn.counts;
-        let plane = columns * rows;
-        let grid =
-            grid([columns, rows, thin / drawn.thin_slices], recipe.in_plane_mm, recipe.slice_mm)?;
-        let middle = |values: &[u8]| -> Vec<u8> {
-            let planes = values.chunks_exact(plane).skip(drawn.thin_slices / 2);
-            planes.step_by(drawn.thin_slices).flatten().copied().collect()
-        };
-        let vertebrae = middle(&drawn.vertebra).into_iter().map(u16::from).collect();
+        let drawn = generate(&recipe)?;
+        let grid = grid(drawn.image.dims().counts(), recipe.in_plane_mm, recipe.slice_mm)?;
+        let image = poor(&Volume::new(grid, drawn.image.into_voxels())?, &mut Random(seed));
+        let said = classify(&prepare::prepare(&image, net.card())?, net)?.classes;
         Ok(Patient {
-            semantic: Volume::new(grid, middle(&drawn.structure))?,
-            vertebrae: Volume::new(grid, vertebrae)?,
+            truth: Truth {
+                semantic: Volume::new(grid, drawn.semantic.into_voxels())?,
+                vertebrae: Volume::new(grid, drawn.vertebrae.into_voxels())?,
+            },
+            said: Volume::new(grid, said.into_voxels())?,
         })
     }
 
@@ -89,7 +98,7 @@ impl Patient {
     fn turned(&self, random: &mut Random) -> anyhow::Result<Patient> {
         let (sine, cosine) = random.between(-0.3, 0.3).sin_cos();
         let size = random.between(0.85, 1.2);
-        let old = self.semantic.grid();
+        let old = self.said.grid();
         let ([ni, nj, nk], mm) = (old.dims.counts(), old.affine.spacing());
         let new = grid([ni, nj, nk], mm[0] * size, mm[2] * random.between(0.9, 1.1) * size)?;
         let middle = [(ni - 1) as f64 / 2.0, (nj - 1) as f64 / 2.0];
@@ -102,33 +111,66 @@ impl Patient {
             inside.then(|| old.dims.offset([i as usize, j as usize, k]))
         };
         let origin: Vec<Option<usize>> = (0..new.dims.voxels()).map(from).collect();
-        let (semantic, vertebrae) = (self.semantic.voxels(), self.vertebrae.voxels());
         Ok(Patient {
-            semantic: Volume::new(
-                new,
-                origin.iter().map(|at| at.map_or(0, |at| semantic[at])).collect(),
-            )?,
-            vertebrae: Volume::new(
-                new,
-                origin.iter().map(|at| at.map_or(0, |at| vertebrae[at])).collect(),
-            )?,
+            truth: Truth {
+                semantic: picked(&self.truth.semantic, &origin, new)?,
+                vertebrae: picked(&self.truth.vertebrae, &origin, new)?,
+            },
+            said: picked(&self.said, &origin, new)?,
         })
     }
 
-    /// Corrupts, cleans and cuts.
+    /// The truth's class map with invented mistakes.
+    fn corrupted(&self, random: &mut Random, semantic: &ModelCard) -> Volume<u8> {
+        let class =
+            |value| Structure::from_value(value).and_then(|s| semantic.class_of(s)).unwrap_or(0);
+        corrupt(&self.truth.semantic, &self.truth.vertebrae, random.next()).map(class)
+    }
+}
+
+/// The voxels of `origin` on a new grid; 0 where a voxel has none.
+fn picked<T: Copy + Default>(
+    volume: &Volume<T>,
+    origin: &[Option<usize>],
+    grid: Grid,
+) -> anyhow::Result<Volume<T>> {
+    let values = origin.iter().map(|at| at.map_or(T::default(), |at| volume.voxels()[at]));
+    Ok(Volume::new(grid, values.collect())?)
+}
+
+/// An image in which the semantic net errs: other contrast, and noise up to what makes a scan be repeated.
+fn poor(image: &Volume<f32>, random: &mut Random) -> Volume<f32> {
+    let gamma = random.between(-0.7, 0.7).exp();
+    let brightest = f64::from(image.voxels().iter().copied().fold(1.0, f32::max));
+    let noise = random.between(0.0, 0.2);
+    let values = image.voxels().iter().map(|&value| {
+        let signal = (f64::from(value) / brightest).powf(gamma);
+        // Two draws make a triangle, near enough to a normal distribution for this.
+        (signal + noise * random.between(-0.5, 0.5) + noise * random.between(-0.5, 0.5)).max(0.0)
+            as f32
+    });
+    Volume::new(*image.grid(), values.collect()).expect("a value a voxel")
+}
+
+/// What is true of an exam.
+struct Truth {
+    semantic: Volume<u8>,
+    vertebrae: Volume<u16>,
+}
+
+impl Truth {
+    /// Cleans and cuts `mask`.
     fn write_cutouts(
         &self,
+        mask: Volume<u8>,
         random: &mut Random,
         semantic: &ModelCard,
         instance: &InstanceCard,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let class =
-            |value| Structure::from_value(value).and_then(|s| semantic.class_of(s)).unwrap_or(0);
-        let corrupted = corrupt(&self.semantic, &self.vertebrae, random.next()).map(class);
         // The cleaned map is a box of the whole one: the truth is looked up by its place.
-        let Some(classes) = clean::clean(&corrupted, semantic) else { return Ok(()) };
-        let truth = self.truth_on(classes.grid())?;
+        let Some(classes) = clean::clean(&mask, semantic) else { return Ok(()) };
+        let truth = self.within(classes.grid());
         let seen = groups(&classes, semantic, instance);
         for centre in self.centres(&classes, &truth, semantic, random) {
             let cutout = Cutout::new(&instance.window, classes.grid(), centre);
@@ -141,23 +183,23 @@ impl Patient {
     }
 
     /// This truth in the box that `part` is of its grid.
-    fn truth_on(&self, part: &Grid) -> anyhow::Result<Patient> {
+    fn within(&self, part: &Grid) -> Truth {
         let whole = self.semantic.grid();
         let first = whole.affine.index(part.affine.origin()).map(|n| n.round() as usize);
         let last = part.dims.counts();
         let max = std::array::from_fn(|axis| first[axis] + last[axis] - 1);
         let bounds = kernels::components::Bounds { min: first, max };
-        Ok(Patient {
+        Truth {
             semantic: kernels::components::crop(&self.semantic, bounds),
             vertebrae: kernels::components::crop(&self.vertebrae, bounds),
-        })
+        }
     }
 
     /// Where the service would look for vertebrae, and where those lie that it would miss; a little beside.
     fn centres(
         &self,
         classes: &Volume<u8>,
-        truth: &Patient,
+        truth: &Truth,
         semantic: &ModelCard,
         random: &mut Random,
     ) -> Vec<[f64; 3]> {
@@ -180,7 +222,7 @@ impl Patient {
     fn bodies(&self) -> Vec<[f64; 3]> {
         /// Fewer voxels are no body to look for.
         const MIN_VOXELS: f64 = 100.0;
-        let mut sums = std::collections::BTreeMap::<u16, ([f64; 3], f64)>::new();
+        let mut sums = BTreeMap::<u16, ([f64; 3], f64)>::new();
         for (at, _) in self.body_voxels() {
             let (sum, count) = sums.entry(self.vertebrae.voxels()[at]).or_default();
             let index = self.semantic.dims().index(at);
@@ -209,7 +251,18 @@ impl Patient {
         }
         let sacral = |at: &usize| self.semantic.voxels()[*at] == Structure::Sacrum.value();
         let sacrum = (0..dims.voxels()).filter(sacral).any(|at| away(at) <= CENTRE_MM);
-        if sacrum { BELOW_L5 } else { 0 }
+        if sacrum { SACRUM } else { 0 }
+    }
+
+    /// The vertebrae above and below `this`, whatever the patient's numbers skip; 0 where there is none in view.
+    fn neighbours(&self, this: u16) -> [u16; 2] {
+        let place = |id: u16| if id == T13 { 2 * 19 + 1 } else { 2 * id };
+        let ids =
+            self.vertebrae.voxels().iter().filter(|&&id| id == T13 || (1..=SACRUM).contains(&id));
+        let chain: BTreeMap<u16, u16> = ids.map(|&id| (place(id), id)).collect();
+        let above = chain.range(..place(this)).next_back();
+        let below = chain.range(place(this) + 1..).next();
+        [above, below].map(|entry| entry.map_or(0, |(_, &id)| id))
     }
 
     /// What the net should say about each voxel.
@@ -220,6 +273,7 @@ impl Patient {
                 parts.into_iter().any(|s| class != 0 && semantic.class_of(s) == Some(class))
             })
             .collect();
+        let [above, below] = self.neighbours(this);
         let answer = |at: usize| {
             let (structure, id) = (self.semantic.voxels()[at], self.vertebrae.voxels()[at]);
             let structure = Structure::from_value(structure);
@@ -231,9 +285,9 @@ impl Patient {
                 Some(s) if !s.is_vertebra() => ANY,
                 None => ANY,
                 Some(_) if this == 0 => 0,
-                Some(_) if id + 1 == this => 1,
+                Some(_) if id == above => 1,
                 Some(_) if id == this => 2,
-                Some(_) if id == this + 1 => 3,
+                Some(_) if id == below => 3,
                 Some(_) => 0,
             }
         };
