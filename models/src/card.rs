@@ -29,12 +29,29 @@ pub struct About {
     pub intended_use: String,
     pub origin: String,
     pub licence: String,
-    pub training: String,
+    pub training: Training,
     /// What the scores below were measured on and how.
     pub scores_note: String,
     /// Scores on development exams, by name.
     pub scores: BTreeMap<String, f64>,
     pub known_faults: Vec<String>,
+}
+
+/// How the weights were made, so that somebody can make them again.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    pub data: String,
+    /// As typed in the root of the repository.
+    pub command: String,
+    /// Of the anatomies, and of weights and painting.
+    pub seeds: String,
+    /// Git's hash of the folder `models/phantom` that drew the anatomies: `git rev-parse COMMIT:models/phantom`.
+    pub generator: String,
+    pub steps: u64,
+    pub hours: f64,
+    /// The machine, and what else there is to know.
+    pub note: String,
 }
 
 /// A checked card.
@@ -223,6 +240,8 @@ mod tests {
         let left = Structure::TransverseProcessLeft;
         assert_eq!(model.classes[3], Class::Paired(left, Structure::TransverseProcessRight));
         assert!(!card.about.known_faults.is_empty());
+        let training = card.about.training;
+        assert!(training.generator.len() == 40 && training.steps > 0 && training.hours > 0.0);
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub trait Shape {
     fn multiple_of(&self) -> usize;
 
     /// What the training writes into the weights' metadata, and what it must say: key and text.
-    fn described(&self) -> [(&'static str, String); 2];
+    fn described(&self) -> Vec<(&'static str, String)>;
 }
 
 impl Shape for ModelCard {
@@ -144,14 +144,14 @@ impl Shape for ModelCard {
     }
 
     /// For example `;41;43,44` and `1 mm`.
-    fn described(&self) -> [(&'static str, String); 2] {
+    fn described(&self) -> Vec<(&'static str, String)> {
         let classes = self.classes.iter().map(|class| match *class {
             Class::Background => String::new(),
             Class::Single(one) => values(&[one]),
             Class::Paired(left, right) => values(&[left, right]),
         });
         let classes = classes.collect::<Vec<_>>().join(";");
-        [("classes", classes), ("grid", format!("{} mm", self.in_plane_mm))]
+        vec![("classes", classes), ("grid", format!("{} mm", self.in_plane_mm))]
     }
 }
 
@@ -170,8 +170,8 @@ impl Shape for InstanceCard {
         1 << (columns | rows).trailing_zeros()
     }
 
-    /// For example `49,62;100;41` and `80 x 96 x 20 of 1.5 x 1.5 x 4 mm, centre behind 24 columns`.
-    fn described(&self) -> [(&'static str, String); 2] {
+    /// For example `49,62;100;41`, `2,3,4` and `80 x 96 x 20 of 1.5 x 1.5 x 4 mm, centre behind 24 columns`.
+    fn described(&self) -> Vec<(&'static str, String)> {
         let groups: Vec<String> = self.groups.iter().map(|group| values(group)).collect();
         let [columns, rows, slices] = self.window.counts;
         let [x, y, z] = self.window.spacing_mm;
@@ -179,7 +179,8 @@ impl Shape for InstanceCard {
         let grid = format!(
             "{columns} x {rows} x {slices} of {x} x {y} x {z} mm, centre behind {before} columns"
         );
-        [("classes", groups.join(";")), ("grid", grid)]
+        let levels: Vec<String> = self.levels.iter().map(|id| id.value().to_string()).collect();
+        vec![("classes", groups.join(";")), ("grid", grid), ("levels", levels.join(","))]
     }
 }
 
@@ -331,6 +332,8 @@ mod tests {
         let grids = "grid 80 x 96 x 20 of 1 x 1 x 4 mm, centre behind 24 columns, the weights have \
                      80 x 96 x 20 of 1.5 x 1.5 x 4 mm, centre behind 24 columns";
         assert!(text.contains(grids), "{text}");
+        let text = instance_error("levels = [2, 3, 4", "levels = [2, 4, 3");
+        assert!(text.contains("levels 2,4,3") && text.contains("weights have 2,3,4"), "{text}");
         let text = instance_error("structures = [100]", "structures = []\n#");
         assert!(text.contains("group disc has no structure"), "{text}");
         let text = instance_error("structures = [60, 61]", "structures = [60]");
@@ -341,9 +344,9 @@ mod tests {
     #[test]
     fn what_semantic_weights_say_of_themselves_is_compared() {
         let card = Weights::embedded().unwrap().card;
-        let [classes, grid] = card.described();
-        assert_eq!(classes.1, ";41;42;43,44;45,46;47,48;49;62;100;60;61;26");
-        assert_eq!(grid.1, "1 mm");
+        let classes = ";41;42;43,44;45,46;47,48;49;62;100;60;61;26";
+        let want = [("classes", classes), ("grid", "1 mm")];
+        assert_eq!(card.described(), want.map(|(key, text)| (key, text.to_owned())));
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! `cargo run --release -p models --bin cutouts -- FIRST_SEED COUNT VARIANTS` draws patients FIRST_SEED, FIRST_SEED + 1 and so
 //! on, makes VARIANTS corrupted masks of each and one more with the mistakes that the shipped semantic net makes in a poor
-//! image, and cuts them as the service does: its own cleaning, its own search for bodies, its own cutouts. First comes one line of JSON with the shape; then for each cutout two arrays of one byte a
-//! voxel, columns fastest, then rows, slices slowest: the group seen (0 none), and the answer (0 other, 1 vertebra above,
-//! 2 this one, 3 below, 255 does not matter).
+//! image, and cuts them as the service does: its own cleaning, its own search for bodies, its own cutouts.
+//!
+//! First comes one line of JSON with the shape; then for each cutout two arrays of one byte a voxel, columns fastest, then
+//! rows, slices slowest: the group seen (0 none), and the answer (0 other, 1 vertebra above, 2 this one, 3 below, 255 does not
+//! matter); last one byte with the SPINEPS id of the vertebra in the centre (0 none, 26 sacrum).
 
 use anyhow::{Context, bail};
 use kernels::{Affine, Dims, Grid, Volume};
@@ -178,6 +180,7 @@ impl Truth {
             let answers = truth.answers(&classes, semantic, this);
             out.write_all(&cutout.sample(&seen, 0))?;
             out.write_all(&cutout.sample(&answers, ANY))?;
+            out.write_all(&[this as u8])?;
         }
         Ok(())
     }

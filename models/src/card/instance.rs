@@ -2,7 +2,7 @@
 
 use super::{About, CardError, MILLIMETRES, checked_hash, syntax};
 use pipeline::card::Window;
-use pipeline::{InstanceCard, Structure};
+use pipeline::{InstanceCard, Structure, VertebraId};
 use serde::Deserialize;
 
 /// A checked card of an instance net.
@@ -19,6 +19,8 @@ struct CardFile {
     name: String,
     version: String,
     weights_sha256: String,
+    #[serde(default)]
+    levels: Vec<u8>,
     cutout: CutoutTable,
     groups: Vec<GroupTable>,
     about: About,
@@ -57,12 +59,14 @@ impl InstanceFile {
         }
         let window = window(&card.cutout).map_err(|m| fault("cutout", m))?;
         let groups = groups(&card.groups).map_err(|m| fault("groups", m))?;
+        let levels = levels(&card.levels).map_err(|m| fault("levels", m))?;
         let model = InstanceCard {
             name: card.name,
             version: card.version,
             weights_sha256: card.weights_sha256,
             window,
             groups,
+            levels,
         };
         Ok(InstanceFile { model, about: card.about })
     }
@@ -115,6 +119,16 @@ fn groups(tables: &[GroupTable]) -> Result<Vec<Vec<Structure>>, String> {
     Ok(groups)
 }
 
+/// Every level is a SPINEPS id and stands there once.
+fn levels(values: &[u8]) -> Result<Vec<VertebraId>, String> {
+    let level = |(n, &value): (usize, &u8)| match VertebraId::new(value) {
+        None => Err(format!("{value} is no vertebra's id")),
+        Some(_) if values[..n].contains(&value) => Err(format!("{value} stands there twice")),
+        Some(id) => Ok(id),
+    };
+    values.iter().enumerate().map(level).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +142,7 @@ mod tests {
         assert_eq!(model.window.counts, [80, 96, 20]);
         assert_eq!(
             (model.groups.len(), model.input_channels(), model.output_channels()),
-            (9, 180, 80)
+            (9, 180, 106)
         );
         assert_eq!(model.groups[0], [Structure::VertebralBody, Structure::Endplate]);
     }
@@ -147,6 +161,8 @@ mod tests {
             "cutout: 80 columns before the centre, of 80",
         );
         expect("slice_mm = 4.0", "slice_mm = 0.0", "cutout: slice_mm 0 is not in 0.1..=20.0");
+        expect("levels = [2, 3", "levels = [2, 2", "levels: 2 stands there twice");
+        expect("levels = [2,", "levels = [27,", "levels: 27 is no vertebra's id");
         expect("[49, 62]", "[62]", "groups: no group has the vertebral body");
         expect("[43, 44]", "[43, 49]", "groups: structure 49 belongs to two groups");
         expect("[43, 44]", "[]", "groups: group transverse process has no structure");

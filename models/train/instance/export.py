@@ -24,7 +24,7 @@ def described(card: dict) -> dict[str, str]:
         f"{cut['columns']} x {cut['rows']} x {cut['slices']} of {mm} x {mm} x {slice_mm} mm, "
         f"centre behind {cut['columns_before']} columns"
     )
-    return {"classes": ";".join(groups), "grid": grid}
+    return {"classes": ";".join(groups), "grid": grid, "levels": ",".join(str(level) for level in card["levels"])}
 
 
 def write(net: InstanceNet, path: Path) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 import export
 import numpy as np
 import torch
-from cuts import batches, read_shard
+from cuts import NO_LEVEL, batches, level_index, read_shard
 from torch import Tensor, nn
-from unet import CLASSES, SLICES, InstanceNet, encode
+from unet import CLASSES, InstanceNet, by_class, encode, level_logits
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 import weights  # noqa: E402  the folder above holds what both trainings share
@@ -26,36 +26,38 @@ ANY = 255
 """The answer at voxels that do not matter."""
 MEAN_DECAY = 0.995
 """Of the running mean of the weights: over about 200 steps."""
+LEVEL_SHARE = 0.1
+"""Weight of the levels in the loss: they must not cost the vertebrae."""
 WARM_UP = 0.03
 """Share of the time in which the rate rises."""
 
 
-def by_class(logits: Tensor) -> Tensor:
-    """`[n, CLASSES * SLICES, rows, columns]` to `[n, CLASSES, slices, rows, columns]`."""
-    return logits.unflatten(1, (CLASSES, SLICES))
-
-
-def loss_of(logits: Tensor, answers: Tensor) -> Tensor:
-    """Cross-entropy and Dice over the voxels that matter: one in twenty, so only they are computed."""
+def loss_of(logits: Tensor, answers: Tensor, levels: Tensor) -> Tensor:
+    """Cross-entropy and Dice over the voxels that matter (one in twenty, so only they are computed), and of the levels."""
     matters = answers != ANY
     scores = by_class(logits).movedim(1, -1)[matters].float()
     answers = answers[matters]
     entropy = nn.functional.cross_entropy(scores, answers)
     wanted, given = nn.functional.one_hot(answers, CLASSES).float(), scores.softmax(1)
     dice = (2 * (given * wanted).sum(0) + 1) / (given.sum(0) + wanted.sum(0) + 1)
-    return entropy + 1 - dice.mean()
+    named = (levels != NO_LEVEL).sum().clamp(min=1)
+    level = nn.functional.cross_entropy(level_logits(logits).float(), levels, ignore_index=NO_LEVEL, reduction="sum")
+    return entropy + 1 - dice.mean() + LEVEL_SHARE * level / named
 
 
 @torch.no_grad()
 def score(net: InstanceNet, folder: Path, device: str, size: int = 16) -> list[float]:
-    """Share of voxels that are right, and Dice of above, centre and below over all held-out cutouts."""
-    right = total = 0
+    """Share of voxels that are right, Dice of above, centre and below, and share of levels that are right, over all
+    held-out cutouts."""
+    right = total = levels_right = levels = 0
     both, sizes = torch.zeros(CLASSES), torch.zeros(CLASSES)
     for path in sorted(folder.glob("*.gz")):
-        cuts = torch.from_numpy(read_shard(path).copy())
-        for part in cuts.split(size):
-            said = by_class(net(encode(part[:, 0].to(device)))).argmax(1).cpu()
-            answers = part[:, 1].long()
+        cuts = [torch.from_numpy(part.copy()).split(size) for part in read_shard(path)]
+        for groups, answers, ids in zip(*cuts, strict=True):
+            logits = net(encode(groups.to(device))).cpu()
+            said, answers, wanted_levels = by_class(logits).argmax(1), answers.long(), level_index(ids)
+            levels_right += int((level_logits(logits).argmax(1) == wanted_levels).sum())
+            levels += int((wanted_levels != NO_LEVEL).sum())
             matters = answers != ANY
             right += int((said == answers)[matters].sum())
             total += int(matters.sum())
@@ -63,7 +65,7 @@ def score(net: InstanceNet, folder: Path, device: str, size: int = 16) -> list[f
                 given, wanted = (said == n) & matters, answers == n
                 both[n] += (given & wanted).sum()
                 sizes[n] += given.sum() + wanted.sum()
-    return [right / total, *(2 * both / sizes)[1:].tolist()]
+    return [right / total, *(2 * both / sizes)[1:].tolist(), levels_right / levels]
 
 
 def rate_at(share: float, highest: float) -> float:
@@ -97,7 +99,7 @@ def train(arguments: argparse.Namespace) -> None:
     optimiser = torch.optim.AdamW(net.parameters(), lr=arguments.rate, weight_decay=1e-2)
     begin = told = time.monotonic()
     losses: list[float] = []
-    for step, (groups, answers) in enumerate(stream):
+    for step, (groups, answers, levels) in enumerate(stream):
         share = (time.monotonic() - begin) / (60 * arguments.minutes)
         if share >= 1:
             break
@@ -105,7 +107,7 @@ def train(arguments: argparse.Namespace) -> None:
             group["lr"] = rate_at(max(share, 1e-3), arguments.rate)
         with torch.autocast(device, dtype=torch.bfloat16):
             logits = net(encode(groups.to(device)).contiguous(memory_format=torch.channels_last))
-        loss = loss_of(logits, answers.to(device))
+        loss = loss_of(logits, answers.to(device), levels.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -124,7 +126,7 @@ def train(arguments: argparse.Namespace) -> None:
 def report(step: int, share: float, losses: list[float], scores: list[float]) -> None:
     """One line about how it goes."""
     loss = sum(losses) / max(len(losses), 1)
-    names = ("right", "above", "centre", "below")
+    names = ("right", "above", "centre", "below", "level")
     told = "  ".join(f"{name} {value:.4f}" for name, value in zip(names, scores, strict=True))
     print(f"step {step}  {100 * share:.0f} %  loss {loss:.4f}  held out: {told}", flush=True)
 

@@ -1,7 +1,7 @@
 """The instance net: a 2-D U-Net over a whole cutout, with the slices of every group as input channels.
 
-One pass labels all slices at once: other, vertebra above, vertebra in the centre, vertebra below. A 1x1 convolution
-first brings groups and slices down to a few channels, so that the full-size 3x3 convolutions stay cheap. Only
+One pass labels all slices at once: other, vertebra above, vertebra in the centre, vertebra below. Further channels say
+which level the vertebra in the centre could be: their mean over the centre of the cutout. A 1x1 convolution first brings groups and slices down to a few channels, so that the full-size 3x3 convolutions stay cheap. Only
 operators that models/train/README.md allows; BatchNorm is folded away at export.
 """
 
@@ -11,6 +11,10 @@ from torch import Tensor, nn
 SLICES = 20
 GROUPS = 9
 CLASSES = 4
+LEVELS = (*range(2, 26), 28, 26)
+"""SPINEPS ids of the levels: C2 to L6, T13, sacrum."""
+CENTRE = (slice(44, 52), slice(20, 28))
+"""Rows and columns over which level channels are averaged: the middle of the body."""
 STEM = 48
 WIDTHS = (32, 48, 64, 96, 128)
 
@@ -28,7 +32,7 @@ class Layer(nn.Module):
 
 
 class InstanceNet(nn.Module):
-    """`[n, GROUPS * SLICES, rows, columns]` to logits `[n, CLASSES * SLICES, rows, columns]`."""
+    """`[n, GROUPS * SLICES, rows, columns]` to logits `[n, CLASSES * SLICES + len(LEVELS), rows, columns]`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +45,7 @@ class InstanceNet(nn.Module):
             nn.Sequential(Layer(WIDTHS[n] + WIDTHS[n + 1], WIDTHS[n]), Layer(WIDTHS[n], WIDTHS[n]))
             for n in range(len(WIDTHS) - 1)
         )
-        self.head = nn.Conv2d(WIDTHS[0], CLASSES * SLICES, 1)
+        self.head = nn.Conv2d(WIDTHS[0], CLASSES * SLICES + len(LEVELS), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -58,6 +62,16 @@ class InstanceNet(nn.Module):
         """All layers before the head in the order in which they run: how `weights` writes and reads them."""
         blocks = [*self.down, *reversed(self.up)]
         return [self.stem, *(layer for block in blocks for layer in block)]
+
+
+def by_class(logits: Tensor) -> Tensor:
+    """The net's logits as `[n, CLASSES, slices, rows, columns]`."""
+    return logits[:, : CLASSES * SLICES].unflatten(1, (CLASSES, SLICES))
+
+
+def level_logits(logits: Tensor) -> Tensor:
+    """The net's logits as evidence for each of LEVELS, `[n, len(LEVELS)]`."""
+    return logits[:, CLASSES * SLICES :, CENTRE[0], CENTRE[1]].mean((2, 3))
 
 
 def encode(groups: Tensor) -> Tensor:

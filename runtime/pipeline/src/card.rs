@@ -1,6 +1,6 @@
 //! What a network is: input grid, normalisation, classes, origin. Read from TOML by crate `models`.
 
-use crate::labels::Structure;
+use crate::labels::{Structure, VertebraId};
 
 /// One output class of a semantic net. Left and right processes are one class: five slices cannot tell the side, the
 /// canal can.
@@ -88,6 +88,8 @@ pub struct InstanceCard {
     pub window: Window,
     /// Structures that share an input channel, in order of the channels.
     pub groups: Vec<Vec<Structure>>,
+    /// Levels for which the last output channels hold evidence, in their order; none in a net that tells no levels.
+    pub levels: Vec<VertebraId>,
 }
 
 impl InstanceCard {
@@ -99,8 +101,8 @@ impl InstanceCard {
         self.groups.len() * self.window.counts[2]
     }
 
-    /// Output channels: each class in each slice.
+    /// Output channels: each class in each slice, then each level.
     pub fn output_channels(&self) -> usize {
-        Self::OUTPUTS * self.window.counts[2]
+        Self::OUTPUTS * self.window.counts[2] + self.levels.len()
     }
 }

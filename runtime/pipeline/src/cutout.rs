@@ -87,6 +87,30 @@ pub fn encode(groups: &[u8], window: &Window, input: &mut [f32]) {
     }
 }
 
+/// Half the rows and columns around the centre over which level logits are averaged: the middle of a body.
+const LEVEL_REACH: usize = 4;
+
+/// The probability of each of `levels` by the output of one cutout, whose last planes are their logits.
+pub fn level_probabilities(logits: &[f32], window: &Window, levels: usize) -> Vec<f64> {
+    let [columns, rows, _] = window.counts;
+    let around = |centre: usize, count: usize| {
+        centre.saturating_sub(LEVEL_REACH)..(centre + LEVEL_REACH).min(count)
+    };
+    let (down, across) = (around(rows / 2, rows), around(window.columns_before, columns));
+    let samples = (down.len() * across.len()) as f64;
+    let planes = logits.chunks_exact(columns * rows);
+    let planes = planes.skip(InstanceCard::OUTPUTS * window.counts[2]).take(levels);
+    let mean = |plane: &[f32]| {
+        let lines = down.clone().map(|row| &plane[row * columns..][across.clone()]);
+        lines.flatten().map(|&value| f64::from(value)).sum::<f64>() / samples
+    };
+    let logits: Vec<f64> = planes.map(mean).collect();
+    let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let shares: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
+    let sum: f64 = shares.iter().sum();
+    shares.into_iter().map(|share| share / sum).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +147,18 @@ mod tests {
             assert_eq!(cutout.place(grid.dims.index(offset)), Some(sample));
         }
         assert_eq!(cutout.place([0, 15, 4]), None);
+    }
+
+    #[test]
+    fn levels_are_told_by_the_mean_around_the_centre() {
+        // Eight planes of classes and slices, then two levels; rows 0 to 6 and columns 0 to 3 are around the centre.
+        let mut logits = vec![5.0; 10 * 24];
+        logits[8 * 24..9 * 24].fill(1.0);
+        logits[9 * 24..].fill(1.0);
+        logits[9 * 24] += 24.0 * 3f32.ln();
+        let found = level_probabilities(&logits, &WINDOW, 2);
+        assert!((found[0] - 0.25).abs() < 1e-6 && (found[1] - 0.75).abs() < 1e-6, "{found:?}");
+        assert!(level_probabilities(&logits[..8 * 24], &WINDOW, 0).is_empty());
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Instances {
     pub bodies: Bodies,
     /// Label in `bodies` of every voxel of a vertebra; 0 elsewhere, and where the vertebra's body is out of view.
     pub owners: Volume<u16>,
+    /// For each body the probability of each level of the net's card; empty where no net tells levels.
+    pub levels: Vec<Vec<f64>>,
     /// Net and classical stage disagree in the count of vertebrae or in many voxels.
     pub disputed: bool,
 }
@@ -94,10 +96,12 @@ struct Answer {
     /// Body voxels of [`ABOVE`], [`CENTRE`], [`BELOW`], and their centre of mass.
     bodies: [usize; 3],
     centres: [[f64; 3]; 3],
+    /// The probability of each level for the vertebra in the centre.
+    levels: Vec<f64>,
 }
 
 impl Answer {
-    fn new(bone: &Bone, asked: [f64; 3], said: Vec<u8>) -> Answer {
+    fn new(bone: &Bone, asked: [f64; 3], said: Vec<u8>, levels: Vec<f64>) -> Answer {
         let (mut bodies, mut sums) = ([0; 3], [[0.0; 3]; 3]);
         for (voxel, &part) in bone.voxels.iter().zip(&said) {
             if voxel.body && part != OTHER {
@@ -107,7 +111,7 @@ impl Answer {
             }
         }
         let centres = [0, 1, 2].map(|part| sums[part].map(|sum| sum / bodies[part] as f64));
-        Answer { asked, said, bodies, centres }
+        Answer { asked, said, bodies, centres, levels }
     }
 
     /// Body voxels of the smaller one of the vertebrae above and below, where one is in view whole enough to compare.
@@ -126,7 +130,7 @@ impl Answer {
 /// The classical stage alone: parts go to the vertebra whose height they have.
 pub fn by_height(classes: &Volume<u8>, bodies: Bodies, semantic: &ModelCard) -> Instances {
     let owners = posterior::assign(classes, &bodies, semantic);
-    Instances { bodies, owners, disputed: false }
+    Instances { bodies, owners, levels: Vec::new(), disputed: false }
 }
 
 /// The net's vertebrae of `classes`; `classical` says where to look first.
@@ -148,9 +152,10 @@ pub fn separate(
         centres = fusion::missed(&bone, &answers);
         centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
     }
-    let owners = fusion::fuse(&bone, answers);
+    let (owners, levels) = fusion::fuse(&bone, answers);
     let bodies = bodies(classes, &bone, &owners, classical);
     let mut found = by_height(classes, bodies, semantic);
+    found.levels = levels;
     for (voxel, owner) in bone.voxels.iter().zip(&owners) {
         match *owner {
             Owner::Vertebra(label) => found.owners.voxels_mut()[voxel.offset] = label,
@@ -175,7 +180,8 @@ fn ask(
     net: &mut dyn Net<InstanceCard>,
 ) -> Result<Vec<Answer>, NetError> {
     let card = net.card();
-    let (window, inputs, outputs) = (card.window, card.input_channels(), card.output_channels());
+    let (window, levels) = (card.window, card.levels.len());
+    let (inputs, outputs) = (card.input_channels(), card.output_channels());
     let [columns, rows, _] = window.counts;
     let plane = columns * rows;
     let mut input = vec![0.0; BATCH * inputs * plane];
@@ -199,25 +205,27 @@ fn ask(
             cutouts.iter().zip(logits.chunks_exact(outputs * plane)).zip(batch)
         {
             let said = bone.voxels.iter().map(|voxel| {
-                cutout.place(voxel.index).map_or(OTHER, |place| strongest(logits, place))
+                let place = cutout.place(voxel.index);
+                place.map_or(OTHER, |place| strongest(logits, window.voxels(), place))
             });
-            answers.push(Answer::new(bone, centre, said.collect()));
+            let levels = cutout::level_probabilities(logits, &window, levels);
+            answers.push(Answer::new(bone, centre, said.collect(), levels));
         }
     }
     Ok(answers)
 }
 
-/// The class with the largest logit at one sample of a cutout; the first of equal ones.
-fn strongest(logits: &[f32], place: usize) -> u8 {
-    let step = logits.len() / InstanceCard::OUTPUTS;
-    let score = |class: u8| logits[usize::from(class) * step + place];
+/// The class with the largest logit at one sample of a cutout of `voxels`; the first of equal ones.
+fn strongest(logits: &[f32], voxels: usize, place: usize) -> u8 {
+    let score = |class: u8| logits[usize::from(class) * voxels + place];
     [ABOVE, CENTRE, BELOW]
         .into_iter()
         .fold(OTHER, |best, class| if score(class) > score(best) { class } else { best })
 }
 
 /// The bodies that the votes give. Holes, and body voxels without a vote, go with the most votes in their classical body; a
-/// classical body below the lowest vertebra that got none is of the sacrum.
+/// classical body below the lowest vertebra that got none is of the sacrum, and so is what the classical stage called so,
+/// where the net has no vertebra.
 fn bodies(classes: &Volume<u8>, bone: &Bone, owners: &[Owner], classical: &Bodies) -> Bodies {
     let count = owners.iter().map(|owner| owner.label()).max().unwrap_or(0);
     let mut labels: Volume<u16> = Volume::filled(*classes.grid(), 0);
@@ -235,6 +243,7 @@ fn bodies(classes: &Volume<u8>, bone: &Bone, owners: &[Owner], classical: &Bodie
     };
     let heirs: Vec<u16> = votes.iter().map(most).collect();
     let mut sacral = classical.sacral.clone();
+    sacral.retain(|&offset| labels.voxels()[offset] == 0);
     let lowest = (1..heirs.len()).rev().find(|&hill| heirs[hill] != 0).unwrap_or(0);
     for (offset, &hill) in classical.labels.voxels().iter().enumerate().filter(|(_, h)| **h != 0) {
         let label = &mut labels.voxels_mut()[offset];
@@ -254,4 +263,30 @@ fn bodies(classes: &Volume<u8>, bone: &Bone, owners: &[Owner], classical: &Bodie
     }
     let centres = sums.into_iter().map(|(sum, voxels)| sum.map(|s| s / voxels)).collect();
     Bodies { labels, centres, sacral }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{Affine, Dims, Grid};
+
+    /// The classical stage took L5, which touches the sacrum, for a part of it; the net knew better, and L5 became sacrum.
+    #[test]
+    fn a_body_of_the_net_is_no_sacrum_whatever_the_classical_stage_says() {
+        let axes = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let affine = Affine::new(axes, [0.0; 3]).unwrap();
+        let grid = Grid { dims: Dims::new([1, 9, 1]).unwrap(), affine };
+        let classes = Volume::filled(grid, 1u8);
+        let voxels = (0..9).map(|j| Voxel { offset: j, index: [0, j, 0], body: true }).collect();
+        let bone = Bone { voxels, spacing: [1.0; 3], min_body: 1 };
+        let hills = Volume::new(grid, vec![1, 1, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        let classical =
+            Bodies { labels: hills, centres: vec![[0.0, 1.0, 0.0]], sacral: (3..9).collect() };
+        let owner =
+            |j: usize| if j < 6 { Owner::Vertebra(1 + j as u16 / 3) } else { Owner::Nobody };
+        let owners: Vec<Owner> = (0..9).map(owner).collect();
+        let found = bodies(&classes, &bone, &owners, &classical);
+        assert_eq!(found.labels.voxels(), [1, 1, 1, 2, 2, 2, 0, 0, 0]);
+        assert_eq!(found.sacral, [6, 7, 8]);
+    }
 }

@@ -72,8 +72,9 @@ fn halves(bone: &Bone, answer: &Answer) -> impl Iterator<Item = [f64; 3]> {
     sums.into_iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum.map(|s| s / count))
 }
 
-/// The owner of every voxel of the bone; every label from 1 to the highest has a body.
-pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Vec<Owner> {
+/// The owner of every voxel of the bone, and for each label what its cutout said of the level; every label from 1 to the
+/// highest has a body.
+pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> (Vec<Owner>, Vec<Vec<f64>>) {
     let mut chosen = choose(bone, answers);
     loop {
         let owners = vote(bone, &chosen);
@@ -85,7 +86,7 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Vec<Owner> {
         let mut sizes = bodies[1..].iter();
         chosen.retain(|_| sizes.next().is_some_and(|&voxels| voxels >= bone.min_body));
         if chosen.len() == before {
-            return owners;
+            return (owners, chosen.into_iter().map(|answer| answer.levels).collect());
         }
     }
 }
@@ -225,11 +226,11 @@ mod tests {
                 _ => OTHER,
             }
         });
-        Answer::new(bone, [0.0, j as f64, 0.0], said.collect())
+        Answer::new(bone, [0.0, j as f64, 0.0], said.collect(), vec![j as f64])
     }
 
     fn labels(bone: &Bone, answers: Vec<Answer>) -> Vec<u16> {
-        fuse(bone, answers).into_iter().map(Owner::label).collect()
+        fuse(bone, answers).0.into_iter().map(Owner::label).collect()
     }
 
     #[test]
@@ -269,7 +270,7 @@ mod tests {
             1 | 2 => CENTRE,
             _ => BELOW,
         });
-        both = Answer::new(&bone, [0.0, 39.5, 0.0], said.collect());
+        both = Answer::new(&bone, [0.0, 39.5, 0.0], said.collect(), Vec::new());
         let mut answers = vec![answer(&bone, 20, 10), both, answer(&bone, 20, 70)];
         let centres = missed(&bone, &answers);
         assert_eq!(centres, [[0.0, 29.5, 0.0], [0.0, 49.5, 0.0]]);
@@ -300,9 +301,10 @@ mod tests {
     fn parts_of_a_vertebra_without_a_body_are_out_of_view() {
         let mut bone = column(3, 10);
         bone.voxels.retain(|voxel| !voxel.body || voxel.index[1] >= 10);
-        let owners = fuse(&bone, [15, 25].map(|j| answer(&bone, 10, j)).into());
+        let (owners, levels) = fuse(&bone, [15, 25].map(|j| answer(&bone, 10, j)).into());
         let rear = owners.len() - 3;
         let want = [Owner::OutOfView, Owner::Vertebra(1), Owner::Vertebra(2)];
         assert_eq!(owners[rear..], want);
+        assert_eq!(levels, [[15.0], [25.0]]);
     }
 }
