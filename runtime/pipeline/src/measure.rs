@@ -38,6 +38,9 @@ use serde::Serialize;
 
 /// A body more than this many times the median of its neighbours is suspected to be two.
 const TOO_LARGE: f64 = 2.0;
+/// Corners of neighbours are nearer than this: a disc and a slip. Further, a body was missed between them (C5 with its two
+/// discs has 23 mm).
+const MAX_STEP_MM: f64 = 20.0;
 /// Share of the spine's voxels in the outermost slices from which the spine counts as cut there.
 const CUT_SHARE: f64 = 0.02;
 
@@ -191,8 +194,15 @@ impl Spine {
     fn corners(&self, n: usize) -> [Result<Corner, Reason>; 2] {
         let upper = self.bodies[n]
             .and_then(|slab| alignment::corner(&self.outlines.bodies[n], &slab, Side::Lower));
-        let lower = self.below(n);
-        [upper, lower.and_then(|(outline, slab)| alignment::corner(outline, &slab, Side::Upper))]
+        let lower = self
+            .below(n)
+            .and_then(|(outline, slab)| alignment::corner(outline, &slab, Side::Upper));
+        match (upper, lower) {
+            (Ok(above), Ok(below)) if norm(sub(above.point, below.point)) > MAX_STEP_MM => {
+                [upper, Err(Reason::NeighbourMissing)]
+            }
+            _ => [upper, lower],
+        }
     }
 
     fn disc(&self, n: usize) -> DiscMeasures {

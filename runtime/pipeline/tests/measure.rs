@@ -52,11 +52,12 @@ fn measures_of_the_truth_are_what_was_drawn() {
 #[ignore = "minutes: many patients"]
 fn agreement_over_many_patients() {
     for population in [Population::Ordinary, Population::Training] {
-        let mut all = Differences::new();
+        let (mut all, mut doubts) = (Differences::new(), truth::Doubts::default());
         for seed in 1..=25 {
             for region in [Region::Lumbar, Region::Thoracic, Region::Whole] {
                 if region == Region::Lumbar || seed % 4 == 0 {
-                    compare(&Recipe { population, ..Recipe::of(region, seed) }, &mut all);
+                    let recipe = Recipe { population, ..Recipe::of(region, seed) };
+                    doubts.add(&recipe, &compare(&recipe, &mut all));
                 }
             }
         }
@@ -64,6 +65,7 @@ fn agreement_over_many_patients() {
         for (name, list) in &all {
             println!("  {name:24} {}", truth::summary(list));
         }
+        println!("{doubts}");
     }
 }
 

@@ -60,8 +60,53 @@ pub(crate) fn measured(recipe: &Recipe, numbering: Numbering) -> Measurements {
     measure(&generate(recipe).unwrap(), numbering)
 }
 
-/// Adds the differences of one patient.
-pub(crate) fn compare(recipe: &Recipe, all: &mut Differences) {
+/// How often the doubts and grades of truth masks, which have no errors, are raised.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    series: BTreeMap<String, usize>,
+    vertebrae: usize,
+    /// Distances from the lines of the neighbours.
+    volume_z: Vec<f64>,
+    spacing_z: Vec<f64>,
+    /// Drawn loss of height (none, 20, 25, 40 % and more) and found grade.
+    compression: BTreeMap<(usize, String), usize>,
+}
+
+impl Doubts {
+    pub(crate) fn add(&mut self, recipe: &Recipe, measures: &Measurements) {
+        let mut count = |name: String| *self.series.entry(name).or_default() += 1;
+        count(format!("{:?}", measures.quality.grade));
+        measures.quality.doubts.iter().for_each(|doubt| count(format!("{doubt:?}")));
+        let drawn = geometry(recipe);
+        for vertebra in &measures.vertebrae {
+            self.vertebrae += 1;
+            self.volume_z.extend(vertebra.quality.volume_z.number().map(f64::abs));
+            self.spacing_z.extend(vertebra.quality.spacing_z.number().map(f64::abs));
+            let drawn = drawn.iter().find(|v| v.id == vertebra.id.value());
+            if let (Some(grade), Some(drawn)) = (vertebra.body.compression, drawn) {
+                let class = [0.2, 0.25, 0.4].iter().filter(|b| drawn.fracture_loss >= **b).count();
+                *self.compression.entry((class, format!("{grade:?}"))).or_default() += 1;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Doubts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quantiles = |list: &[f64]| {
+            let mut sorted = list.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            [0.5, 0.95, 0.99].map(|q| sorted.get((q * sorted.len() as f64) as usize).copied())
+        };
+        writeln!(f, "  series {:?}", self.series)?;
+        writeln!(f, "  |volume z| {:.2?}", quantiles(&self.volume_z))?;
+        writeln!(f, "  |spacing z| {:.2?}", quantiles(&self.spacing_z))?;
+        write!(f, "  drawn loss class, grade: {:?} of {}", self.compression, self.vertebrae)
+    }
+}
+
+/// Adds the differences of one patient and gives what was measured.
+pub(crate) fn compare(recipe: &Recipe, all: &mut Differences) -> Measurements {
     let made = generate(recipe).unwrap();
     let measures = measure(&made, Numbering::FromSacrum);
     let drawn = geometry(recipe);
@@ -80,6 +125,7 @@ pub(crate) fn compare(recipe: &Recipe, all: &mut Differences) {
         disc(vertebra, drawn, &mut add);
     }
     angles(&made, &measures, &drawn, all);
+    measures
 }
 
 fn n<U: Unit>(measured: &Measured<U>) -> Option<f64> {
