@@ -167,3 +167,17 @@ fn one_vertebra_alone_is_measured_without_neighbours() {
     assert_eq!(only.alignment.slip_mm.reason(), Some(Reason::NeighbourMissing));
     assert_eq!(only.canal_at_body.sac_area_mm2.reason(), Some(Reason::NoCanal));
 }
+
+#[test]
+fn no_slip_is_measured_over_a_missed_body() {
+    let made = phantom::generate(&Recipe::of(Region::Lumbar, 3)).unwrap();
+    let missed = |value: u16| value == 22;
+    let semantic: Vec<u8> = std::iter::zip(made.semantic.voxels(), made.vertebrae.voxels())
+        .map(|(s, v)| if missed(*v) { 0 } else { *s })
+        .collect();
+    let semantic = Volume::new(*made.semantic.grid(), semantic).unwrap();
+    let measures = measure(&semantic, &made.vertebrae);
+    let of = |id| measures.vertebrae.iter().find(|v| v.id.value() == id).unwrap();
+    assert_eq!(of(21).alignment.slip_mm.reason(), Some(Reason::NeighbourMissing));
+    assert!(of(23).alignment.slip_mm.number().is_some());
+}
