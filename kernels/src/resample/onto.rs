@@ -12,6 +12,8 @@ const GAIN: f64 = 6.0;
 const BEYOND: usize = 12;
 /// Neighbouring lines filtered together: a block of 500 samples of them stays in the second-level cache.
 const LINES: usize = 256;
+/// Rows filtered together: two registers of eight numbers.
+const ROWS: usize = 16;
 
 /// For each voxel of `target` along each axis its place in voxels of `source`. The grids' axes must be parallel; what
 /// `target` is turned against `source` is not seen.
@@ -47,7 +49,7 @@ pub fn cubic(source: &Volume<f32>, target: &Grid) -> Volume<f32> {
     let places = positions(source.grid(), target);
     let [ni, nj, nk] = source.dims().counts();
     let [mi, mj, _] = target.dims.counts();
-    let wide = along(source.voxels(), [1, ni, nj * nk], &places[0]);
+    let wide = along_rows(source.voxels(), ni, &places[0]);
     let high = along(&wide, [mi, nj, nk], &places[1]);
     let deep = along(&high, [mi * mj, nk, 1], &places[2]);
     Volume::new(*target, deep).expect("one value per voxel")
@@ -77,6 +79,30 @@ fn weights(t: f64) -> [f64; 4] {
     let near = (4.0 - 6.0 * squared + 3.0 * cubed) / 6.0;
     let far = (1.0 + 3.0 * t + 3.0 * squared - 3.0 * cubed) / 6.0;
     [rest * rest * rest / 6.0, near, far, cubed / 6.0]
+}
+
+/// Samples every row of `count` values. Rows are filtered side by side, so that the compiler can take many an instruction.
+fn along_rows(values: &[f32], count: usize, places: &[f64]) -> Vec<f32> {
+    let taps = taps(places, count);
+    let wide = places.len();
+    let mut result = vec![0.0; values.len() / count * wide];
+    let mut line = vec![0.0; (count + 2 * BEYOND) * ROWS];
+    let mut samples = vec![0.0; wide * ROWS];
+    for (from, to) in values.chunks(count * ROWS).zip(result.chunks_mut(wide * ROWS)) {
+        for (row, values) in from.chunks_exact(count).enumerate() {
+            for n in 0..count + 2 * BEYOND {
+                line[n * ROWS + row] = values[n.saturating_sub(BEYOND).min(count - 1)];
+            }
+        }
+        prefilter(&mut line, ROWS);
+        for (tap, samples) in taps.iter().zip(samples.chunks_exact_mut(ROWS)) {
+            sample(&line, tap, samples);
+        }
+        for (row, to) in to.chunks_exact_mut(wide).enumerate() {
+            to.iter_mut().zip(samples[row..].iter().step_by(ROWS)).for_each(|(to, &v)| *to = v);
+        }
+    }
+    result
 }
 
 /// Samples the middle axis of an array of `[inner, count, outer]` values, the first fastest.
@@ -114,13 +140,19 @@ fn prefilter(line: &mut [f32], lines: usize) {
     let pole = POLE as f32;
     let (start, turn) = ((GAIN / (1.0 - POLE)) as f32, (-POLE / (1.0 - POLE)) as f32);
     line[..lines].iter_mut().for_each(|v| *v *= start);
-    for n in lines..line.len() {
-        line[n] = GAIN as f32 * line[n] + pole * line[n - lines];
+    for n in (lines..line.len()).step_by(lines) {
+        let (before, here) = line.split_at_mut(n);
+        for (v, b) in here[..lines].iter_mut().zip(&before[n - lines..]) {
+            *v = GAIN as f32 * *v + pole * b;
+        }
     }
     let last = line.len() - lines;
     line[last..].iter_mut().for_each(|v| *v *= turn);
-    for n in (0..last).rev() {
-        line[n] = pole * (line[n + lines] - line[n]);
+    for n in (0..last).step_by(lines).rev() {
+        let (here, behind) = line.split_at_mut(n + lines);
+        for (v, b) in here[n..].iter_mut().zip(&behind[..lines]) {
+            *v = pole * (b - *v);
+        }
     }
 }
 

@@ -30,15 +30,18 @@ impl Bits {
         Bits::empty([0; 3], [counts[0].div_ceil(WORD), counts[1], counts[2]])
     }
 
-    /// For each class from 1 to `N` its voxels in a block of classes at `place`, first axis fastest; every set in a box as
-    /// small as whole words allow. Other classes are nobody's.
-    pub(super) fn of_classes<const N: usize>(place: Bounds, classes: &[u8]) -> [Bits; N] {
+    /// For each class from 1 to `N` its voxels in a block at `place`, whose rows of classes come in the order of memory; every
+    /// set in a box as small as whole words allow. Other classes are nobody's.
+    pub(super) fn of_classes<'a, const N: usize>(
+        place: Bounds,
+        rows: impl Iterator<Item = &'a [u8]>,
+    ) -> [Bits; N] {
         let Bounds { min, max } = place;
         let first = min[0] / WORD;
         let (low, end) = ([first, min[1], min[2]], [max[0] / WORD + 1, max[1] + 1, max[2] + 1]);
         let mut sets: [Bits; N] = std::array::from_fn(|_| Bits::empty(low, end));
         let width = end[0] - first;
-        for (row, values) in classes.chunks_exact(max[0] + 1 - min[0]).enumerate() {
+        for (row, values) in rows.enumerate() {
             let mut at = min[0];
             let mut rest = values;
             while !rest.is_empty() {
@@ -139,13 +142,18 @@ impl Bits {
         }
     }
 
-    /// The box of whole words, cut to a mask of `counts` voxels; `None` of no voxel.
-    pub(super) fn bounds(&self, counts: [usize; 3]) -> Option<Bounds> {
-        let Bits { min, end, .. } = self;
-        let max = [(end[0] * WORD).min(counts[0]), end[1].min(counts[1]), end[2].min(counts[2])];
-        let min = [min[0] * WORD, min[1], min[2]];
-        let some = (0..3).all(|axis| min[axis] < max[axis]);
-        some.then(|| Bounds { min, max: max.map(|v| v - 1) })
+    /// The smallest box around all voxels; `None` of no voxel.
+    pub(super) fn bounds(&self) -> Option<Bounds> {
+        let small = self.trimmed();
+        let wide = small.end[0] - small.min[0];
+        let all =
+            |word: usize| small.words.iter().skip(word).step_by(wide.max(1)).fold(0, |a, b| a | b);
+        let (first, last): (u64, u64) = (all(0), all(wide.checked_sub(1)?));
+        let [low, high] = [first.trailing_zeros(), WORD as u32 - 1 - last.leading_zeros()];
+        Some(Bounds {
+            min: [small.min[0] * WORD + low as usize, small.min[1], small.min[2]],
+            max: [(small.end[0] - 1) * WORD + high as usize, small.end[1] - 1, small.end[2] - 1],
+        })
     }
 
     /// Changes every word of the box that `other` has too.
@@ -192,7 +200,7 @@ mod tests {
     fn sets() -> ([Bits; 3], Vec<u8>) {
         let place = Bounds { min: [60, 2, 3], max: [66, 4, 4] };
         let classes: Vec<u8> = (0..42).map(|n| n % 4).collect();
-        (Bits::of_classes(place, &classes), classes)
+        (Bits::of_classes(place, classes.chunks(7)), classes)
     }
 
     #[test]
@@ -219,15 +227,15 @@ mod tests {
         let mut left = a.clone();
         left.remove(&taken);
         assert!(left.is_empty());
-        assert_eq!(a.bounds([65, 6, 6]), Some(Bounds { min: [0, 2, 3], max: [64, 4, 4] }));
+        assert_eq!(a.bounds(), Some(Bounds { min: [60, 2, 3], max: [66, 4, 4] }));
     }
 
     #[test]
     fn a_set_without_voxels_shares_none() {
         let place = Bounds { min: [0; 3], max: [1, 1, 1] };
-        let [none, some] = Bits::of_classes(place, &[2; 8]);
+        let [none, some] = Bits::of_classes(place, [2; 8].chunks(2));
         assert!(none.is_empty() && some.count() == 8);
-        assert_eq!((none.shared(&some), none.bounds([2; 3])), (0, None));
+        assert_eq!((none.shared(&some), none.bounds()), (0, None));
         assert!(Bits::votes(&[&none, &none])[0].is_empty());
     }
 }

@@ -7,6 +7,7 @@ use kernels::components::Bounds;
 
 /// Voxels of a cutout along (P, I, R).
 pub const COUNTS: [usize; 3] = [248, 304, 64];
+pub const VOXELS: usize = COUNTS[0] * COUNTS[1] * COUNTS[2];
 /// Codes of the net's input, 0 included.
 pub const CODES: usize = 10;
 /// Where the mask shows nothing of a vertebra at a centre, the cutout moves down by this many voxels until it does.
@@ -66,34 +67,29 @@ impl Cutout {
         }
     }
 
-    /// The codes in the cutout, first axis fastest; 0 beyond the mask.
-    pub fn shown(&self, codes: &Volume<u8>) -> Vec<u8> {
-        let mut values = vec![0; COUNTS.iter().product()];
-        self.rows(|inside, outside, wide| {
-            let from = codes.dims().offset(inside);
-            values[outside..outside + wide].copy_from_slice(&codes.voxels()[from..from + wide]);
-        });
-        values
+    /// Writes the values of a mask in the cutout, first axis fastest; 0 beyond the mask. `shown` has [`VOXELS`] values.
+    pub fn show(&self, mask: &Volume<u8>, shown: &mut [u8]) {
+        shown.fill(0);
+        for (inside, outside, wide) in self.rows() {
+            let from = mask.dims().offset(inside);
+            shown[outside..outside + wide].copy_from_slice(&mask.voxels()[from..from + wide]);
+        }
     }
 
-    /// The part of the net's `answer` that lies in the mask, first axis fastest.
-    pub fn within(&self, answer: &[u8]) -> Vec<u8> {
-        let mut values = Vec::new();
-        self.rows(|_, outside, wide| values.extend_from_slice(&answer[outside..outside + wide]));
-        values
+    /// The rows of the net's `answer` that lie in the mask, in the order of memory; `answer` has [`VOXELS`] values.
+    pub fn within<'a>(&self, answer: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.rows().map(|(_, outside, wide)| &answer[outside..outside + wide])
     }
 
     /// For each row of the part inside the mask: its first voxel there, its offset in the cutout, its length.
-    fn rows(&self, mut each: impl FnMut([usize; 3], usize, usize)) {
-        let Bounds { min, max } = self.place;
-        for k in min[2]..=max[2] {
-            for j in min[1]..=max[1] {
-                let row =
-                    [self.before[0], j - min[1] + self.before[1], k - min[2] + self.before[2]];
-                let offset = row[0] + COUNTS[0] * (row[1] + COUNTS[1] * row[2]);
-                each([min[0], j, k], offset, max[0] + 1 - min[0]);
-            }
-        }
+    fn rows(&self) -> impl Iterator<Item = ([usize; 3], usize, usize)> + use<> {
+        let (Bounds { min, max }, before) = (self.place, self.before);
+        let rows = (min[2]..=max[2]).flat_map(move |k| (min[1]..=max[1]).map(move |j| [j, k]));
+        rows.map(move |[j, k]| {
+            let row = [before[0], j - min[1] + before[1], k - min[2] + before[2]];
+            let offset = row[0] + COUNTS[0] * (row[1] + COUNTS[1] * row[2]);
+            ([min[0], j, k], offset, max[0] + 1 - min[0])
+        })
     }
 }
 

@@ -32,9 +32,13 @@ pub struct Candidate {
     count: usize,
 }
 
-/// The candidates of a cutout: `classes` are the net's of the block at `place`, first axis fastest.
-pub fn candidates(cutout: usize, place: Bounds, classes: &[u8]) -> Vec<Candidate> {
-    let sets = Bits::of_classes::<CLASSES>(place, classes);
+/// The candidates of a cutout: `rows` are the net's classes of the block at `place`, in the order of memory.
+pub fn candidates<'a>(
+    cutout: usize,
+    place: Bounds,
+    rows: impl Iterator<Item = &'a [u8]>,
+) -> Vec<Candidate> {
+    let sets: [Bits; CLASSES] = Bits::of_classes(place, rows);
     let candidates = sets.into_iter().enumerate().map(|(class, voxels)| {
         let count = voxels.count();
         Candidate { cutout, class, voxels, count }
@@ -120,9 +124,8 @@ fn couple(candidates: &[Candidate], anchor: usize, partners: &[Partner]) -> (Vec
 
 /// Gives voxels to vertebrae, the surest couple first: ids from 1 in that order. Without a candidate there is none.
 pub fn fuse(grid: Grid, candidates: &[Candidate], couples: &[Couple]) -> Result<Fused, Ended> {
-    let counts = grid.dims.counts();
     let mut fused = Fused { ids: Volume::filled(grid, 0), boxes: Vec::new() };
-    let mut taken = Bits::room(counts);
+    let mut taken = Bits::room(grid.dims.counts());
     for couple in couples {
         let sets: Vec<&Bits> =
             couple.members.iter().map(|&member| &candidates[member].voxels).collect();
@@ -133,7 +136,7 @@ pub fn fuse(grid: Grid, candidates: &[Candidate], couples: &[Couple]) -> Result<
         let free = voxels.count();
         let share = (all - free) as f64 / all as f64;
         // No couple is empty: the best partner shares voxels with its anchor, and a candidate alone has some.
-        let Some(bounds) = voxels.bounds(counts).filter(|_| free > 0) else { continue };
+        let Some(bounds) = voxels.bounds() else { continue };
         if share > MAX_TAKEN {
             continue;
         }
@@ -170,12 +173,17 @@ impl Fused {
         Fused { boxes: (1..=highest).map(around).collect(), ids }
     }
 
+    /// The voxels at `bounds`, each by `value`.
+    fn part(&self, bounds: Bounds, value: impl Fn(u16) -> u8) -> Volume<u8> {
+        crop(&self.ids, bounds).map(value)
+    }
+
     /// Erases components of a vertebra that are too small to be anything.
     pub fn drop_crumbs(&mut self) {
         let voxel = self.ids.grid().affine.spacing().iter().product::<f64>();
         let least = (MIN_COMPONENT_MM3 / voxel).round() as usize;
         for (id, &bounds) in (1..).zip(&self.boxes) {
-            let mask = crop(&self.ids, bounds).map(|v| u8::from(v == id));
+            let mask = self.part(bounds, |v| u8::from(v == id));
             let found = components::label(&mask, Connectivity::Faces6);
             if found.parts.iter().all(|part| part.voxels >= least) {
                 continue;
@@ -191,8 +199,7 @@ impl Fused {
     /// Fills background that a vertebra encloses.
     pub fn fill_holes(&mut self) {
         for (id, &bounds) in (1..).zip(&self.boxes) {
-            let value = |v: u16| if v == 0 { 0 } else { 1 + u8::from(v == id) };
-            let mask = crop(&self.ids, bounds).map(value);
+            let mask = self.part(bounds, |v| u8::from(v != 0) + u8::from(v == id));
             for offset in fill::holes(&mask, 2) {
                 set(&mut self.ids, bounds, mask.dims().index(offset), id);
             }

@@ -2,36 +2,44 @@
 
 use super::Rules;
 use super::centres::centres;
-use super::cutouts::{Cutout, code};
+use super::cutouts::{Cutout, VOXELS, code};
 use super::ended::Ended;
 use super::fusion::{candidates, couples, fuse};
-use super::prepare::{NET_SPACING_MM, mask_at};
-use kernels::Volume;
+use super::prepare::{NET_SPACING_MM, grid_at};
 use kernels::components::{Bounds, crop, paste};
+use kernels::{Volume, resample};
 
 /// Background kept around the mask: 5 voxels of the nets' grid in plane.
 const MARGIN_MM: f64 = 3.75;
 
 /// The vertebrae of a semantic mask, numbered from 1 by how sure they are, on the grid of the nets. `predict` runs the
-/// instance net: from the codes of a cutout, first axis fastest, to a class for each of its voxels.
+/// instance net: from the codes of a cutout, first axis fastest, to a class for each of its voxels, which it writes.
 pub fn instances<E: From<Ended>>(
     semantic: &Volume<u8>,
     rules: Rules,
-    mut predict: impl FnMut(&Cutout, Vec<u8>) -> Result<Vec<u8>, E>,
+    mut predict: impl FnMut(&Cutout, &[u8], &mut [u8]) -> Result<(), E>,
 ) -> Result<Volume<u16>, E> {
-    let labels = mask_at(semantic, NET_SPACING_MM).map_err(Ended::from)?;
-    let (part, bounds) = boxed(&labels).ok_or(Ended::EmptyMask)?;
-    let codes = part.map(code);
+    let grid = grid_at(semantic.grid(), NET_SPACING_MM).map_err(Ended::from)?;
+    let found = if grid == *semantic.grid() {
+        boxed(semantic)
+    } else {
+        boxed(&resample::nearest(semantic, &grid))
+    };
+    let (part, bounds) = found.ok_or(Ended::EmptyMask)?;
+    let table: [u8; 256] = std::array::from_fn(|label| code(label as u8));
+    let codes = part.map(|label| table[usize::from(label)]);
+    let (mut shown, mut answer) = (vec![0; VOXELS], vec![0; VOXELS]);
     let mut found = Vec::new();
     for (number, centre) in centres(&part, rules)?.into_iter().enumerate() {
         let cutout = Cutout::around(&codes, centre);
-        let answer = predict(&cutout, cutout.shown(&codes))?;
-        found.extend(candidates(number, cutout.place, &cutout.within(&answer)));
+        cutout.show(&codes, &mut shown);
+        predict(&cutout, &shown, &mut answer)?;
+        found.extend(candidates(number, cutout.place, cutout.within(&answer)));
     }
     let mut fused = fuse(*part.grid(), &found, &couples(&found))?;
     fused.drop_crumbs();
     fused.fill_holes();
-    let mut whole = Volume::filled(*labels.grid(), 0);
+    let mut whole = Volume::filled(grid, 0);
     paste(&mut whole, &fused.renumbered(), bounds);
     Ok(whole)
 }

@@ -47,7 +47,7 @@ impl Case {
     fn candidates(&self) -> Vec<Candidate> {
         let all = (0..self.json["cuts"].as_array().unwrap().len()).flat_map(|n| {
             let (place, classes) = self.answer(n);
-            candidates(n, place, &classes)
+            candidates(n, place, classes.chunks(place.max[0] + 1 - place.min[0]))
         });
         all.collect()
     }
@@ -88,18 +88,23 @@ fn couples_and_fusion_are_spineps() {
     [paired, merged, finished].into_iter().for_each(Tally::finish);
 }
 
-/// An answer for the whole cutout that has `part` where the cutout shows the mask.
-fn spread(cutout: &Cutout, part: &[u8]) -> Vec<u8> {
+/// Writes `part` where the cutout shows the mask.
+fn spread(cutout: &Cutout, part: &[u8], answer: &mut [u8]) {
     let Bounds { min, max } = cutout.place;
     let [wide, high, _] = [0, 1, 2].map(|axis| max[axis] + 1 - min[axis]);
-    let mut answer = vec![0; COUNTS.iter().product()];
+    answer.fill(0);
     for (n, row) in part.chunks_exact(wide).enumerate() {
         let [i, j, k] =
             [cutout.before[0], n % high + cutout.before[1], n / high + cutout.before[2]];
         let offset = i + COUNTS[0] * (j + COUNTS[1] * k);
         answer[offset..offset + wide].copy_from_slice(row);
     }
-    answer
+}
+
+/// A net that sees nothing.
+fn silent(_: &Cutout, _: &[u8], answer: &mut [u8]) -> Result<(), Ended> {
+    answer.fill(0);
+    Ok(())
 }
 
 #[test]
@@ -110,11 +115,12 @@ fn the_chain_from_semantic_net_to_vertebrae_is_spineps() {
         let seen = case.archive.labels("seg_in", zoom);
         let cleaned = clean(&seen, Extent::Whole, Rules::Spineps213).unwrap();
         let mut next = 0;
-        let predict = |cutout: &Cutout, _: Vec<u8>| {
+        let predict = |cutout: &Cutout, _: &[u8], answer: &mut [u8]| {
             let (place, part) = case.answer(next);
             assert_eq!(cutout.place, place, "{}", case.name);
             next += 1;
-            Ok::<_, Ended>(spread(cutout, &part))
+            spread(cutout, &part, answer);
+            Ok::<_, Ended>(())
         };
         let got = instances(&cleaned.labels, Rules::Spineps213, predict).unwrap();
         chain.compare(&case.name, &got, &case.archive.ids("vert_modelres", zoom));
@@ -128,13 +134,11 @@ fn a_run_without_a_body_or_a_vertebra_says_so() {
     for (name, archive) in case::archives(|a| a.has("truth") && !a.has("merged_clean")) {
         let Some(json) = case::json(&name) else { continue };
         let labels = archive.labels("semantic_clean", archive.triple("zoom"));
-        let silent = |_: &Cutout, shown: Vec<u8>| Ok::<_, Ended>(vec![0; shown.len()]);
         let got = instances(&labels, Rules::Spineps213, silent);
         ended.add(&name, json["errcode"] == "ErrCode.EMPTY" && got == Err(Ended::NoBody));
     }
     let case = cases().remove(0);
     let labels = case.archive.labels("semantic_clean", case.archive.triple("zoom"));
-    let silent = |_: &Cutout, shown: Vec<u8>| Ok::<_, Ended>(vec![0; shown.len()]);
     assert_eq!(instances(&labels, Rules::Sagitta, silent), Err(Ended::NoVertebra));
     ended.finish();
 }

@@ -23,13 +23,14 @@ fn vertebrae(seen: &Volume<u8>, truth: &Volume<u8>, rules: Rules) -> (Volume<u16
     let Ok(cleaned) = clean(seen, Extent::Whole, rules) else { return (none, 0) };
     let (_, place) = boxed(&cleaned.labels).unwrap();
     let part = crop(truth, place);
-    let predict = |cutout: &Cutout, _: Vec<u8>| {
+    let predict = |cutout: &Cutout, _: &[u8], answer: &mut [u8]| {
         let own = part.at(cutout.centre.map(|v| v as usize));
         let class = |id: u8| match i16::from(id) - i16::from(own) {
             away @ -1..=1 if own != 0 && id != 0 => (away + 2) as u8,
             _ => 0,
         };
-        Ok::<_, Ended>(cutout.shown(&part.map(class)))
+        cutout.show(&part.map(class), answer);
+        Ok::<_, Ended>(())
     };
     let found = instances(&cleaned.labels, rules, predict);
     (found.unwrap_or(none), cleaned.beyond_gap)
