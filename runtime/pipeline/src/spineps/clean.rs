@@ -126,12 +126,13 @@ pub fn keep_spine(labels: &mut Volume<u8>, rules: Rules) -> usize {
     kept[largest] = true;
     join_near(&found.parts, &mut kept, reach);
     let mut beyond_gap = 0;
-    if rules == Rules::Sagitta && kept.contains(&false) {
-        let spine = spine_parts(labels, &found);
-        while let Some(next) = (0..kept.len()).find(|&n| spine[n] && !kept[n]) {
-            kept[next] = true;
-            beyond_gap += 1;
-            join_near(&found.parts, &mut kept, reach);
+    if rules == Rules::Sagitta {
+        for next in 0..kept.len() {
+            if !kept[next] && is_spine(labels, &found, next) {
+                kept[next] = true;
+                beyond_gap += 1;
+                join_near(&found.parts, &mut kept, reach);
+            }
         }
     }
     (0..kept.len()).filter(|&n| !kept[n]).for_each(|n| erase(labels, &found, n));
@@ -189,19 +190,23 @@ fn join_near(parts: &[Component], kept: &mut [bool], reach: [usize; 3]) {
     }
 }
 
-/// Which components hold bodies and canal, and enough of both.
-fn spine_parts(labels: &Volume<u8>, found: &Components) -> Vec<bool> {
-    let mut held = vec![[0usize; 2]; found.parts.len()];
-    for (&number, &label) in found.labels.voxels().iter().zip(labels.voxels()) {
-        let tissue = match (label, Structure::from_value(label)) {
-            (DENSE_BODY, _) | (_, Some(Structure::VertebralBody)) => 0,
-            (_, Some(Structure::SpinalCanal | Structure::SpinalCord)) => 1,
-            _ => continue,
-        };
-        held[number as usize - 1][tissue] += 1;
+/// Whether a component holds bodies and canal, and enough of both.
+fn is_spine(labels: &Volume<u8>, found: &Components, n: usize) -> bool {
+    let (body, canal) = (voxels(labels, MIN_BODY_MM3), voxels(labels, MIN_CANAL_MM3));
+    let Component { min, max, voxels, .. } = found.parts[n];
+    if voxels < body + canal {
+        return false;
     }
-    let least = [voxels(labels, MIN_BODY_MM3), voxels(labels, MIN_CANAL_MM3)];
-    held.iter().map(|held| held[0] >= least[0] && held[1] >= least[1]).collect()
+    let bounds = Bounds { min, max };
+    let mut counts = [0usize; 256];
+    let numbers = crop(&found.labels, bounds);
+    for (&number, &label) in numbers.voxels().iter().zip(crop(labels, bounds).voxels()) {
+        counts[usize::from(label)] += usize::from(number as usize == n + 1);
+    }
+    let sum =
+        |values: [u8; 2]| values.map(|value| counts[usize::from(value)]).iter().sum::<usize>();
+    sum([Structure::VertebralBody.value(), DENSE_BODY]) >= body
+        && sum([Structure::SpinalCanal.value(), Structure::SpinalCord.value()]) >= canal
 }
 
 /// Fills background enclosed by one solid structure.
@@ -210,5 +215,29 @@ pub fn fill_holes(labels: &mut Volume<u8>) {
         for offset in fill::holes(labels, value) {
             labels.voxels_mut()[offset] = value;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{Affine, Dims, Grid};
+
+    /// Slices of 6 mm with pixels of half a millimetre: SPINEPS' margin of 3 mm is 6 slices then.
+    #[test]
+    fn what_lies_centimetres_beside_the_spine_is_not_of_it_however_thick_the_slices() {
+        let axes = [[0.0, 0.5, 0.0], [0.0, 0.0, -0.5], [-6.0, 0.0, 0.0]];
+        let dims = Dims::new([8, 8, 9]).unwrap();
+        let grid = Grid { dims, affine: Affine::new(axes, [0.0; 3]).unwrap() };
+        let label = |n: usize| if n < 2 * dims.plane() { 49 } else { 26 };
+        let inside = |n: usize| !(2..7).contains(&(n / dims.plane()));
+        let voxels = (0..dims.voxels()).map(|n| if inside(n) { label(n) } else { 0 });
+        let mut mask = Volume::new(grid, voxels.collect()).unwrap();
+        mask.voxels_mut()[dims.voxels() - 1] = 0;
+        let (mut old, mut new) = (mask.clone(), mask.clone());
+        keep_spine(&mut old, Rules::Spineps213);
+        keep_spine(&mut new, Rules::Sagitta);
+        assert_eq!(old, mask);
+        assert!(new.voxels().contains(&49) && !new.voxels().contains(&26));
     }
 }

@@ -18,6 +18,9 @@ pub enum Ended {
     /// UNKNOWN.
     #[error("all vertebral bodies are too thin or too small to have a centre")]
     NoCentre,
+    /// SPINEPS goes on, for hours.
+    #[error("{0} vertebral bodies are more than any spine has")]
+    TooManyBodies(usize),
     /// EMPTY.
     #[error("no cutout shows a vertebra")]
     NoVertebra,

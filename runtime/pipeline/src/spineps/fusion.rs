@@ -140,9 +140,9 @@ pub fn fuse(grid: Grid, candidates: &[Candidate], couples: &[Couple]) -> Result<
         if share > MAX_TAKEN {
             continue;
         }
+        let Ok(id) = u16::try_from(fused.boxes.len() + 1) else { break };
         taken.add(&voxels);
         fused.boxes.push(bounds);
-        let id = fused.boxes.len() as u16;
         let to = fused.ids.voxels_mut();
         voxels.for_each(|index| to[grid.dims.offset(index)] = id);
     }

@@ -6,11 +6,14 @@ use super::cutouts::{Cutout, VOXELS, code};
 use super::ended::Ended;
 use super::fusion::{candidates, couples, fuse};
 use super::prepare::{NET_SPACING_MM, grid_at};
+use crate::vertebrae::MAX_BODIES;
 use kernels::components::{Bounds, crop, paste};
 use kernels::{Volume, resample};
 
 /// Background kept around the mask: 5 voxels of the nets' grid in plane.
 const MARGIN_MM: f64 = 3.75;
+/// Most cutouts of one series: each body, and as often again for crumbs beside them. Each costs a run of the net.
+const MAX_CUTOUTS: usize = 2 * MAX_BODIES;
 
 /// The vertebrae of a semantic mask, numbered from 1 by how sure they are, on the grid of the nets. `predict` runs the
 /// instance net: from the codes of a cutout, first axis fastest, to a class for each of its voxels, which it writes.
@@ -30,7 +33,11 @@ pub fn instances<E: From<Ended>>(
     let codes = part.map(|label| table[usize::from(label)]);
     let (mut shown, mut answer) = (vec![0; VOXELS], vec![0; VOXELS]);
     let mut found = Vec::new();
-    for (number, centre) in centres(&part, rules)?.into_iter().enumerate() {
+    let centres = centres(&part, rules)?;
+    if centres.len() > MAX_CUTOUTS {
+        return Err(Ended::TooManyBodies(centres.len()).into());
+    }
+    for (number, centre) in centres.into_iter().enumerate() {
         let cutout = Cutout::around(&codes, centre);
         cutout.show(&codes, &mut shown);
         predict(&cutout, &shown, &mut answer)?;

@@ -142,3 +142,18 @@ fn a_run_without_a_body_or_a_vertebra_says_so() {
     assert_eq!(instances(&labels, Rules::Sagitta, silent), Err(Ended::NoVertebra));
     ended.finish();
 }
+
+#[test]
+fn a_mask_of_many_bodies_is_refused_before_the_net_runs() {
+    let grid = case::grid([120, 300, 40], [0.75, 0.75, 1.65]);
+    // Cubes of 11 voxels, 4 apart.
+    let label = |n: usize| u8::from(grid.dims.index(n).iter().all(|v| v % 15 < 11)) * 49;
+    let cubes = Volume::new(grid, (0..grid.dims.voxels()).map(label).collect()).unwrap();
+    for rules in [Rules::Spineps213, Rules::Sagitta] {
+        let end =
+            instances(&cubes, rules, |_: &Cutout, _: &[u8], _: &mut [u8]| -> Result<(), Ended> {
+                panic!("the net must not run");
+            });
+        assert!(matches!(end, Err(Ended::TooManyBodies(n)) if n >= 320), "{end:?}");
+    }
+}
