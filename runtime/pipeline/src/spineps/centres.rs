@@ -31,6 +31,11 @@ const MIN_NEIGHBOURS: usize = 3;
 const TWICE: f64 = 1.5;
 /// A body this many times as high as its neighbours is two: neighbours differ by a tenth, wedged or tilted ones by a third.
 const TWICE_AS_HIGH: f64 = 1.5;
+/// Two bodies joined are not lower, once worn: 13 mm each in the neck and the disc between them. Keeps crumbs, with which
+/// everything is high, from having one body cut and cut again.
+const MIN_JOINED_MM: f64 = 25.0;
+/// What is lower, once worn, is no whole body and none to compare with: those of the neck have 11 mm and more.
+const MIN_BODY_MM: f64 = 8.0;
 /// Bodies above and below to compare the height with. Three on each side outvote a second joined pair beside the first.
 const COMPARED: usize = 3;
 
@@ -238,28 +243,64 @@ fn far_largest(list: &[Piece], at: usize) -> Option<u32> {
 /// says less: from the neck to the loins bodies grow sevenfold, but in height only by half. A body that was cut is looked at
 /// again, since it may have been three.
 fn split_by_height(bodies: &mut Bodies) {
+    let row_mm = bodies.whole.affine.spacing()[1];
     loop {
         let mut order = bodies.pieces.clone();
         order.sort_by(|a, b| a.centre[1].total_cmp(&b.centre[1]));
-        let Some(high) = (0..order.len()).find(|&n| is_high(&order, n)) else { return };
+        let heights: Vec<f64> =
+            order.iter().map(|piece| (piece.rows[1] - piece.rows[0] + 1) as f64 * row_mm).collect();
+        let Some(high) = (0..order.len()).find(|&n| is_high(&heights, n)) else { return };
         let number = order[high].number;
-        // Both halves have voxels: the cut lies within the body.
-        if !split::at_waist(&bodies.mask(number))
-            .is_some_and(|halves| bodies.divide(number, &halves))
-        {
+        let halves = split::at_waist(&bodies.mask(number));
+        if !halves.is_some_and(|halves| bodies.divide(number, &halves)) {
             return;
         }
     }
 }
 
-/// Whether a body of the list, sorted by height, is far higher than those above and below.
-fn is_high(order: &[Piece], n: usize) -> bool {
-    let height = |piece: &Piece| (piece.rows[1] - piece.rows[0] + 1) as f64;
-    let around = n.saturating_sub(COMPARED)..(n + COMPARED + 1).min(order.len());
-    let mut others: Vec<f64> =
-        around.filter(|&other| other != n).map(|other| height(&order[other])).collect();
+/// Whether a body is far higher than those above and below it.
+fn is_high(heights: &[f64], n: usize) -> bool {
+    let around = n.saturating_sub(COMPARED)..(n + COMPARED + 1).min(heights.len());
+    let others = around.filter(|&other| other != n).map(|other| heights[other]);
+    let mut others: Vec<f64> = others.filter(|&height| height >= MIN_BODY_MM).collect();
     others.sort_by(f64::total_cmp);
-    // Of an even number the lower middle: the smaller neighbour of two.
+    // Of an even number the lower middle: a cut too many costs a cutout, a cut too few may cost a vertebra.
     let middle = others.get(others.len().saturating_sub(1) / 2);
-    middle.is_some_and(|middle| height(&order[n]) > TWICE_AS_HIGH * middle)
+    heights[n] >= MIN_JOINED_MM && middle.is_some_and(|middle| heights[n] > TWICE_AS_HIGH * middle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::{Affine, Dims};
+
+    /// Bodies of so many rows, five rows apart, on the grid of the nets.
+    fn spine(rows: &[usize]) -> Volume<u8> {
+        let axes = [[0.0, 0.75, 0.0], [0.0, 0.0, -0.75], [-1.65, 0.0, 0.0]];
+        let filled: Vec<u8> =
+            rows.iter().flat_map(|&n| [vec![0; 5], vec![49; n]]).flatten().collect();
+        let dims = Dims::new([30, filled.len() + 5, 12]).unwrap();
+        let grid = Grid { dims, affine: Affine::new(axes, [0.0; 3]).unwrap() };
+        let voxel = |n: usize| filled.get(dims.index(n)[1]).copied().unwrap_or(0);
+        Volume::new(grid, (0..dims.voxels()).map(voxel).collect()).unwrap()
+    }
+
+    fn count(rows: &[usize]) -> usize {
+        centres(&spine(rows), Rules::Sagitta).unwrap().len()
+    }
+
+    #[test]
+    fn joined_bodies_are_counted_and_crumbs_change_nothing() {
+        assert_eq!(count(&[30, 30, 66, 32]), 5);
+        assert_eq!(count(&[30, 66]), 3);
+        assert_eq!(count(&[8, 30, 32, 34, 8, 9, 30]), 7);
+        // Nothing tells a single body from two.
+        assert_eq!(count(&[66]), 1);
+    }
+
+    #[test]
+    fn what_is_worn_away_has_no_centre() {
+        assert_eq!(centres(&spine(&[2, 3]), Rules::Sagitta), Err(Ended::NoCentre));
+        assert_eq!(centres(&spine(&[]), Rules::Sagitta), Err(Ended::NoBody));
+    }
 }
