@@ -4,6 +4,16 @@
 //! Every stage is a function of label volumes on a (P, I, R) grid, index order as everywhere in the house. Stages whose rule
 //! is known to fail take [`Rules`]: the exact rule, to compare with SPINEPS voxel for voxel, or ours.
 
+mod bits;
+pub mod centres;
+pub mod clean;
+pub mod cutouts;
+pub mod ended;
+pub mod fusion;
+pub mod instances;
+pub mod prepare;
+pub mod split;
+
 /// Which rules the stages follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rules {

@@ -2,6 +2,7 @@
 
 use kernels::{Affine, Dims, Grid, Volume};
 use npyz::{DType, NpyFile, Order, TypeChar};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -35,8 +36,11 @@ pub(crate) fn json(name: &str) -> Option<serde_json::Value> {
     Some(serde_json::from_str(&text).unwrap())
 }
 
-/// One `.npz` file.
-pub(crate) struct Archive(BTreeMap<String, Array>);
+/// One `.npz` file; its arrays are read when they are asked for.
+pub(crate) struct Archive {
+    path: PathBuf,
+    arrays: BTreeMap<String, OnceCell<Array>>,
+}
 
 /// One array: its shape, and its values in memory order of the last index fastest.
 pub(crate) struct Array {
@@ -48,27 +52,27 @@ pub(crate) struct Array {
 
 impl Archive {
     fn open(path: &Path) -> Archive {
-        let mut zip = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
-        let read = |n: usize, zip: &mut zip::ZipArchive<File>| {
-            let mut entry = zip.by_index(n).unwrap();
-            let name = entry.name().trim_end_matches(".npy").to_owned();
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).unwrap();
-            (name, Array::read(&bytes))
-        };
-        Archive((0..zip.len()).map(|n| read(n, &mut zip)).collect())
+        let zip = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
+        let key = |name: &str| (name.trim_end_matches(".npy").to_owned(), OnceCell::new());
+        Archive { path: path.to_owned(), arrays: zip.file_names().map(key).collect() }
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.arrays.contains_key(key)
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.arrays.keys().map(String::as_str)
     }
 
     pub(crate) fn array(&self, key: &str) -> &Array {
-        self.0.get(key).unwrap_or_else(|| panic!("no array {key}"))
+        let array = self.arrays.get(key).unwrap_or_else(|| panic!("no array {key}"));
+        array.get_or_init(|| {
+            let mut zip = zip::ZipArchive::new(File::open(&self.path).unwrap()).unwrap();
+            let mut bytes = Vec::new();
+            zip.by_name(&format!("{key}.npy")).unwrap().read_to_end(&mut bytes).unwrap();
+            Array::read(&bytes)
+        })
     }
 
     /// Three numbers, such as `zoom`.
@@ -161,4 +165,47 @@ fn transposed(values: &[f64], shape: &[usize]) -> Vec<f64> {
         }
     }
     out
+}
+
+/// Counts the cases of one step, prints every difference, and fails at the end where one is.
+pub(crate) struct Tally {
+    step: &'static str,
+    cases: usize,
+    equal: usize,
+}
+
+impl Tally {
+    pub(crate) fn new(step: &'static str) -> Tally {
+        Tally { step, cases: 0, equal: 0 }
+    }
+
+    pub(crate) fn add(&mut self, case: &str, equal: bool) {
+        self.cases += 1;
+        self.equal += usize::from(equal);
+        if !equal {
+            println!("{case}: {} differs", self.step);
+        }
+    }
+
+    /// Equality of all voxels, whatever their type.
+    pub(crate) fn compare<T, U>(&mut self, case: &str, got: &Volume<T>, want: &Volume<U>)
+    where
+        T: Copy + Into<u32>,
+        U: Copy + Into<u32>,
+    {
+        assert_eq!(got.dims(), want.dims(), "{case}: {}", self.step);
+        let pairs = got.voxels().iter().zip(want.voxels());
+        let differing = pairs.filter(|&(&a, &b)| a.into() != b.into()).count();
+        if differing > 0 {
+            println!("{case}: {} differs in {differing} voxels", self.step);
+        }
+        self.add(case, differing == 0);
+    }
+
+    pub(crate) fn finish(self) {
+        let Tally { step, cases, equal } = self;
+        println!("spineps {step} cases {cases} equal {equal}");
+        assert!(cases > 0, "no case for {step}");
+        assert_eq!(cases, equal, "{step}");
+    }
 }

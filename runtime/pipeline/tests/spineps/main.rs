@@ -6,6 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod case;
+mod centres;
+mod fusion;
+mod random;
+mod resampling;
+mod rules;
+mod semantic;
+mod speed;
 
 #[test]
 fn every_reference_case_can_be_read() {
