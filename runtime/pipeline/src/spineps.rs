@@ -4,6 +4,15 @@
 //! Every stage is a function of label volumes on a (P, I, R) grid, index order as everywhere in the house. Stages whose rule
 //! is known to fail take [`Rules`]: the exact rule, to compare with SPINEPS voxel for voxel, or ours.
 
+pub mod between;
+pub mod centroids;
+pub mod course;
+pub mod joint;
+pub mod labelling;
+pub mod pieces;
+pub mod plates;
+pub mod values;
+
 /// Which rules the stages follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rules {

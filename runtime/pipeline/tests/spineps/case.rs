@@ -43,6 +43,7 @@ pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Vec<f64>,
     /// The raw text of a string array, else empty.
+    #[allow(dead_code, reason = "only some steps have options in text")]
     pub(crate) text: String,
 }
 

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod case;
+mod joint;
+mod labelling;
 
 #[test]
 fn every_reference_case_can_be_read() {
