@@ -8,6 +8,7 @@
 mod case;
 mod joint;
 mod labelling;
+mod repairs;
 
 #[test]
 fn every_reference_case_can_be_read() {

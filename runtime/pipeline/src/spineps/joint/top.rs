@@ -5,6 +5,7 @@ use crate::spineps::Rules;
 use crate::spineps::centroids::masses;
 use crate::spineps::course::Course;
 use crate::spineps::pieces::Pieces;
+use crate::spineps::values::{DENS, is_body};
 use kernels::Volume;
 use kernels::components::{Bounds, Connectivity};
 
@@ -19,7 +20,8 @@ const EDGE_ROWS: usize = 2;
 /// Joins the upper piece to the lower.
 ///
 /// SPINEPS asks this in every field of view, so a vertebra cut by its upper edge can be swallowed by the next. Ours leaves
-/// alone what the edge cuts (`top_row` is the field's first row in this volume, if in it) and what has a spinous process.
+/// alone what the edge cuts (`top_row` is the field's first row in this volume, if in it), what has a spinous process, and
+/// what has no body: C1.
 pub fn repair(
     vertebrae: &mut Volume<u8>,
     semantic: &Volume<u8>,
@@ -31,7 +33,13 @@ pub fn repair(
     let Some(around) = Bounds::of(vertebrae, |id| id == upper) else { return };
     if rules == Rules::Sagitta {
         let cut = top_row.is_some_and(|row| around.min[1] < row + EDGE_ROWS);
-        if cut || has_spinous_process(vertebrae, semantic, upper) {
+        let spinous = |value| value == Structure::SpinousProcess.value();
+        let body = |value| is_body(value) || value == DENS;
+        let has = |part: &dyn Fn(u8) -> bool| {
+            let voxels = vertebrae.voxels().iter().zip(semantic.voxels());
+            voxels.into_iter().any(|(&id, &value)| id == upper && part(value))
+        };
+        if cut || has(&spinous) || !has(&body) {
             return;
         }
     }
@@ -59,11 +67,6 @@ fn upper_two(vertebrae: &Volume<u8>, semantic: &Volume<u8>, course: &Course) -> 
     let count = |id| vertebrae.voxels().iter().filter(|&&v| v == id).count() as f64;
     let both = upper != 0 && lower != 0;
     (both && count(upper) < SIZE_RATIO * count(lower)).then_some((upper, lower))
-}
-
-fn has_spinous_process(vertebrae: &Volume<u8>, semantic: &Volume<u8>, id: u8) -> bool {
-    let spinous = Structure::SpinousProcess.value();
-    vertebrae.voxels().iter().zip(semantic.voxels()).any(|(&v, &s)| v == id && s == spinous)
 }
 
 /// Whether the faces that two vertebrae share are enough. SPINEPS counts faces as if all were as large as the mean one.
