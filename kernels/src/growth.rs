@@ -16,6 +16,11 @@ pub fn grow(labels: &Volume<u8>, inside: &Volume<u8>, element: Element) -> Volum
     let mut grown = labels.clone();
     let mut least = vec![0u8; ni];
     for (row, to) in grown.voxels_mut().chunks_exact_mut(ni).enumerate() {
+        let inside = &inside.voxels()[row * ni..][..ni];
+        let open = inside.iter().zip(&*to).fold(false, |any, (&i, &v)| any | (i != 0 && v == 0));
+        if !open {
+            continue;
+        }
         let (j, k) = (row % nj, row / nj);
         least.fill(FREE);
         let mut found = false;
@@ -35,7 +40,6 @@ pub fn grow(labels: &Volume<u8>, inside: &Volume<u8>, element: Element) -> Volum
             }
         }
         if found {
-            let inside = &inside.voxels()[row * ni..][..ni];
             for ((to, &least), &inside) in to.iter_mut().zip(&least).zip(inside) {
                 let taken = if inside == 0 { 0 } else { least.wrapping_add(1) };
                 *to = if *to == 0 { taken } else { *to };

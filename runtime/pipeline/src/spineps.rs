@@ -11,6 +11,7 @@ pub mod joint;
 pub mod labelling;
 pub mod pieces;
 pub mod plates;
+pub mod rows;
 pub mod values;
 
 /// Which rules the stages follow.

@@ -8,6 +8,7 @@ use crate::spineps::Rules;
 use crate::spineps::centroids::masses;
 use crate::spineps::course::Course;
 use crate::spineps::pieces::Pieces;
+use crate::spineps::rows;
 use crate::spineps::values::{T13, VERTEBRA_LIMIT, above, rank};
 use kernels::Volume;
 use kernels::components::Connectivity;
@@ -85,7 +86,9 @@ impl Levels {
 /// The vertebrae and the sacrum that are there: by value under SPINEPS' rules, else from top to bottom.
 pub(super) fn present(vertebrae: &Volume<u8>, rules: Rules) -> Vec<u8> {
     let mut seen = [false; 256];
-    vertebrae.voxels().iter().for_each(|&id| seen[usize::from(id)] = true);
+    for (_, block) in rows::blocks(vertebrae) {
+        block.iter().for_each(|&id| seen[usize::from(id)] = true);
+    }
     let mut present: Vec<u8> = (1..VERTEBRA_LIMIT).filter(|&id| seen[usize::from(id)]).collect();
     if rules == Rules::Sagitta {
         present.sort_by_key(|&id| rank(id));

@@ -1,6 +1,7 @@
 //! Centres of mass per id, and the centroids of the vertebrae that SPINEPS writes.
 
 use crate::labels::VertebraId;
+use crate::spineps::rows;
 use crate::spineps::values::is_body;
 use kernels::Volume;
 use std::collections::BTreeMap;
@@ -24,13 +25,12 @@ pub fn masses<T: Copy + Into<u16>>(
     ids: &Volume<T>,
     counts: impl Fn(usize, u16) -> bool,
 ) -> BTreeMap<u16, Mass> {
-    let [ni, nj, _] = ids.dims().counts();
     let mut found: Vec<Mass> = Vec::new();
-    for (row, values) in ids.voxels().chunks_exact(ni).enumerate() {
-        let (j, k) = (row % nj, row / nj);
-        for (i, &id) in values.iter().enumerate() {
+    for (start, block) in rows::blocks(ids) {
+        let [first, j, k] = ids.dims().index(start);
+        for (n, &id) in block.iter().enumerate() {
             let id: u16 = id.into();
-            if id == 0 || !counts(row * ni + i, id) {
+            if id == 0 || !counts(start + n, id) {
                 continue;
             }
             if found.len() <= usize::from(id) {
@@ -38,7 +38,8 @@ pub fn masses<T: Copy + Into<u16>>(
             }
             let mass = &mut found[usize::from(id)];
             mass.voxels += 1;
-            [i, j, k].iter().zip(&mut mass.sum).for_each(|(&at, sum)| *sum += at as u64);
+            let at = [first + n, j, k];
+            at.iter().zip(&mut mass.sum).for_each(|(&at, sum)| *sum += at as u64);
         }
     }
     let present = found.into_iter().enumerate().filter(|(_, mass)| mass.voxels > 0);

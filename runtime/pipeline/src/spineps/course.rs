@@ -4,7 +4,7 @@
 //! asks the canal. Its centreline is found by walking through cord and canal from end to end, so it may turn anywhere.
 
 use crate::labels::Structure;
-use crate::spineps::Rules;
+use crate::spineps::{Rules, rows};
 use kernels::Volume;
 use kernels::volume::{add, dot, norm, scale, sub};
 use std::cmp::Reverse;
@@ -101,10 +101,11 @@ fn cells(semantic: &Volume<u8>) -> Vec<Cell> {
     let counts: [usize; 3] = std::array::from_fn(|a| dims.counts()[a].div_ceil(steps[a]));
     let mut sums = vec![(0.0, [0.0; 3]); counts.iter().product()];
     let tube = [Structure::SpinalCanal.value(), Structure::SpinalCord.value()];
-    for (row, values) in semantic.voxels().chunks_exact(dims.counts()[0]).enumerate() {
-        let (j, k) = (row % dims.counts()[1], row / dims.counts()[1]);
+    for (first, block) in rows::blocks(semantic) {
+        let [from, j, k] = dims.index(first);
         let start = counts[0] * (j / steps[1] + counts[1] * (k / steps[2]));
-        for (i, _) in values.iter().enumerate().filter(|&(_, v)| tube.contains(v)) {
+        for (n, _) in block.iter().enumerate().filter(|&(_, v)| tube.contains(v)) {
+            let i = from + n;
             let (voxels, sum) = &mut sums[start + i / steps[0]];
             *voxels += 1.0;
             *sum = add(*sum, [i as f64, j as f64, k as f64]);

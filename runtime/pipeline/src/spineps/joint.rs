@@ -12,7 +12,7 @@ use crate::labels::{Structure, VertebraId};
 use crate::spineps::centroids::{Mass, masses};
 use crate::spineps::course::Course;
 use crate::spineps::values::{C2, DENS, METAL, is_body};
-use crate::spineps::{Rules, between, plates};
+use crate::spineps::{Rules, between, plates, rows};
 use kernels::components::{Bounds, crop, paste};
 use kernels::{Grid, Volume};
 
@@ -58,7 +58,7 @@ pub fn settle(semantic: &Volume<u8>, vertebrae: &Volume<u16>, rules: Rules) -> O
 /// The box in which all of this happens.
 pub fn spine_box(semantic: &Volume<u8>) -> Option<Bounds> {
     let finest = semantic.grid().affine.spacing().into_iter().fold(f64::INFINITY, f64::min);
-    let bounds = Bounds::of(semantic, |v| v != 0)?;
+    let bounds = rows::bounds(semantic, |_, _| true)?;
     Some(bounds.grown((MARGIN_MM / finest) as usize, semantic.dims()))
 }
 

@@ -1,5 +1,6 @@
 //! The connected pieces of chosen structures, found in the box around them: most structures fill a small part of a volume.
 
+use crate::spineps::rows;
 use kernels::Volume;
 use kernels::components::{self, Bounds, Component, Components, Connectivity};
 
@@ -11,13 +12,13 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// The pieces of what `value` does not map to 0; `None` where there is nothing.
+    /// The pieces of what `value` does not map to 0, as it must 0; `None` where there is nothing.
     pub fn of(
         map: &Volume<u8>,
         value: impl Fn(u8) -> u8,
         connectivity: Connectivity,
     ) -> Option<Pieces> {
-        let bounds = Bounds::of(map, |v| value(v) != 0)?;
+        let bounds = rows::bounds(map, |_, v| value(v) != 0)?;
         Some(Pieces::within(map, value, connectivity, bounds))
     }
 

@@ -6,9 +6,10 @@
 use super::between::present;
 use crate::labels::{Structure, VertebraId};
 use crate::spineps::Rules;
+use crate::spineps::pieces::Pieces;
 use crate::spineps::values::{INFERIOR_PLATE, SUPERIOR_PLATE, above};
 use kernels::Volume;
-use kernels::components::{Bounds, Connectivity, crop, paste};
+use kernels::components::{Connectivity, crop};
 use kernels::growth::grow;
 use kernels::morphology::Element;
 
@@ -25,41 +26,82 @@ const REACH_MM: f64 = 6.0;
 pub fn split(vertebrae: &Volume<u8>, semantic: &Volume<u8>, rules: Rules) -> Volume<u8> {
     let endplate = Structure::Endplate.value();
     let mut plates = Volume::filled(*semantic.grid(), 0);
-    let Some(bounds) = Bounds::of(semantic, |v| v == endplate) else { return plates };
-    let steps = steps(semantic.grid().affine.spacing(), rules);
-    let around = bounds.grown(steps.into_iter().max().unwrap_or(0), semantic.dims());
     let sides = Sides::new(vertebrae, rules);
-    let (ids, values) = (crop(vertebrae, around), crop(semantic, around));
-    let mut owners = ids.map(|id| sides.turn(id));
-    let inside = inside(&values, rules);
-    let mut pending: Vec<usize> =
-        (0..values.voxels().len()).filter(|&at| values.voxels()[at] == endplate).collect();
-    let mut result = values.map(|v| if v == endplate { endplate } else { 0 });
-    let (mut ever, mut step) = (0, 0);
-    while !pending.is_empty() && steps.iter().any(|&steps| step < steps) {
-        let along = steps.map(|steps| step < steps);
-        let element = Element { connectivity: Connectivity::Corners26, along };
-        owners = grow(&owners, &inside, element);
-        let mut told = 0;
-        pending.retain(|&at| {
-            let turn = owners.voxels()[at];
-            if turn == 0 {
-                return true;
-            }
-            let plate = sides.plate(turn, ids.voxels()[at], step);
-            told += usize::from(plate == INFERIOR_PLATE || plate == SUPERIOR_PLATE);
-            result.voxels_mut()[at] = plate;
-            false
-        });
-        ever += told;
-        // SPINEPS ends at the first step that tells nothing, once one did.
-        if rules == Rules::Spineps213 && told == 0 && ever > 0 {
-            break;
+    let own = |v| u8::from(v == endplate);
+    let Some(pieces) = Pieces::of(semantic, own, Connectivity::Corners26) else { return plates };
+    let masks = Masks { vertebrae, semantic, sides: &sides };
+    let mut told: Vec<(usize, usize, u8)> = Vec::new();
+    for n in 0..pieces.count() {
+        told.extend(masks.reached(&pieces, n));
+        for at in pieces.voxels(n) {
+            let at = semantic.dims().offset(at);
+            plates.voxels_mut()[at] = endplate;
         }
-        step += 1;
     }
-    paste(&mut plates, &result, around);
+    let last = sides.last_step(&told);
+    for (_, at, plate) in told.into_iter().filter(|&(step, ..)| step <= last) {
+        plates.voxels_mut()[at] = plate;
+    }
     plates
+}
+
+/// Room around a plate within which its vertebra is sought first: most touch it.
+const NEAR: usize = 4;
+
+/// What the plates are found in.
+struct Masks<'a> {
+    vertebrae: &'a Volume<u8>,
+    semantic: &'a Volume<u8>,
+    sides: &'a Sides,
+}
+
+impl Masks<'_> {
+    /// What the vertebrae reach of piece `n`: step, place in memory and plate of each voxel. Near vertebrae are sought in a
+    /// small box; only where some voxel stays alone, in one as large as the growth.
+    fn reached(&self, pieces: &Pieces, n: usize) -> Vec<(usize, usize, u8)> {
+        let steps = steps(self.semantic.grid().affine.spacing(), self.sides.rules);
+        let most = steps.into_iter().max().unwrap_or(0);
+        let near = self.reached_within(pieces, n, steps.map(|steps| steps.min(NEAR)));
+        if near.len() == pieces.piece(n).voxels || most <= NEAR {
+            return near;
+        }
+        self.reached_within(pieces, n, steps)
+    }
+
+    fn reached_within(
+        &self,
+        pieces: &Pieces,
+        n: usize,
+        steps: [usize; 3],
+    ) -> Vec<(usize, usize, u8)> {
+        let most = steps.into_iter().max().unwrap_or(0);
+        let dims = self.semantic.dims();
+        let around = pieces.bounds(n).grown(most, dims);
+        let mut owners = crop(self.vertebrae, around).map(|id| self.sides.turn(id));
+        let inside = inside(&crop(self.semantic, around), self.sides.rules);
+        let place = |at: [usize; 3]| std::array::from_fn(|axis| at[axis] - around.min[axis]);
+        let voxels = pieces.voxels(n);
+        let mut pending: Vec<(usize, usize)> =
+            voxels.map(|at| (owners.dims().offset(place(at)), dims.offset(at))).collect();
+        let mut told = Vec::with_capacity(pending.len());
+        for step in 0..most {
+            if pending.is_empty() {
+                break;
+            }
+            let along = steps.map(|steps| step < steps);
+            let element = Element { connectivity: Connectivity::Corners26, along };
+            owners = grow(&owners, &inside, element);
+            pending.retain(|&(here, at)| {
+                let turn = owners.voxels()[here];
+                if turn != 0 {
+                    let value = self.vertebrae.voxels()[at];
+                    told.push((step, at, self.sides.plate(turn, value, step)));
+                }
+                turn == 0
+            });
+        }
+        told
+    }
 }
 
 /// Steps of the growth along each axis.
@@ -94,6 +136,19 @@ impl Sides {
 
     fn turn(&self, id: u8) -> u8 {
         self.turns[usize::from(id)]
+    }
+
+    /// The last step that counts. SPINEPS ends at the first that tells no upper or lower plate, once one did.
+    fn last_step(&self, told: &[(usize, usize, u8)]) -> usize {
+        let mut counts = [0usize; STEPS];
+        if self.rules == Rules::Sagitta {
+            return usize::MAX;
+        }
+        let sided = |plate: u8| plate == INFERIOR_PLATE || plate == SUPERIOR_PLATE;
+        told.iter().filter(|told| sided(told.2)).for_each(|&(step, ..)| counts[step] += 1);
+        let first = counts.iter().position(|&count| count > 0).unwrap_or(STEPS);
+        let idle = counts.iter().skip(first).position(|&count| count == 0);
+        idle.map_or(STEPS, |idle| first + idle)
     }
 
     /// What a plate with instance value `value` is to the vertebra whose `turn` reached it in `step`.

@@ -2,6 +2,7 @@
 
 use crate::spineps::Rules;
 use crate::spineps::pieces::Pieces;
+use crate::spineps::rows;
 use crate::spineps::values::is_vertebral;
 use kernels::components::{Bounds, Connectivity, crop, paste};
 use kernels::growth::grow;
@@ -18,24 +19,26 @@ const REACH_MM: f64 = 1.5;
 /// Owners first grow a little; each piece (18 neighbours) still without one goes to the most frequent owner around it, of
 /// equal ones the smallest id. Pieces are taken in SPINEPS' order, because one can become the neighbour of the next.
 pub fn cover(vertebrae: &mut Volume<u8>, semantic: &mut Volume<u8>, rules: Rules) {
-    let Some(bounds) = Bounds::of(semantic, is_vertebral) else {
-        vertebrae.voxels_mut().fill(0);
-        return;
-    };
-    // One voxel wider, because the first step can come from outside.
-    let bounds = bounds.grown(1, semantic.dims());
-    let inside = crop(semantic, bounds).map(|v| u8::from(is_vertebral(v)));
-    let smallest = vertebrae.voxels().iter().copied().filter(|&v| v != 0).min();
-    let mut owners = crop(vertebrae, bounds);
+    // The smallest id, one less, so that none counts as 255.
+    let least = vertebrae.voxels().iter().fold(u8::MAX, |least, v| least.min(v.wrapping_sub(1)));
+    let part = rest(vertebrae, semantic).map(|rest| {
+        // As far as owners can come from: the steps of the growth, and one more for the neighbours of a piece.
+        let bounds = rest.grown(room(semantic.grid().affine.spacing(), rules), semantic.dims());
+        (bounds, crop(vertebrae, bounds))
+    });
+    mask(vertebrae, semantic, |_| false);
+    let Some((bounds, mut owners)) = part else { return };
+    let values = crop(semantic, bounds);
+    let inside = values.map(|v| u8::from(is_vertebral(v)));
     // SPINEPS cuts to the vertebrae while it grows the smallest id: that one grows from what lies outside, too.
-    let keeps = |owner: u8| rules == Rules::Spineps213 && Some(owner) == smallest;
-    mask(&mut owners, &inside, keeps);
+    let keeps = |owner: u8| rules == Rules::Spineps213 && owner.wrapping_sub(1) == least;
+    mask(&mut owners, &values, keeps);
     for step in 0.. {
         let Some(element) = element(step, semantic.grid().affine.spacing(), rules) else { break };
         owners = grow(&owners, &inside, element);
-        mask(&mut owners, &inside, |_| false);
+        mask(&mut owners, &values, |_| false);
     }
-    mask(&mut owners, &inside, |_| false);
+    mask(&mut owners, &values, |_| false);
     let mut rest = inside;
     rest.voxels_mut().iter_mut().zip(owners.voxels()).for_each(|(rest, &owner)| {
         if owner != 0 {
@@ -60,8 +63,18 @@ pub fn cover(vertebrae: &mut Volume<u8>, semantic: &mut Volume<u8>, rules: Rules
             }
         }
     }
-    vertebrae.voxels_mut().fill(0);
     paste(vertebrae, &owners, bounds);
+}
+
+/// The box around what no vertebra owns.
+fn rest(vertebrae: &Volume<u8>, semantic: &Volume<u8>) -> Option<Bounds> {
+    let owned = vertebrae.voxels();
+    rows::bounds(semantic, |at, value| is_vertebral(value) && owned[at] == 0)
+}
+
+/// Voxels from which an owner can come, along any axis.
+fn room(spacing: [f64; 3], rules: Rules) -> usize {
+    (0..).take_while(|&step| element(step, spacing, rules).is_some()).count() + 1
 }
 
 /// What step `step` of the growth reaches, or none after the last.
@@ -74,11 +87,11 @@ fn element(step: usize, spacing: [f64; 3], rules: Rules) -> Option<Element> {
     along.contains(&true).then_some(Element { connectivity: Connectivity::Faces6, along })
 }
 
-fn mask(owners: &mut Volume<u8>, inside: &Volume<u8>, keeps: impl Fn(u8) -> bool) {
-    for (owner, &inside) in owners.voxels_mut().iter_mut().zip(inside.voxels()) {
-        if inside == 0 && !keeps(*owner) {
-            *owner = 0;
-        }
+/// Takes the owner from what is no vertebra, except owners for which `keeps` holds.
+fn mask(owners: &mut Volume<u8>, semantic: &Volume<u8>, keeps: impl Fn(u8) -> bool) {
+    for (owner, &value) in owners.voxels_mut().iter_mut().zip(semantic.voxels()) {
+        let stays = is_vertebral(value) | keeps(*owner);
+        *owner = if stays { *owner } else { 0 };
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::labels::Structure;
 use crate::spineps::pieces::Pieces;
+use crate::spineps::rows;
 use kernels::Volume;
 use kernels::components::{Bounds, Connectivity};
-use std::collections::BTreeMap;
 
 /// The largest pieces of a vertebra that are looked at; smaller ones are crumbs.
 const LOOKED_AT: usize = 3;
@@ -14,11 +14,11 @@ const LAST_VERTEBRA: u8 = 25;
 /// Moves the second and third piece (26 neighbours) of a vertebra, if they are arch and spinous process only and the box
 /// around them, one voxel wider, holds exactly one other id. All are judged by the ids at the start.
 pub fn settle(vertebrae: &mut Volume<u8>, semantic: &Volume<u8>) {
-    let before = vertebrae.clone();
-    let dims = before.dims();
-    for (id, bounds) in boxes(&before) {
+    let mut moves: Vec<(usize, u8)> = Vec::new();
+    let dims = vertebrae.dims();
+    for (id, bounds) in boxes(vertebrae) {
         let own = |v| u8::from(v == id);
-        let pieces = Pieces::within(&before, own, Connectivity::Corners26, bounds);
+        let pieces = Pieces::within(vertebrae, own, Connectivity::Corners26, bounds);
         if pieces.count() < 2 {
             continue;
         }
@@ -26,13 +26,12 @@ pub fn settle(vertebrae: &mut Volume<u8>, semantic: &Volume<u8>) {
         order.sort_by_key(|&n| std::cmp::Reverse(pieces.piece(n).voxels));
         for &n in order.iter().take(LOOKED_AT).skip(1) {
             let posterior = pieces.voxels(n).all(|at| is_posterior(semantic.at(at)));
-            let other = posterior.then(|| other_id(&before, &pieces, n)).flatten();
+            let other = posterior.then(|| other_id(vertebrae, &pieces, n)).flatten();
             let Some(other) = other.filter(|&other| other != id) else { continue };
-            for at in pieces.voxels(n) {
-                vertebrae.voxels_mut()[dims.offset(at)] = other;
-            }
+            moves.extend(pieces.voxels(n).map(|at| (dims.offset(at), other)));
         }
     }
+    moves.into_iter().for_each(|(at, other)| vertebrae.voxels_mut()[at] = other);
 }
 
 fn is_posterior(value: u8) -> bool {
@@ -56,28 +55,18 @@ fn other_id(vertebrae: &Volume<u8>, pieces: &Pieces, n: usize) -> Option<u8> {
 }
 
 /// The box around each vertebra, by ascending id.
-fn boxes(vertebrae: &Volume<u8>) -> BTreeMap<u8, Bounds> {
-    let [ni, nj, _] = vertebrae.dims().counts();
-    let mut boxes: BTreeMap<u8, Bounds> = BTreeMap::new();
-    let mut first = [usize::MAX; LAST_VERTEBRA as usize + 1];
-    let mut last = [0; LAST_VERTEBRA as usize + 1];
-    for (row, values) in vertebrae.voxels().chunks_exact(ni).enumerate() {
-        if values.iter().all(|&v| v == 0) {
-            continue;
-        }
-        first.fill(usize::MAX);
-        for (i, &id) in values.iter().enumerate().filter(|&(_, &id)| id <= LAST_VERTEBRA) {
-            let id = usize::from(id);
-            first[id] = first[id].min(i);
-            last[id] = i;
-        }
-        let (j, k) = (row % nj, row / nj);
-        for id in (1..=LAST_VERTEBRA).filter(|&id| first[usize::from(id)] != usize::MAX) {
-            let (from, to) = (first[usize::from(id)], last[usize::from(id)]);
-            let known = boxes.entry(id).or_insert(Bounds { min: [from, j, k], max: [to, j, k] });
-            known.min = [known.min[0].min(from), known.min[1].min(j), known.min[2]];
-            known.max = [known.max[0].max(to), known.max[1].max(j), k];
+fn boxes(vertebrae: &Volume<u8>) -> Vec<(u8, Bounds)> {
+    let mut boxes: [Option<Bounds>; LAST_VERTEBRA as usize + 1] =
+        [None; LAST_VERTEBRA as usize + 1];
+    for (start, block) in rows::blocks(vertebrae) {
+        let [first, j, k] = vertebrae.dims().index(start);
+        for (n, &id) in block.iter().enumerate().filter(|&(_, &id)| id != 0) {
+            let Some(known) = boxes.get_mut(usize::from(id)) else { continue };
+            let at = [first + n, j, k];
+            let known = known.get_or_insert(Bounds { min: at, max: at });
+            known.min = [known.min[0].min(at[0]), known.min[1].min(j), known.min[2]];
+            known.max = [known.max[0].max(at[0]), known.max[1].max(j), k];
         }
     }
-    boxes
+    (0..).zip(boxes).filter_map(|(id, bounds)| Some((id, bounds?))).collect()
 }

@@ -5,6 +5,7 @@ use crate::spineps::Rules;
 use crate::spineps::centroids::masses;
 use crate::spineps::course::Course;
 use crate::spineps::pieces::Pieces;
+use crate::spineps::rows;
 use crate::spineps::values::{DENS, is_body};
 use kernels::Volume;
 use kernels::components::{Bounds, Connectivity};
@@ -30,7 +31,7 @@ pub fn repair(
     rules: Rules,
 ) {
     let Some((upper, lower)) = upper_two(vertebrae, semantic, course) else { return };
-    let Some(around) = Bounds::of(vertebrae, |id| id == upper) else { return };
+    let Some(around) = rows::bounds(vertebrae, |_, id| id == upper) else { return };
     if rules == Rules::Sagitta {
         let cut = top_row.is_some_and(|row| around.min[1] < row + EDGE_ROWS);
         let spinous = |value| value == Structure::SpinousProcess.value();
