@@ -76,6 +76,13 @@ impl Element {
         let along = away.iter().zip(self.along).all(|(&step, along)| step == 0 || along);
         along && (axes == 0 || self.connectivity.admits(axes))
     }
+
+    /// Its rows: steps along `j` and `k`, and whether the voxels before and behind belong to it there.
+    pub(crate) fn rows(self) -> Vec<(isize, isize, bool)> {
+        let steps = (-1..=1).flat_map(|dk| (-1..=1).map(move |dj| (dj, dk)));
+        let rows = steps.filter(|&(dj, dk)| self.holds([0, dj, dk]));
+        rows.map(|(dj, dk)| (dj, dk, self.holds([1, dj, dk]))).collect()
+    }
 }
 
 /// Removes the voxels whose element is not wholly inside; beyond the volume is outside.
@@ -99,7 +106,7 @@ fn swept(
 ) -> Volume<u8> {
     let [ni, nj, nk] = mask.dims().counts();
     let inside = mask.map(|v| u8::from(v != 0));
-    let rows = rows_of(element);
+    let rows = element.rows();
     let outside = vec![0; ni];
     let mut result = Volume::filled(*mask.grid(), start);
     for (row, to) in result.voxels_mut().chunks_exact_mut(ni).enumerate() {
@@ -123,13 +130,6 @@ fn swept(
         }
     }
     result
-}
-
-/// The rows of an element: steps along `j` and `k`, and whether the voxels before and behind belong to it there.
-fn rows_of(element: Element) -> Vec<(isize, isize, bool)> {
-    let steps = (-1..=1).flat_map(|dk| (-1..=1).map(move |dj| (dj, dk)));
-    let rows = steps.filter(|&(dj, dk)| element.holds([0, dj, dk]));
-    rows.map(|(dj, dk)| (dj, dk, element.holds([1, dj, dk]))).collect()
 }
 
 #[cfg(test)]

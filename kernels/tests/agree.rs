@@ -6,8 +6,8 @@
 use kernels::components::Connectivity;
 use kernels::morphology::Element;
 use kernels::{
-    Affine, Dims, Grid, Volume, components, distance, fill, morphology, reference, resample,
-    statistics,
+    Affine, Dims, Grid, Volume, components, distance, fill, growth, morphology, reference,
+    resample, statistics,
 };
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough for test data, the same everywhere.
@@ -191,6 +191,24 @@ fn elements() {
                     assert_eq!(morphology::erode(mask, element), want, "{case} {element:?}");
                     let want = reference::morphology::dilate(mask, element);
                     assert_eq!(morphology::dilate(mask, element), want, "{case} {element:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn growth_of_labels() {
+    over_grids(|random, grid, case| {
+        let along = [random.below(2) == 0, random.below(2) == 0, random.below(2) == 0];
+        let sparse = random.volume(grid, |r| [0, 0, 0, 0, 0, 1, 7, 255][r.below(8) as usize]);
+        let (labels, inside) = (label_map(random, grid, 3), label_map(random, grid, 1));
+        for labels in [&sparse, &labels] {
+            for connectivity in CONNECTIVITIES {
+                for along in [[true; 3], along] {
+                    let element = Element { connectivity, along };
+                    let want = reference::growth::grow(labels, &inside, element);
+                    assert_eq!(growth::grow(labels, &inside, element), want, "{case} {element:?}");
                 }
             }
         }

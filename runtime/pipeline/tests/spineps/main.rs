@@ -8,7 +8,10 @@
 mod case;
 mod centres;
 mod fusion;
+mod joint;
+mod labelling;
 mod random;
+mod repairs;
 mod resampling;
 mod rules;
 mod semantic;
