@@ -9,6 +9,8 @@ use crate::{Affine, Dims, Grid, Volume};
 pub enum Connectivity {
     /// Sharing a face: 6 neighbours.
     Faces6,
+    /// Sharing a face or an edge: 18 neighbours.
+    Edges18,
     /// Sharing a face, an edge or a corner: 26 neighbours.
     Corners26,
 }
@@ -18,6 +20,7 @@ impl Connectivity {
     pub fn admits(self, axes: usize) -> bool {
         axes <= match self {
             Connectivity::Faces6 => 1,
+            Connectivity::Edges18 => 2,
             Connectivity::Corners26 => 3,
         }
     }

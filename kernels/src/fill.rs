@@ -1,4 +1,4 @@
-//! Holes in the structures of a label map: found here, filled by the caller.
+//! Holes in the structures of a label map, in slices and in the volume: found here, filled by the caller.
 
 use crate::Volume;
 use crate::components::{Bounds, Connectivity, crop, label};
@@ -15,7 +15,7 @@ pub fn holes_in_slices(map: &Volume<u8>, value: u8) -> Vec<usize> {
         (slice.min[2], slice.max[2]) = (k, k);
         let part = crop(map, slice);
         let Some(inner) = Bounds::of(&part, |v| v == value) else { continue };
-        let inside = enclosed(&crop(&part, inner), value);
+        let inside = enclosed(&crop(&part, inner), value, 2);
         let place = |index: [usize; 3]| {
             map.dims().offset(std::array::from_fn(|a| slice.min[a] + inner.min[a] + index[a]))
         };
@@ -24,15 +24,29 @@ pub fn holes_in_slices(map: &Volume<u8>, value: u8) -> Vec<usize> {
     found
 }
 
-/// Indices of the enclosed background voxels of one slice; a component of open space is enclosed when it touches no edge.
-fn enclosed(map: &Volume<u8>, value: u8) -> Vec<[usize; 3]> {
+/// Memory offsets, ascending, of the background voxels (0) that no path through the 6 neighbours leads out of: every way to
+/// the edge of the volume crosses a voxel of `value`. Voxels of other structures count as open space and are not returned.
+pub fn holes(map: &Volume<u8>, value: u8) -> Vec<usize> {
+    let Some(bounds) = Bounds::of(map, |v| v == value) else { return Vec::new() };
+    let place = |index: [usize; 3]| {
+        map.dims().offset(std::array::from_fn(|axis| bounds.min[axis] + index[axis]))
+    };
+    enclosed(&crop(map, bounds), value, 3).into_iter().map(place).collect()
+}
+
+/// Indices of the enclosed background voxels of a box around all of `value`; a component of open space is enclosed when it
+/// touches no edge along the first `axes` axes.
+fn enclosed(map: &Volume<u8>, value: u8, axes: usize) -> Vec<[usize; 3]> {
     let dims = map.dims();
     let open = label(&map.map(|v| u8::from(v != value)), Connectivity::Faces6);
     let closed: Vec<bool> = open
         .parts
         .iter()
-        .map(|p| (0..2).all(|a| p.min[a] > 0 && p.max[a] + 1 < dims.counts()[a]))
+        .map(|p| (0..axes).all(|a| p.min[a] > 0 && p.max[a] + 1 < dims.counts()[a]))
         .collect();
+    if !closed.contains(&true) {
+        return Vec::new();
+    }
     let voxels = open.labels.voxels().iter().zip(map.voxels()).enumerate();
     voxels
         .filter(|&(_, (&n, &v))| v == 0 && n != 0 && closed[n as usize - 1])

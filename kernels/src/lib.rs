@@ -8,6 +8,7 @@ pub mod components;
 pub mod conv;
 pub mod distance;
 pub mod fill;
+pub mod growth;
 pub mod morphology;
 pub mod reference;
 pub mod resample;

@@ -1,9 +1,10 @@
-//! Growing masks. Non-zero is inside; results hold 0 and 1.
+//! Growing and shrinking masks. Non-zero is inside; results hold 0 and 1.
 //!
 //! Discs are Euclidean in millimetres, centre to centre: slices are far thicker than pixels, so
-//! the slice axis is left alone.
+//! the slice axis is left alone. Elements are steps of one voxel, whatever its size.
 
 use crate::Volume;
+use crate::components::Connectivity;
 
 /// Adds the voxels whose nearest centre of the mask in their slice is at most `radius_mm` away.
 ///
@@ -53,6 +54,82 @@ fn runs(values: &[u8]) -> impl Iterator<Item = (usize, usize)> {
         at = length.map_or(values.len(), |length| first + length);
         Some((first, at))
     })
+}
+
+/// A structuring element of 3 x 3 x 3 voxels at most: a voxel and its neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Element {
+    pub connectivity: Connectivity,
+    /// The axes along which neighbours count.
+    pub along: [bool; 3],
+}
+
+impl Element {
+    /// All neighbours by `connectivity`.
+    pub fn new(connectivity: Connectivity) -> Element {
+        Element { connectivity, along: [true; 3] }
+    }
+
+    /// Whether the neighbour that many voxels away belongs to the element.
+    pub fn holds(&self, away: [isize; 3]) -> bool {
+        let axes = away.iter().filter(|&&step| step != 0).count();
+        let along = away.iter().zip(self.along).all(|(&step, along)| step == 0 || along);
+        along && (axes == 0 || self.connectivity.admits(axes))
+    }
+
+    /// Its rows: steps along `j` and `k`, and whether the voxels before and behind belong to it there.
+    pub(crate) fn rows(self) -> Vec<(isize, isize, bool)> {
+        let steps = (-1..=1).flat_map(|dk| (-1..=1).map(move |dj| (dj, dk)));
+        let rows = steps.filter(|&(dj, dk)| self.holds([0, dj, dk]));
+        rows.map(|(dj, dk)| (dj, dk, self.holds([1, dj, dk]))).collect()
+    }
+}
+
+/// Removes the voxels whose element is not wholly inside; beyond the volume is outside.
+pub fn erode(mask: &Volume<u8>, element: Element) -> Volume<u8> {
+    swept(mask, element, 1, |all, one| all & one)
+}
+
+/// Adds the voxels of the element around each voxel of the mask.
+pub fn dilate(mask: &Volume<u8>, element: Element) -> Volume<u8> {
+    swept(mask, element, 0, |any, one| any | one)
+}
+
+/// Gathers the element of every voxel with `gather`, from `start`; voxels beyond the volume are 0.
+///
+/// Whole rows are gathered at once, so that the compiler can take many voxels an instruction.
+fn swept(
+    mask: &Volume<u8>,
+    element: Element,
+    start: u8,
+    gather: impl Fn(u8, u8) -> u8,
+) -> Volume<u8> {
+    let [ni, nj, nk] = mask.dims().counts();
+    let inside = mask.map(|v| u8::from(v != 0));
+    let rows = element.rows();
+    let outside = vec![0; ni];
+    let mut result = Volume::filled(*mask.grid(), start);
+    for (row, to) in result.voxels_mut().chunks_exact_mut(ni).enumerate() {
+        let (j, k) = (row % nj, row / nj);
+        for &(dj, dk, beside) in &rows {
+            let at = j.checked_add_signed(dj).zip(k.checked_add_signed(dk));
+            let from = match at.filter(|&(j, k)| j < nj && k < nk) {
+                Some((j, k)) => &inside.voxels()[(j + nj * k) * ni..][..ni],
+                None => &outside,
+            };
+            let over = |to: &mut [u8], from: &[u8]| {
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = gather(*to, from));
+            };
+            over(to, from);
+            if beside {
+                over(&mut to[1..], &from[..ni - 1]);
+                over(&mut to[..ni - 1], &from[1..]);
+                to[0] = gather(to[0], 0);
+                to[ni - 1] = gather(to[ni - 1], 0);
+            }
+        }
+    }
+    result
 }
 
 #[cfg(test)]

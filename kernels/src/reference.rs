@@ -5,6 +5,7 @@
 pub mod components;
 pub mod distance;
 pub mod fill;
+pub mod growth;
 pub mod morphology;
 pub mod resample;
 pub mod statistics;

@@ -1,4 +1,10 @@
-//! Values of one grid on another: the anti-aliased in-plane filter. Which spacing is wanted is the caller's business.
+//! Values of one grid on another: the anti-aliased in-plane filter here, samples of any grid in `onto`. Which spacing is
+//! wanted is the caller's business.
+
+mod onto;
+
+pub(crate) use onto::{POLE, positions};
+pub use onto::{cubic, nearest};
 
 use crate::volume::{add, scale};
 use crate::{Affine, Dims, Grid, Volume};

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use kernels::components::Connectivity;
+use kernels::morphology::Element;
 use kernels::{
-    Affine, Dims, Grid, Volume, components, distance, fill, morphology, reference, resample,
-    statistics,
+    Affine, Dims, Grid, Volume, components, distance, fill, growth, morphology, reference,
+    resample, statistics,
 };
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough for test data, the same everywhere.
@@ -85,6 +86,9 @@ fn label_map(random: &mut Random, grid: Grid, values: u64) -> Volume<u8> {
     random.volume(grid, |r| if r.unit() < share { 1 + r.below(values) as u8 } else { 0 })
 }
 
+const CONNECTIVITIES: [Connectivity; 3] =
+    [Connectivity::Faces6, Connectivity::Edges18, Connectivity::Corners26];
+
 #[test]
 fn resampling() {
     over_grids(|random, grid, case| {
@@ -96,6 +100,25 @@ fn resampling() {
             assert_eq!(got.grid(), want.grid(), "{case}");
             close(got.voxels(), want.voxels(), 1e-4, case);
         }
+    });
+}
+
+#[test]
+fn sampling_another_grid() {
+    over_grids(|random, grid, case| {
+        let values = random.volume(grid, |r| r.below(200) as f32 / 2.0);
+        let others = grids(random);
+        let mut other = others[random.below(others.len() as u64) as usize];
+        let start = [random.unit() - 0.5, random.unit() * 4.0, 0.0];
+        let axes = grid.affine.axes().map(|axis| kernels::volume::scale(axis, 0.3 + random.unit()));
+        other.affine = Affine::new(axes, grid.affine.world(start)).unwrap();
+        let want = reference::resample::nearest(&values, &other);
+        assert_eq!(resample::nearest(&values, &other), want, "{case}");
+        // Values to 100; f32 sums over the filter's memory and three passes: 2e-4 covers 100 * 3 * 8 * 2^-24.
+        let (got, want) =
+            (resample::cubic(&values, &other), reference::resample::cubic(&values, &other));
+        assert_eq!(got.grid(), want.grid(), "{case}");
+        close(got.voxels(), want.voxels(), 2e-4, case);
     });
 }
 
@@ -113,7 +136,7 @@ fn statistics_of_values() {
 fn connected_components() {
     over_grids(|random, grid, case| {
         let map = label_map(random, grid, 3);
-        for connectivity in [Connectivity::Faces6, Connectivity::Corners26] {
+        for connectivity in CONNECTIVITIES {
             let want = reference::components::label(&map, connectivity);
             assert_eq!(components::label(&map, connectivity), want, "{case} {connectivity:?}");
         }
@@ -122,15 +145,19 @@ fn connected_components() {
 
 #[test]
 fn holes() {
-    let mut found = 0;
+    let (mut found, mut caves) = (0, 0);
     over_grids(|random, grid, case| {
         let dense = random.volume(grid, |r| [0, 2, 1, 1, 1, 1, 1, 1][r.below(8) as usize]);
         for (map, value) in [(&dense, 1), (&dense, 2), (&label_map(random, grid, 2), 1)] {
             let holes = fill::holes_in_slices(map, value);
             found += holes.len();
             assert_eq!(holes, reference::fill::holes_in_slices(map, value), "{case}");
+            let cavities = fill::holes(map, value);
+            caves += cavities.len();
+            assert_eq!(cavities, reference::fill::holes(map, value), "{case}");
         }
     });
+    assert!(caves > 10, "the cases hold {caves} cavities: too few to show anything");
     assert!(found > 10, "the cases hold {found} holes: too few to show anything");
 }
 
@@ -148,5 +175,42 @@ fn distances_and_morphology() {
         }
         let dilated = morphology::dilate_in_plane(&mask, 1.1);
         assert_eq!(dilated, reference::morphology::dilate_in_plane(&mask, 1.1), "{case}");
+    });
+}
+
+#[test]
+fn elements() {
+    over_grids(|random, grid, case| {
+        let dense = random.volume(grid, |r| [0, 1, 1, 1, 1, 1, 1, 3][r.below(8) as usize]);
+        let along = [random.below(2) == 0, random.below(2) == 0, random.below(2) == 0];
+        for mask in [&dense, &label_map(random, grid, 2)] {
+            for connectivity in CONNECTIVITIES {
+                for along in [[true; 3], along] {
+                    let element = Element { connectivity, along };
+                    let want = reference::morphology::erode(mask, element);
+                    assert_eq!(morphology::erode(mask, element), want, "{case} {element:?}");
+                    let want = reference::morphology::dilate(mask, element);
+                    assert_eq!(morphology::dilate(mask, element), want, "{case} {element:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn growth_of_labels() {
+    over_grids(|random, grid, case| {
+        let along = [random.below(2) == 0, random.below(2) == 0, random.below(2) == 0];
+        let sparse = random.volume(grid, |r| [0, 0, 0, 0, 0, 1, 7, 255][r.below(8) as usize]);
+        let (labels, inside) = (label_map(random, grid, 3), label_map(random, grid, 1));
+        for labels in [&sparse, &labels] {
+            for connectivity in CONNECTIVITIES {
+                for along in [[true; 3], along] {
+                    let element = Element { connectivity, along };
+                    let want = reference::growth::grow(labels, &inside, element);
+                    assert_eq!(growth::grow(labels, &inside, element), want, "{case} {element:?}");
+                }
+            }
+        }
     });
 }

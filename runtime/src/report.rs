@@ -3,6 +3,7 @@
 use crate::identity::Provenance;
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
+use pipeline::measure::{Curvature, Quality, VertebraMeasures};
 use pipeline::{Flag, Numbering, Plane, Segmentation};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub struct Report {
     pub sacrum: bool,
     pub numbering: Numbering,
     pub flags: Vec<Flag>,
+    pub curvature: Curvature,
+    pub quality: Quality,
     pub confidence: f32,
     /// Most memory this process has held, MiB; `None` where the system does not tell.
     pub peak_memory_mib: Option<u64>,
@@ -91,6 +94,8 @@ pub struct VertebraReport {
     pub body_ml: f64,
     pub body_centroid_mm: [f64; 3],
     pub truncated: bool,
+    /// Of the body, the disc and step below it, and the canal behind both; in the units of their names.
+    pub measures: Option<VertebraMeasures>,
 }
 
 /// What was written: kind -> path; a kind of several files has its own folder.
@@ -130,7 +135,10 @@ impl Report {
         outputs: Outputs,
     ) -> Report {
         let known = segmentation.numbering != Numbering::Unverified;
+        let measures = &segmentation.measures;
+        let of = |id| measures.vertebrae.iter().find(|measured| measured.id == id).cloned();
         let vertebrae = segmentation.vertebrae.iter().map(|v| VertebraReport {
+            measures: of(v.id),
             id: v.id.value(),
             level: known.then(|| v.id.name()),
             body_ml: v.body_ml,
@@ -149,6 +157,8 @@ impl Report {
             sacrum: segmentation.sacrum,
             numbering: segmentation.numbering,
             flags: segmentation.flags.clone(),
+            curvature: measures.curvature.clone(),
+            quality: measures.quality.clone(),
             confidence: segmentation.confidence,
             peak_memory_mib: None,
             outputs,

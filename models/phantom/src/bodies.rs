@@ -12,7 +12,7 @@ use crate::tissue::{Structure, Tissue};
 
 /// Thickness of the labelled endplate inside the body; with what reaches into the disc it makes about 1 mm.
 pub(crate) const ENDPLATE_INSIDE_MM: f64 = 0.7;
-const ENDPLATE_OUTSIDE_MM: f64 = 0.4;
+pub(crate) const ENDPLATE_OUTSIDE_MM: f64 = 0.4;
 
 /// How much the unevenness of a wall adds to its squared radius, per unit of the field.
 const WALL_ROUGHNESS: f64 = 0.03;
@@ -143,6 +143,26 @@ impl Body {
         Reach { low: [-front, -up, -aside], high: [back, up, aside] }
     }
 
+    /// Where the front and the back wall lie at height `v`, `w` to the left: none beside the body.
+    pub(crate) fn walls(&self, v: f64, w: f64) -> Option<[f64; 2]> {
+        let inside = |u: f64| self.wall(u, v, w) < 1.0;
+        inside(0.0).then(|| {
+            [-1.0, 1.0].map(|side| {
+                let (mut near, mut far) = (0.0, side * self.depth);
+                for _ in 0..40 {
+                    let middle = (near + far) / 2.0;
+                    *(if inside(middle) { &mut near } else { &mut far }) = middle;
+                }
+                near
+            })
+        })
+    }
+
+    /// The slopes of the upper endplate to the back and to the left, without what is hollow in it; the lower one falls so.
+    pub(crate) fn slopes(&self) -> [f64; 2] {
+        [self.wedge / self.depth * self.height, self.slant / self.width * self.height]
+    }
+
     /// Below 1 inside the side wall: waisted, flatter at the back, with lips at the corners.
     fn wall(&self, u: f64, v: f64, w: f64) -> f64 {
         let (a, b) = (self.depth / 2.0, self.width / 2.0);
@@ -176,13 +196,8 @@ struct Person {
     cortex_mm: f64,
 }
 
-/// Draws every disc, then every body and its endplates. The cord keeps its voxels.
-pub(crate) fn draw(
-    canvas: &mut Canvas,
-    random: &mut Random,
-    spine: &Spine,
-    roughness: &Field,
-) -> Vec<Body> {
+/// The shape of every body; the first to take from the stream.
+fn shapes(random: &mut Random, spine: &Spine) -> (Person, Vec<Body>) {
     let waist = random.between(0.03, 0.12);
     let person = Person {
         // Front and sides are nearly an ellipse: off the midline a body is shallower, which a blunt one would not be.
@@ -192,8 +207,24 @@ pub(crate) fn draw(
         waist_aside: waist + random.between(0.02, 0.1),
         cortex_mm: random.between(0.4, 1.0),
     };
-    let bodies: Vec<_> =
+    let bodies =
         spine.vertebrae.iter().map(|vertebra| Body::new(random, vertebra, &person)).collect();
+    (person, bodies)
+}
+
+/// The bodies that [`draw`] draws from the same stream.
+pub(crate) fn outlines(random: &mut Random, spine: &Spine) -> Vec<Body> {
+    shapes(random, spine).1
+}
+
+/// Draws every disc, then every body and its endplates. The cord keeps its voxels.
+pub(crate) fn draw(
+    canvas: &mut Canvas,
+    random: &mut Random,
+    spine: &Spine,
+    roughness: &Field,
+) -> Vec<Body> {
+    let (person, bodies) = shapes(random, spine);
     discs::draw(canvas, random, spine, &bodies);
     for vertebra in &spine.vertebrae[L5..] {
         let above = spine.vertebrae.get(vertebra.level + 1);

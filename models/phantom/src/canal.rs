@@ -133,6 +133,50 @@ impl Section {
     }
 }
 
+/// The canal and sac that [`draw`] draws from the same stream.
+pub(crate) struct Drawn {
+    canal: Canal,
+    person: Person,
+    dura: sac::Person,
+}
+
+impl Drawn {
+    pub(crate) fn new(random: &mut Random, spine: &Spine, population: Population) -> Drawn {
+        let canal = Canal::new(random, spine);
+        let person = Person::new(random, &canal);
+        let dura = sac::Person::new(random, spine, &canal, population);
+        Drawn { canal, person, dura }
+    }
+
+    /// Area and depth of the sac and area of the cord at height `z`, perpendicular to the canal: mm2, mm, mm2.
+    pub(crate) fn sac_at(&self, spine: &Spine, z: f64) -> [f64; 3] {
+        /// Fine enough for a thousandth of the area.
+        const STEP_MM: f64 = 0.1;
+        let section = Section::at(z, spine, &self.canal, &self.person);
+        let sac = Sac::at(&section, spine, &self.dura);
+        let steps = |half: f64| (half / STEP_MM) as i32;
+        let (ahead, aside) = (steps(1.5 * section.half_depth), steps(section.half_width));
+        let (mut sac_count, mut cord_count, mut depth) = (0, 0, 0);
+        for side in -aside..=aside {
+            let mut line = 0;
+            for front in -ahead..=ahead {
+                let place = [front, side].map(|n| f64::from(n) * STEP_MM);
+                let Some((_, structure)) = sac.at_place(place) else { continue };
+                line += 1;
+                cord_count += i32::from(structure == Structure::Cord);
+            }
+            sac_count += line;
+            depth = line.max(depth);
+        }
+        let area = STEP_MM * STEP_MM * section.cosine;
+        [
+            f64::from(sac_count) * area,
+            f64::from(depth) * STEP_MM * section.cosine,
+            f64::from(cord_count) * area,
+        ]
+    }
+}
+
 /// Draws the canal and all it holds; bodies and discs drawn later take what they need except the cord.
 pub(crate) fn draw(
     canvas: &mut Canvas,
@@ -141,9 +185,7 @@ pub(crate) fn draw(
     population: Population,
     roughness: &Field,
 ) {
-    let canal = Canal::new(random, spine);
-    let person = Person::new(random, &canal);
-    let dura = sac::Person::new(random, spine, &canal, population);
+    let Drawn { canal, person, dura } = Drawn::new(random, spine, population);
     // The sacral canal opens below S4 (sacral hiatus).
     let bottom = spine.z_of(0.6);
     canvas.rows_between(bottom, f64::INFINITY, |mut row| {

@@ -23,6 +23,7 @@ mod canvas;
 mod capsule;
 mod corrupt;
 mod discs;
+mod drawn;
 mod field;
 mod head;
 mod implants;
@@ -42,6 +43,7 @@ mod trunk;
 mod variants;
 
 pub use corrupt::corrupt;
+pub use drawn::{DrawnDisc, DrawnSac, DrawnVertebra, geometry};
 
 use crate::canvas::{Canvas, THIN_SLICES};
 use crate::field::Field;
@@ -276,15 +278,23 @@ impl Studio {
     }
 }
 
-/// Draws the patient of `recipe` on the lattice of its exam, in `memory` if that is large enough.
-fn draw(recipe: &Recipe, memory: Vec<Voxel>) -> Result<(Canvas, Grid, Spine), GeometryError> {
+/// The chain of the patient of `recipe` and its shape.
+fn spine_of(recipe: &Recipe) -> (Plan, Spine) {
     let stream = |number: u64| Random::stream(recipe.seed, number);
-    let grid = grid(recipe, &mut stream(stream::POSITION))?;
     let population = recipe.population;
     let plan = Plan::new(&mut stream(stream::VARIANTS), population);
     let findings = pathology::findings(&mut stream(stream::PATHOLOGY), &plan, population);
     let region = (recipe.region, population);
     let spine = Spine::new(&mut stream(stream::SPINE), &plan, findings, region);
+    (plan, spine)
+}
+
+/// Draws the patient of `recipe` on the lattice of its exam, in `memory` if that is large enough.
+fn draw(recipe: &Recipe, memory: Vec<Voxel>) -> Result<(Canvas, Grid, Spine), GeometryError> {
+    let stream = |number: u64| Random::stream(recipe.seed, number);
+    let grid = grid(recipe, &mut stream(stream::POSITION))?;
+    let population = recipe.population;
+    let (plan, spine) = spine_of(recipe);
     let mut random = stream(stream::FIELDS);
     let roughness = Field::new(&mut random, [6.0, 7.0, 7.0]);
     let streaks = Field::new(&mut random, [5.0, 3.5, 32.0]);

@@ -21,6 +21,7 @@ pub mod segment;
 pub mod semantic;
 pub mod series;
 pub mod spine;
+pub mod spineps;
 pub mod vertebrae;
 
 pub use card::{InstanceCard, ModelCard};

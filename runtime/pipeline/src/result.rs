@@ -1,6 +1,7 @@
 //! What comes out of the pipeline, and the names of its stages.
 
 use crate::labels::VertebraId;
+use crate::measure::Measurements;
 use kernels::Volume;
 use serde::Serialize;
 
@@ -71,4 +72,6 @@ pub struct Segmentation {
     pub flags: Vec<Flag>,
     /// Mean softmax probability of the winning class over the labelled voxels, 0..1.
     pub confidence: f32,
+    /// What was measured, vertebra by vertebra in the order of `vertebrae`.
+    pub measures: Measurements,
 }

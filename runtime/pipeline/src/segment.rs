@@ -59,5 +59,16 @@ pub fn segment(
     flags.extend(found.disputed.then_some(Flag::VertebraeDisputed));
     let sacrum = semantic.voxels().contains(&Structure::Sacrum.value());
     let numbering = joined.numbering;
-    Ok(Segmentation { semantic, instances, vertebrae, sacrum, numbering, flags, confidence })
+    let known = (flags.as_slice(), confidence);
+    let measures = measure::measurements(&semantic, &instances, &vertebrae, numbering, known);
+    Ok(Segmentation {
+        semantic,
+        instances,
+        vertebrae,
+        sacrum,
+        numbering,
+        flags,
+        confidence,
+        measures,
+    })
 }

@@ -76,7 +76,10 @@ fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentat
             truncated: false,
         });
     }
+    let measures =
+        pipeline::measure::measurements(&semantic, &instances, &[], numbering, (&[], 0.9));
     let segmentation = Segmentation {
+        measures,
         semantic,
         instances,
         vertebrae,

@@ -129,7 +129,10 @@ pub(crate) fn result(numbering: Numbering) -> Segmentation {
         semantic.voxels_mut()[offset] = structure;
         instances.voxels_mut()[offset] = id;
     }
+    let measures =
+        pipeline::measure::measurements(&semantic, &instances, &[], numbering, (&[], 0.9));
     Segmentation {
+        measures,
         semantic,
         instances,
         vertebrae: Vec::new(),

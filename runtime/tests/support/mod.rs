@@ -72,10 +72,16 @@ pub(crate) fn segmentation(numbering: Numbering) -> Segmentation {
         body_ml,
         truncated: id == 20,
     };
+    let instances = Volume::filled(grid, 0u16);
+    let vertebrae = vec![vertebra(20, 21.456), vertebra(21, 24.1)];
+    let known: (&[Flag], f32) = (&[Flag::LevelUnverified], 0.951_26);
     Segmentation {
+        measures: pipeline::measure::measurements(
+            &semantic, &instances, &vertebrae, numbering, known,
+        ),
         semantic,
-        instances: Volume::filled(grid, 0u16),
-        vertebrae: vec![vertebra(20, 21.456), vertebra(21, 24.1)],
+        instances,
+        vertebrae,
         sacrum: numbering == Numbering::FromSacrum,
         numbering,
         flags: vec![Flag::LevelUnverified, Flag::LaterallyTruncated],
