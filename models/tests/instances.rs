@@ -6,11 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use kernels::Volume;
+use kernels::components::{self, Bounds};
+use kernels::{Grid, Volume};
 use models::engine::{EngineChoice, load};
 use phantom::{Recipe, corrupt, generate};
 use pipeline::instances::{Instances, by_height, separate};
-use pipeline::{Nets, Structure, clean, join, vertebrae};
+use pipeline::{Nets, Numbering, Structure, VertebraId, clean, join, vertebrae};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
@@ -117,36 +118,97 @@ impl Scored {
     }
 }
 
-/// Both stages on the spine of `seed`: classical, net.
-fn spine(seed: u64, nets: &mut Nets) -> [Tally; 2] {
+/// What was said of levels, over all bodies found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Levels {
+    bodies: usize,
+    /// Named rightly by the best run of levels.
+    right: usize,
+    /// Spines in which C2 is the uppermost body, and those of them numbered from it.
+    with_c2: usize,
+    from_c2: usize,
+    /// Spines numbered from a C2 that is none.
+    false_c2: usize,
+}
+
+impl AddAssign for Levels {
+    fn add_assign(&mut self, other: Levels) {
+        self.bodies += other.bodies;
+        self.right += other.right;
+        self.with_c2 += other.with_c2;
+        self.from_c2 += other.from_c2;
+        self.false_c2 += other.false_c2;
+    }
+}
+
+/// What the net says of the levels of the bodies in `found`; `ids` are the true ones of every voxel of the map.
+fn levels(found: &Instances, ids: &[u16], numbering: Numbering) -> Levels {
+    let bodies = found.bodies.centres.len();
+    let mut votes = vec![BTreeMap::<u16, usize>::new(); bodies + 1];
+    for (&label, &id) in found.bodies.labels.voxels().iter().zip(ids).filter(|(_, id)| **id != 0) {
+        *votes[usize::from(label)].entry(id).or_default() += 1;
+    }
+    let most =
+        |votes: &BTreeMap<u16, usize>| votes.iter().max_by_key(|(_, n)| **n).map(|(id, _)| *id);
+    let truth: Vec<Option<u16>> = votes[1..].iter().map(most).collect();
+    let likely = found.levels.likely();
+    let said = likely.first().map_or(&[][..], |run| &run.levels);
+    let right =
+        said.iter().zip(&truth).filter(|(id, truth)| Some(u16::from(id.value())) == **truth);
+    let with_c2 = truth.first() == Some(&Some(u16::from(VertebraId::C2.value())));
+    let from_c2 = numbering == Numbering::FromC2;
+    Levels {
+        bodies,
+        right: right.count(),
+        with_c2: usize::from(with_c2),
+        from_c2: usize::from(with_c2 && from_c2),
+        false_c2: usize::from(!with_c2 && from_c2),
+    }
+}
+
+/// Both stages on the spine of `seed`: classical, net; and what the net says of levels.
+fn spine(seed: u64, nets: &mut Nets) -> ([Tally; 2], Levels) {
     let card = nets.semantic.card().clone();
     let phantom = generate(&Recipe::for_training(seed)).unwrap();
     let class = |value| Structure::from_value(value).and_then(|s| card.class_of(s)).unwrap_or(0);
     let corrupted = corrupt(&phantom.semantic, &phantom.vertebrae, seed).map(class);
-    let Some(classes) = clean::clean(&corrupted, &card) else { return [Tally::default(); 2] };
+    let Some(classes) = clean::clean(&corrupted, &card) else {
+        return ([Tally::default(); 2], Levels::default());
+    };
     let bodies = vertebrae::find_bodies(&classes, &card);
     let instance = nets.instance.as_deref_mut().unwrap();
     let net = separate(&classes, &bodies, &card, instance).unwrap();
+    let [semantic, ids] = [
+        within(&phantom.semantic.map(u16::from), classes.grid()),
+        within(&phantom.vertebrae, classes.grid()),
+    ];
+    let numbering = join::join(classes.clone(), &net, &card).numbering;
+    let levels = levels(&net, ids.voxels(), numbering);
     let classical = by_height(&classes, bodies, &card);
-    [classical, net].map(|found: Instances| {
-        let scored = score(&phantom.semantic, &phantom.vertebrae, &classes, &found, &card);
-        let mut tally = scored.tally();
+    let tallies = [classical, net].map(|found: Instances| {
+        let mut tally = score(&semantic, &ids, &classes, &found, &card).tally();
         tally.disputed = usize::from(found.disputed);
         tally
-    })
+    });
+    (tallies, levels)
 }
 
-/// Looks every voxel of the cleaned map up in the truth.
+/// The voxels of `volume` on the box of its grid that `part` is.
+fn within(volume: &Volume<u16>, part: &Grid) -> Volume<u16> {
+    let first = volume.grid().affine.index(part.affine.origin()).map(|n| n.round() as usize);
+    let max = std::array::from_fn(|axis| first[axis] + part.dims.counts()[axis] - 1);
+    components::crop(volume, Bounds { min: first, max })
+}
+
+/// Looks every voxel of the cleaned map up in the truth on the same grid.
 fn score(
-    semantic: &Volume<u8>,
+    semantic: &Volume<u16>,
     ids: &Volume<u16>,
     classes: &Volume<u8>,
     found: &Instances,
     card: &pipeline::ModelCard,
 ) -> Scored {
     let joined = join::join(classes.clone(), found, card);
-    let first = semantic.grid().affine.index(classes.grid().affine.origin());
-    let first = first.map(|n| n.round() as usize);
     let body = card.class_of(Structure::VertebralBody).unwrap();
     let vertebral = |class: u8| {
         let structures = Structure::ALL.into_iter().filter(|s| s.is_vertebra());
@@ -156,10 +218,8 @@ fn score(
     let mut bodies = BTreeMap::<u16, f64>::new();
     let (mut truth, mut predicted) = (Vec::new(), Vec::new());
     for (offset, &class) in classes.voxels().iter().enumerate() {
-        let index = classes.dims().index(offset);
-        let there: [usize; 3] = std::array::from_fn(|axis| first[axis] + index[axis]);
-        let structure = Structure::from_value(semantic.at(there));
-        let id = ids.at(there);
+        let structure = Structure::from_value(semantic.voxels()[offset] as u8);
+        let id = ids.voxels()[offset];
         let vertebra = structure.is_some_and(Structure::is_vertebra) && vertebral(class);
         if vertebra && class == body && structure == Some(Structure::VertebralBody) {
             *bodies.entry(id).or_default() += voxel_ml;
@@ -173,11 +233,12 @@ fn score(
 }
 
 /// Both stages over `count` spines.
-fn spines(count: u64) -> [Tally; 2] {
+fn spines(count: u64) -> ([Tally; 2], Levels) {
     let (mut nets, _) = load(EngineChoice::Auto, kernels::threads::available()).unwrap();
-    let mut sums = [Tally::default(); 2];
+    let (mut sums, mut named) = ([Tally::default(); 2], Levels::default());
     for seed in FIRST_SEED..FIRST_SEED + count {
-        let found = spine(seed, &mut nets);
+        let (found, levels) = spine(seed, &mut nets);
+        named += levels;
         sums[0] += found[0];
         sums[1] += found[1];
         if found[1].spines == 0 {
@@ -187,12 +248,13 @@ fn spines(count: u64) -> [Tally; 2] {
     let [classical, net] = sums;
     println!("{count} spines, classical stage: {classical:?}, {:.4} correct", classical.share());
     println!("{count} spines, instance net:    {net:?}, {:.4} correct", net.share());
-    sums
+    println!("{count} spines, levels: {named:?}");
+    (sums, named)
 }
 
 #[test]
 fn vertebrae_of_corrupted_masks_are_told_apart() {
-    let [classical, net] = spines(20);
+    let ([classical, net], _) = spines(20);
     assert!(net.vertebrae >= 150, "{net:?}");
     assert!(net.correct >= classical.correct, "{net:?} {classical:?}");
     assert!(net.share() >= 0.98, "{net:?}");
@@ -201,8 +263,9 @@ fn vertebrae_of_corrupted_masks_are_told_apart() {
 #[test]
 #[ignore = "three minutes: tests/run --full"]
 fn of_two_hundred_spines_99_in_100_vertebrae_are_told_apart() {
-    let [classical, net] = spines(200);
+    let ([classical, net], levels) = spines(200);
     assert!(net.share() >= 0.99 && net.correct > classical.correct, "{net:?} {classical:?}");
+    assert_eq!(levels.false_c2, 0, "{levels:?}");
 }
 
 #[test]

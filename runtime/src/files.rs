@@ -4,7 +4,7 @@ use crate::identity::Provenance;
 use crate::messages::OutputKind;
 use kernels::Grid;
 use models::nifti;
-use pipeline::{Numbering, Segmentation, Series};
+use pipeline::{Segmentation, Series};
 use serde_json::{Map, Value, json};
 
 /// A file to write into the folder of a result.
@@ -48,7 +48,7 @@ pub fn build(
 /// SPINEPS' centroid list: a header, then vertebra -> structure -> voxel coordinates of the mask's grid.
 fn centroids(grid: &Grid, segmentation: &Segmentation, provenance: &Provenance) -> Value {
     let round = |value: f64| (value * 100.0).round() / 100.0;
-    let verified = segmentation.numbering != Numbering::Unverified;
+    let verified = segmentation.numbering.is_verified();
     let mut points = Map::new();
     for vertebra in &segmentation.vertebrae {
         // An unverified number must not read like a level.

@@ -67,7 +67,7 @@ impl Scene {
         let map = AxisMap::towards(&image.grid().affine, PIR);
         let image = image.reoriented(&map);
         let affine = image.grid().affine;
-        let unverified = segmentation.numbering == Numbering::Unverified;
+        let unverified = !segmentation.numbering.is_verified();
         // An unverified number must not read like a level.
         let name = |id: VertebraId| match unverified {
             true => format!("#{}", id.value()),
@@ -171,7 +171,7 @@ impl Scene {
             semantic: &semantic,
             instances: &instances,
         };
-        let hatched = self.numbering == Numbering::Unverified;
+        let hatched = !self.numbering.is_verified();
         let picture = if overlay {
             blend(slice, self.window, Style { hatched, ..Style::default() })
         } else {
@@ -184,7 +184,7 @@ impl Scene {
     fn name_levels(&self, picture: &mut Canvas, k: usize, frame: &Frame) {
         /// Free pixels between a name and its body.
         const GAP: f64 = 14.0;
-        let unverified = self.numbering == Numbering::Unverified;
+        let unverified = !self.numbering.is_verified();
         let colour = if unverified { WARNING } else { TEXT };
         let scale = frame.width as f64 / (frame.columns.end - frame.columns.start);
         let drop = frame.height as f64 / (frame.rows.end - frame.rows.start);

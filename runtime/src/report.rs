@@ -4,7 +4,7 @@ use crate::identity::Provenance;
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
 use pipeline::measure::{Curvature, Quality, VertebraMeasures};
-use pipeline::{Flag, Numbering, Plane, Segmentation};
+use pipeline::{Flag, LikelyLevels, Numbering, Plane, Segmentation};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ pub struct Report {
     pub vertebrae: Vec<VertebraReport>,
     pub sacrum: bool,
     pub numbering: Numbering,
+    /// The best run of levels and the one to mistake it for, by shapes and sizes alone.
+    pub likely_levels: Vec<LikelyReport>,
     pub flags: Vec<Flag>,
     pub curvature: Curvature,
     pub quality: Quality,
@@ -98,6 +100,21 @@ pub struct VertebraReport {
     pub measures: Option<VertebraMeasures>,
 }
 
+/// A run of levels that fits the shapes and sizes of the vertebrae: a hint, never a level.
+#[derive(Debug, Clone, Serialize)]
+pub struct LikelyReport {
+    /// Top to bottom, `T12`.
+    pub levels: Vec<String>,
+    /// By how much its log-likelihood is below that of the best run.
+    pub behind: f64,
+}
+
+impl LikelyReport {
+    fn new(run: &LikelyLevels) -> LikelyReport {
+        LikelyReport { levels: run.levels.iter().map(|id| id.name()).collect(), behind: run.behind }
+    }
+}
+
 /// What was written: kind -> path; a kind of several files has its own folder.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
@@ -134,7 +151,7 @@ impl Report {
         engine: EngineReport,
         outputs: Outputs,
     ) -> Report {
-        let known = segmentation.numbering != Numbering::Unverified;
+        let known = segmentation.numbering.is_verified();
         let measures = &segmentation.measures;
         let of = |id| measures.vertebrae.iter().find(|measured| measured.id == id).cloned();
         let vertebrae = segmentation.vertebrae.iter().map(|v| VertebraReport {
@@ -156,6 +173,7 @@ impl Report {
             vertebrae: vertebrae.collect(),
             sacrum: segmentation.sacrum,
             numbering: segmentation.numbering,
+            likely_levels: segmentation.likely.iter().map(LikelyReport::new).collect(),
             flags: segmentation.flags.clone(),
             curvature: measures.curvature.clone(),
             quality: measures.quality.clone(),

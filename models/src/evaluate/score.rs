@@ -201,7 +201,7 @@ fn off_spine(semantic: &Volume<u8>) -> f64 {
 
 /// Found vertebrae with the annotated id, of how many found; `None` where ids are not levels.
 fn levels(result: &Segmentation, vertebrae: &Instances) -> Option<[usize; 2]> {
-    if result.numbering == Numbering::Unverified {
+    if !result.numbering.is_verified() {
         return None;
     }
     let found = || vertebrae.matches.iter().filter(|(_, m)| m.is_found());

@@ -12,6 +12,7 @@ use crate::card::{Class, InstanceCard, ModelCard};
 use crate::cutout::{self, Cutout};
 use crate::labels::Structure;
 use crate::net::{Net, NetError, TensorMut, TensorRef};
+use crate::numbering::LevelEvidence;
 use crate::posterior;
 use crate::vertebrae::{Bodies, MAX_BODIES, MIN_BODY_ML};
 use fusion::Owner;
@@ -36,8 +37,8 @@ pub struct Instances {
     pub bodies: Bodies,
     /// Label in `bodies` of every voxel of a vertebra; 0 elsewhere, and where the vertebra's body is out of view.
     pub owners: Volume<u16>,
-    /// For each body the probability of each level of the net's card; empty where no net tells levels.
-    pub levels: Vec<Vec<f64>>,
+    /// What the net says of the bodies' levels.
+    pub levels: LevelEvidence,
     /// Net and classical stage disagree in the count of vertebrae or in many voxels.
     pub disputed: bool,
 }
@@ -130,7 +131,7 @@ impl Answer {
 /// The classical stage alone: parts go to the vertebra whose height they have.
 pub fn by_height(classes: &Volume<u8>, bodies: Bodies, semantic: &ModelCard) -> Instances {
     let owners = posterior::assign(classes, &bodies, semantic);
-    Instances { bodies, owners, levels: Vec::new(), disputed: false }
+    Instances { bodies, owners, levels: LevelEvidence::default(), disputed: false }
 }
 
 /// The net's vertebrae of `classes`; `classical` says where to look first.
@@ -152,10 +153,10 @@ pub fn separate(
         centres = fusion::missed(&bone, &answers);
         centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
     }
-    let (owners, levels) = fusion::fuse(&bone, answers);
+    let (owners, rows) = fusion::fuse(&bone, answers);
     let bodies = bodies(classes, &bone, &owners, classical);
     let mut found = by_height(classes, bodies, semantic);
-    found.levels = levels;
+    found.levels = LevelEvidence { levels: net.card().levels.clone(), rows };
     for (voxel, owner) in bone.voxels.iter().zip(&owners) {
         match *owner {
             Owner::Vertebra(label) => found.owners.voxels_mut()[voxel.offset] = label,

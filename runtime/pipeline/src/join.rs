@@ -6,18 +6,11 @@
 use crate::card::{Class, ModelCard};
 use crate::instances::Instances;
 use crate::labels::{Structure, VertebraId};
+use crate::numbering::{self, Numbered};
 use crate::result::Numbering;
 use crate::vertebrae::Bodies;
 use kernels::Volume;
 use kernels::components::{self, Component, Connectivity};
-
-/// The sacrum is a landmark where it begins within this distance below the lowest body: a disc, seen obliquely.
-const SACRUM_REACH_MM: f64 = 25.0;
-/// S1 lies within this distance, front-back and left-right, of the centre of L5: half a body, the tilt between the two, and
-/// the width of the ala.
-const SACRUM_ASIDE_MM: f64 = 45.0;
-/// So much sacrum within that box is a landmark: a third of S1.
-const MIN_SACRUM_ML: f64 = 5.0;
 
 /// Both masks on the working grid.
 #[derive(Debug)]
@@ -29,6 +22,8 @@ pub struct Joined {
     /// The vertebrae, top to bottom.
     pub ids: Vec<VertebraId>,
     pub numbering: Numbering,
+    /// C2 and sacrum are both in view, and the vertebrae between them are not 23.
+    pub landmarks_disagree: bool,
     /// Discs found, and those one expects between the bodies.
     pub discs: usize,
 }
@@ -40,13 +35,14 @@ pub fn join(mut classes: Volume<u8>, found: &Instances, card: &ModelCard) -> Joi
     let owners = settle_parts(&mut classes, found, card);
     let mut semantic = structures(&classes, card);
     drop_high_sacrum(&mut semantic, bodies);
-    let (ids, numbering) = number(bodies, &semantic);
+    let Numbered { ids, numbering, landmarks_disagree } =
+        numbering::number(bodies, &semantic, &found.levels);
     let mut instances = owners.map(|owner| match owner {
         0 => 0,
         body => u16::from(ids[usize::from(body) - 1].value()),
     });
     let discs = name_between(&mut semantic, &mut instances, &bodies.centres, &ids);
-    Joined { semantic, instances, ids, numbering, discs }
+    Joined { semantic, instances, ids, numbering, landmarks_disagree, discs }
 }
 
 /// Makes the body class agree with the bodies found: sacral hills become sacrum, what is no body goes.
@@ -139,21 +135,6 @@ fn canal_midline(classes: &Volume<u8>, card: &ModelCard) -> Vec<f64> {
         .collect()
 }
 
-/// Ids top to bottom: counted up from L5 when the sacrum follows the lowest body, else from 2 downwards without meaning.
-fn number(bodies: &Bodies, semantic: &Volume<u8>) -> (Vec<VertebraId>, Numbering) {
-    let count = bodies.centres.len() as u8;
-    let lowest = VertebraId::L5.value();
-    let (first, numbering) = if count > 0 && count < lowest && sacrum_follows(bodies, semantic) {
-        (lowest + 1 - count, Numbering::FromSacrum)
-    } else {
-        (2, Numbering::Unverified)
-    };
-    let ids = (first..first + count)
-        .map(|id| VertebraId::new(id).expect("at most 24 bodies, ids 1 to 25"))
-        .collect();
-    (ids, numbering)
-}
-
 /// Erases pieces called sacrum that do not lie below the lowest body: brain, liver or bowel of a field of view without one.
 fn drop_high_sacrum(semantic: &mut Volume<u8>, bodies: &Bodies) {
     let Some(lowest) = bodies.centres.last() else { return };
@@ -165,28 +146,6 @@ fn drop_high_sacrum(semantic: &mut Volume<u8>, bodies: &Bodies) {
             *value = 0;
         }
     }
-}
-
-/// Whether a sacrum begins right below the lowest body. A body cut by the lower edge of the field has nothing below it.
-fn sacrum_follows(bodies: &Bodies, semantic: &Volume<u8>) -> bool {
-    let Some(centre) = bodies.centres.last() else { return false };
-    let (dims, spacing) = (semantic.dims(), semantic.grid().affine.spacing());
-    let lowest = bodies.centres.len() as u16;
-    let labels = bodies.labels.voxels().iter().enumerate();
-    let rows = labels.filter(|&(_, &label)| label == lowest).map(|(at, _)| dims.index(at)[1]);
-    let bottom = rows.max().unwrap_or(0);
-    if bottom + 1 >= dims.counts()[1] {
-        return false;
-    }
-    let last = bottom as f64 + SACRUM_REACH_MM / spacing[1];
-    let near = |at: usize| {
-        let index = dims.index(at).map(|n| n as f64);
-        let aside = |axis: usize| (index[axis] - centre[axis]).abs() * spacing[axis];
-        (centre[1]..=last).contains(&index[1]) && aside(0).max(aside(2)) <= SACRUM_ASIDE_MM
-    };
-    let values = semantic.voxels().iter().enumerate();
-    let sacral = values.filter(|&(at, &value)| value == Structure::Sacrum.value() && near(at));
-    sacral.count() as f64 * spacing.iter().product::<f64>() / 1000.0 >= MIN_SACRUM_ML
 }
 
 /// Gives discs, endplates and sacrum their instance values; returns how many vertebrae have a disc below.

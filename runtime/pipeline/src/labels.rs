@@ -105,6 +105,7 @@ pub struct VertebraId(u8);
 
 impl VertebraId {
     pub const SACRUM: VertebraId = VertebraId(26);
+    pub const C2: VertebraId = VertebraId(2);
     pub const L5: VertebraId = VertebraId(24);
     /// What the disc below vertebra `v` adds to `v` in the instance mask.
     pub const DISC_OFFSET: u16 = 100;

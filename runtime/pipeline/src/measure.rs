@@ -290,7 +290,7 @@ pub fn flags(
     slice_axis: usize,
 ) -> Vec<Flag> {
     let mut flags = Vec::new();
-    if numbering == Numbering::Unverified {
+    if !numbering.is_verified() {
         flags.push(Flag::LevelUnverified);
     }
     let between = vertebrae.len().saturating_sub(1);

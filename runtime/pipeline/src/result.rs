@@ -24,8 +24,20 @@ pub enum Stage {
 pub enum Numbering {
     /// The sacrum is in view: levels are counted upwards from L5. A transitional vertebra is not excluded.
     FromSacrum,
+    /// C2 with its dens is in view: levels are counted downwards from it. A transitional vertebra is not excluded.
+    FromC2,
     /// No landmark in view: ids only run from top to bottom, beginning at 2 as SPINEPS' do. Not levels.
     Unverified,
+}
+
+impl Numbering {
+    /// Whether a landmark names the levels.
+    pub fn is_verified(self) -> bool {
+        match self {
+            Numbering::FromSacrum | Numbering::FromC2 => true,
+            Numbering::Unverified => false,
+        }
+    }
 }
 
 /// One vertebra of the result.
@@ -42,6 +54,15 @@ pub struct Vertebra {
     pub truncated: bool,
 }
 
+/// A run of levels that fits what the instance net takes the vertebrae for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LikelyLevels {
+    /// Top to bottom, one a vertebra.
+    pub levels: Vec<VertebraId>,
+    /// How much less likely than the best run: difference of the log-likelihoods, 0 for the best itself.
+    pub behind: f64,
+}
+
 /// Something a reader of the result must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +75,8 @@ pub enum Flag {
     BodyTooLarge,
     /// The spine reaches the first or last slice: lateral parts may be missing.
     LaterallyTruncated,
+    /// Counting from C2 and counting from the sacrum give different levels: a variant, or a body that is missing or two.
+    LandmarksDisagree,
     /// The instance net and the classical stage tell the vertebrae apart differently: in number, or in many voxels.
     VertebraeDisputed,
 }
@@ -69,6 +92,8 @@ pub struct Segmentation {
     pub vertebrae: Vec<Vertebra>,
     pub sacrum: bool,
     pub numbering: Numbering,
+    /// The best run of levels and the one to mistake it for, by shapes and sizes alone; empty where no net tells levels.
+    pub likely: Vec<LikelyLevels>,
     pub flags: Vec<Flag>,
     /// Mean softmax probability of the winning class over the labelled voxels, 0..1.
     pub confidence: f32,

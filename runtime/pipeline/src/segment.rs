@@ -56,6 +56,7 @@ pub fn segment(
     let vertebrae = measure::vertebrae(&semantic, &instances, &joined.ids);
     let mut flags =
         measure::flags(&vertebrae, joined.discs, joined.numbering, &semantic, series.slice_axis);
+    flags.extend(joined.landmarks_disagree.then_some(Flag::LandmarksDisagree));
     flags.extend(found.disputed.then_some(Flag::VertebraeDisputed));
     let sacrum = semantic.voxels().contains(&Structure::Sacrum.value());
     let numbering = joined.numbering;
@@ -67,6 +68,7 @@ pub fn segment(
         vertebrae,
         sacrum,
         numbering,
+        likely: found.levels.likely(),
         flags,
         confidence,
         measures,

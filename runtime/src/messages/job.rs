@@ -297,6 +297,7 @@ impl From<objects::OutputKind> for OutputKind {
 #[serde(rename_all = "snake_case")]
 pub enum ResultFlag {
     LevelUnverified,
+    LandmarksDisagree,
     DiscCountMismatch,
     BodyTooLarge,
     LaterallyTruncated,
@@ -307,6 +308,7 @@ impl From<Flag> for ResultFlag {
     fn from(flag: Flag) -> ResultFlag {
         match flag {
             Flag::LevelUnverified => ResultFlag::LevelUnverified,
+            Flag::LandmarksDisagree => ResultFlag::LandmarksDisagree,
             Flag::DiscCountMismatch => ResultFlag::DiscCountMismatch,
             Flag::BodyTooLarge => ResultFlag::BodyTooLarge,
             Flag::LaterallyTruncated => ResultFlag::LaterallyTruncated,
@@ -363,7 +365,7 @@ impl JobResult {
         model: ModelTag,
         engine: Engine,
     ) -> JobResult {
-        let known = segmentation.numbering != Numbering::Unverified;
+        let known = segmentation.numbering.is_verified();
         let entry = |v: &pipeline::Vertebra| VertebraEntry {
             id: v.id.value(),
             level: known.then(|| v.id.name()),

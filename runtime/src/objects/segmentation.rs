@@ -14,7 +14,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use kernels::Volume;
-use pipeline::{Numbering, Segmentation, Structure, VertebraId};
+use pipeline::{Segmentation, Structure, VertebraId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One segment: the voxels of a mask that hold `value`.
@@ -52,7 +52,7 @@ pub(super) fn instances(
     context: &Context<'_>,
     result: &Segmentation,
 ) -> Result<Option<OutputObject>, ObjectError> {
-    let verified = result.numbering == Numbering::FromSacrum;
+    let verified = result.numbering.is_verified();
     let ids = || (1..=u8::MAX).filter_map(VertebraId::new);
     let vertebrae = ids().map(|id| vertebra(id, verified));
     let discs = ids().filter(|&id| id != VertebraId::SACRUM).map(|id| disc(id, verified));

@@ -3,7 +3,6 @@
 use super::{NOT_FOR_DIAGNOSIS, burn_text};
 use crate::identity::Provenance;
 use crate::objects::RgbImage;
-use pipeline::Numbering;
 use pipeline::overlay::{Slice, Style, Window, blend};
 use pipeline::{Segmentation, Series};
 
@@ -15,7 +14,7 @@ pub fn captures(
 ) -> Vec<RgbImage> {
     let [columns, rows, slices] = series.volume.dims().counts();
     let window = Window::of(&series.volume);
-    let unverified = segmentation.numbering == Numbering::Unverified;
+    let unverified = !segmentation.numbering.is_verified();
     let style = Style { hatched: unverified, ..Style::default() };
     let mut lines = vec![format!("AI result. {NOT_FOR_DIAGNOSIS}")];
     if unverified {

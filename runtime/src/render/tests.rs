@@ -85,6 +85,7 @@ fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentat
         vertebrae,
         sacrum: numbering == Numbering::FromSacrum,
         numbering,
+        likely: Vec::new(),
         flags: vec![Flag::LaterallyTruncated],
         confidence: 0.9,
     };

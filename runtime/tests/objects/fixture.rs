@@ -138,6 +138,7 @@ pub(crate) fn result(numbering: Numbering) -> Segmentation {
         vertebrae: Vec::new(),
         sacrum: true,
         numbering,
+        likely: Vec::new(),
         flags: Vec::new(),
         confidence: 0.9,
     }

@@ -84,6 +84,7 @@ pub(crate) fn segmentation(numbering: Numbering) -> Segmentation {
         vertebrae,
         sacrum: numbering == Numbering::FromSacrum,
         numbering,
+        likely: Vec::new(),
         flags: vec![Flag::LevelUnverified, Flag::LaterallyTruncated],
         confidence: 0.951_26,
     }

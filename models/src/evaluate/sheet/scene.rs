@@ -56,7 +56,7 @@ impl Scene {
         let grid = *image.grid();
         let (mut levels, mut hatched) = (Vec::new(), false);
         if let Some(result) = &exam.result {
-            hatched = result.numbering == Numbering::Unverified;
+            hatched = !result.numbering.is_verified();
             levels.extend(result.vertebrae.iter().map(|vertebra| {
                 let name = shown_name(result.numbering, vertebra.id);
                 (name, grid.affine.index(vertebra.body_centroid_mm)[1])
@@ -164,10 +164,7 @@ impl Scene {
 
 /// The level, or a number that does not read like one.
 pub(super) fn shown_name(numbering: Numbering, id: VertebraId) -> String {
-    match numbering {
-        Numbering::FromSacrum => id.name(),
-        Numbering::Unverified => format!("#{}", id.value()),
-    }
+    if numbering.is_verified() { id.name() } else { format!("#{}", id.value()) }
 }
 
 /// Width and height in pixels of a picture of so many millimetres in width for each in height.

@@ -62,10 +62,7 @@ struct Named<'a> {
 
 impl Named<'_> {
     fn verified(&self) -> Result<(), Reason> {
-        match self.numbering {
-            Numbering::FromSacrum => Ok(()),
-            Numbering::Unverified => Err(Reason::LevelUnverified),
-        }
+        if self.numbering.is_verified() { Ok(()) } else { Err(Reason::LevelUnverified) }
     }
 
     /// The upper (0) or lower (1) endplate of vertebra `id`.

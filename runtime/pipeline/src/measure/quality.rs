@@ -57,6 +57,8 @@ pub enum Grade {
 pub enum Doubt {
     /// No landmark names the levels.
     LevelUnverified,
+    /// Counting from C2 and from the sacrum give different levels.
+    LandmarksDisagree,
     /// Discs do not fit bodies in number.
     DiscCountMismatch,
     /// A body is far larger than its neighbours.
@@ -187,6 +189,7 @@ pub(crate) fn series(measured: &[VertebraMeasures], flags: &[Flag], confidence: 
 fn of_flag(flag: Flag) -> Doubt {
     match flag {
         Flag::LevelUnverified => Doubt::LevelUnverified,
+        Flag::LandmarksDisagree => Doubt::LandmarksDisagree,
         Flag::DiscCountMismatch => Doubt::DiscCountMismatch,
         Flag::BodyTooLarge => Doubt::BodyTooLarge,
         Flag::LaterallyTruncated => Doubt::LaterallyTruncated,
@@ -202,6 +205,7 @@ fn worst(doubt: Doubt) -> Grade {
         | Doubt::ManyDoubtful
         | Doubt::NothingMeasurable => Grade::Poor,
         Doubt::LevelUnverified
+        | Doubt::LandmarksDisagree
         | Doubt::DiscCountMismatch
         | Doubt::LaterallyTruncated
         | Doubt::VertebraeDisputed

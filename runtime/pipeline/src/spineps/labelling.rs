@@ -101,18 +101,41 @@ impl Evidence {
     }
 }
 
+/// Whether there can be 11 or 13 thoracic vertebrae, or a sixth lumbar one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Variants {
+    /// Twelve thoracic vertebrae.
+    Never,
+    /// Each at this cost; SPINEPS' rules know no other than 0.
+    At(f64),
+}
+
+impl Variants {
+    pub(crate) fn admitted(self) -> bool {
+        self != Variants::Never
+    }
+
+    /// What it costs that `next` follows `class`, or stands first.
+    pub(crate) fn cost(self, class: Option<usize>, next: usize) -> f64 {
+        let skipped = class == Some(class::T11) && next == class::L1;
+        match self {
+            Variants::At(cost) if skipped || next == class::T13 || next == class::L6 => cost,
+            _ => 0.0,
+        }
+    }
+}
+
 /// What may come out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Admitted {
     /// Whether the first vertebra can be C1: nets for MR do not segment it.
     pub c1: bool,
-    /// Whether there can be 11 or 13 thoracic vertebrae.
-    pub variants: bool,
+    pub variants: Variants,
 }
 
 impl Default for Admitted {
     fn default() -> Self {
-        Admitted { c1: false, variants: true }
+        Admitted { c1: false, variants: Variants::At(0.0) }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::case;
 use pipeline::spineps::Rules;
 use pipeline::spineps::labelling::unary::{Head, Heads, evidence};
-use pipeline::spineps::labelling::{Admitted, Axis, Evidence, label, paths};
+use pipeline::spineps::labelling::{Admitted, Axis, Evidence, Variants, label, paths};
 use serde_json::Value;
 
 fn cases() -> Vec<Value> {
@@ -36,10 +36,9 @@ fn heads(case: &Value, rules: Rules) -> Heads {
 
 fn admitted(case: &Value) -> Admitted {
     let option = |name: &str, default: bool| case["options"][name].as_bool().unwrap_or(default);
-    Admitted {
-        c1: !option("disable_c1", true),
-        variants: !option("proc_lab_force_no_tl_anomaly", false),
-    }
+    let forbidden = option("proc_lab_force_no_tl_anomaly", false);
+    let variants = if forbidden { Variants::Never } else { Variants::At(0.0) };
+    Admitted { c1: !option("disable_c1", true), variants }
 }
 
 #[test]
@@ -73,7 +72,7 @@ fn ours_is_never_worse_and_knows_its_margin() {
         let theirs = &paths(&evidence, admitted(case), Rules::Spineps213, 1)[0];
         let ours = label(&evidence, admitted(case), Rules::Sagitta).unwrap();
         // Without variants SPINEPS puts a T13 into everybody on the exact axis.
-        let forced = evidence.axis == Axis::Exact && !admitted(case).variants;
+        let forced = evidence.axis == Axis::Exact && admitted(case).variants == Variants::Never;
         assert!(forced || ours.cost <= theirs.cost + 1e-9, "case {n}: {ours:?} {theirs:?}");
         assert!(ours.margin.unwrap() >= 0.0, "case {n}");
         let right = numbers(&case["true_classes24"]);
@@ -107,7 +106,7 @@ fn scores(likely: &[&[usize]]) -> Evidence {
 #[test]
 fn variants_are_found_and_never_forced() {
     let ids = |evidence: &Evidence, admitted, rules| label(evidence, admitted, rules).unwrap().ids;
-    let strict = Admitted { variants: false, ..Admitted::default() };
+    let strict = Admitted { variants: Variants::Never, ..Admitted::default() };
     let usual = scores(&[&[17], &[18], &[20], &[21]]);
     assert_eq!(ids(&usual, strict, Rules::Sagitta), [18, 19, 20, 21]);
     // SPINEPS' option against variants makes one.
@@ -119,6 +118,11 @@ fn variants_are_found_and_never_forced() {
     assert_eq!(ids(&eleven, usual, Rules::Sagitta), [17, 18, 20, 21]);
     let six = scores(&[&[23], &[24], &[25]]);
     assert_eq!(ids(&six, usual, Rules::Sagitta), [23, 24, 25]);
+    let rare = Admitted { variants: Variants::At(3.0), ..usual };
+    for variant in [&thirteen, &eleven, &six] {
+        let ids = ids(variant, rare, Rules::Sagitta);
+        assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1 && pair[1] != 25), "{ids:?}");
+    }
 }
 
 #[test]

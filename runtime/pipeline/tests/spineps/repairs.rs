@@ -238,7 +238,9 @@ fn a_bent_spine_is_numbered_along_its_canal() {
 fn whole_patients_keep_their_truth() {
     for (region, seed) in [(Region::Lumbar, 3), (Region::Cervical, 4), (Region::Whole, 5)] {
         let patient = generate(&Recipe::of(region, seed)).unwrap();
-        let bones = patient.vertebrae.map(|id| if id < 100 && id != 26 { id } else { 0 });
+        // C1 has an id and no structure: the nets leave it to the background.
+        let truth = patient.vertebrae.map(|id| if id == 1 { 0 } else { id });
+        let bones = truth.map(|id| if id < 100 && id != 26 { id } else { 0 });
         let mut present: Vec<u8> = bones.voxels().iter().map(|&id| id as u8).collect();
         present.sort_unstable();
         present.dedup();
@@ -247,7 +249,7 @@ fn whole_patients_keep_their_truth() {
             let settled = joint::settle(&patient.semantic, &bones, rules).unwrap();
             assert!(rules == Rules::Spineps213 || settled.count == ids.len(), "{region:?}");
             let masks = joint::finish(settled, &ids, rules);
-            let both = masks.vertebrae.voxels().iter().zip(patient.vertebrae.voxels());
+            let both = masks.vertebrae.voxels().iter().zip(truth.voxels());
             let spine = both.filter(|(_, truth)| **truth != 0);
             let hits = spine.clone().filter(|(ours, truth)| ours == truth).count();
             hits as f64 / spine.count() as f64

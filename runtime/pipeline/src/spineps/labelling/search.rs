@@ -88,7 +88,7 @@ impl Recursion<'_> {
 
     /// Classes that may come twice.
     fn repeated(&self) -> Vec<usize> {
-        match (self.evidence.axis, self.admitted.variants) {
+        match (self.evidence.axis, self.admitted.variants.admitted()) {
             (Axis::Folded, true) => vec![T12, FOLDED_L5],
             (Axis::Folded, false) => vec![FOLDED_L5],
             (Axis::Exact, _) => Vec::new(),
@@ -102,9 +102,11 @@ impl Recursion<'_> {
             moves.push((class, -reward));
         }
         match self.evidence.axis {
-            Axis::Folded if class == T11 && self.admitted.variants => moves.push((class + 2, 0.0)),
+            Axis::Folded if class == T11 && self.admitted.variants.admitted() => {
+                moves.push((class + 2, 0.0))
+            }
             // Without variants SPINEPS forbids to pass over T13: everybody gets one.
-            Axis::Exact if (class == T11 || class == T12) && self.admitted.variants => {
+            Axis::Exact if (class == T11 || class == T12) && self.admitted.variants.admitted() => {
                 moves.push((L1, 0.0));
             }
             _ => {}
@@ -170,9 +172,13 @@ fn best(evidence: &Evidence, admitted: Admitted, count: usize) -> Vec<Path> {
     let first = if admitted.c1 { C1 } else { C2 };
     // Without a class of its own T13 is told by the T12 above it, and L6 by the L5.
     let told = |class: usize| evidence.axis == Axis::Exact || (class != T13 && class != L6);
-    let starts = (first..classes).filter(|&c| told(c) && (admitted.variants || c != T13));
+    let variants = admitted.variants;
+    let starts = (first..classes).filter(|&c| told(c) && (variants.admitted() || c != T13));
     let mut found: Vec<(f64, usize, usize)> = starts
-        .flat_map(|class| ways[0][class].iter().enumerate().map(move |(n, w)| (w.cost, class, n)))
+        .flat_map(|class| {
+            let rare = variants.cost(None, class);
+            ways[0][class].iter().enumerate().map(move |(n, way)| (rare + way.cost, class, n))
+        })
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     found.truncate(count);
@@ -193,14 +199,15 @@ fn ways_on(
     };
     let variants = admitted.variants;
     let nexts: &[usize] = match class {
-        T11 if variants => &[T12, L1],
-        T12 if variants => &[L1, T13],
+        T11 if variants.admitted() => &[T12, L1],
+        T12 if variants.admitted() => &[L1, T13],
         T12 => &[L1],
         L6 => &[],
         _ => &[class + 1],
     };
     let steps = nexts.iter().flat_map(|&next| {
-        let cost = own + region_cost(evidence, row, class, Some(next));
+        let rare = variants.cost(Some(class), next);
+        let cost = own + region_cost(evidence, row, class, Some(next)) + rare;
         let ways = below[next].iter().enumerate();
         ways.map(move |(n, way)| Way { cost: cost + way.cost, next: Some((next, n)) })
     });
