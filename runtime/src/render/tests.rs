@@ -39,23 +39,7 @@ fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentat
         let x = (i as f64 - ni as f64 * 0.5 - bend) * grid.affine.spacing()[0];
         let y = (j as f64 - (n as f64 + 0.5) * pitch) * down;
         let side = (k as f64 - nk as f64 / 2.0).abs() / (nk as f64 / 2.0);
-        let within = |cx: f64, cy: f64, rx: f64, ry: f64| {
-            ((x - cx) / rx).powi(4) + ((y - cy) / ry).powi(4) < 1.0 - side
-        };
-        let structure = if within(0.0, -3.0, 18.0, 13.5) {
-            Some(Structure::VertebralBody)
-        } else if within(0.0, 14.5, 17.0, 4.5) {
-            Some(Structure::Disc)
-        } else if side < 0.3 && (x - 27.0).abs() < 4.0 {
-            Some(Structure::SpinalCord)
-        } else if side < 0.4 && (x - 27.0).abs() < 8.0 {
-            Some(Structure::SpinalCanal)
-        } else if side < 0.3 && within(50.0, 6.0, 14.0, 7.0) {
-            Some(Structure::SpinousProcess)
-        } else {
-            None
-        };
-        let Some(structure) = structure else { continue };
+        let Some(structure) = drawn([x, y], side) else { continue };
         semantic.voxels_mut()[offset] = structure.value();
         let id = u16::from(ids[n]);
         instances.voxels_mut()[offset] = match structure {
@@ -90,6 +74,26 @@ fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentat
         confidence: 0.9,
     };
     (image, segmentation)
+}
+
+/// What lies at a place of a vertebra, millimetres from its centre; `side` is 0 in the middle slice, 1 in the outermost.
+fn drawn([x, y]: [f64; 2], side: f64) -> Option<Structure> {
+    let within = |cx: f64, cy: f64, rx: f64, ry: f64| {
+        ((x - cx) / rx).powi(4) + ((y - cy) / ry).powi(4) < 1.0 - side
+    };
+    if within(0.0, -3.0, 18.0, 13.5) {
+        Some(Structure::VertebralBody)
+    } else if within(0.0, 14.5, 17.0, 4.5) {
+        Some(Structure::Disc)
+    } else if side < 0.3 && (x - 27.0).abs() < 4.0 {
+        Some(Structure::SpinalCord)
+    } else if side < 0.4 && (x - 27.0).abs() < 8.0 {
+        Some(Structure::SpinalCanal)
+    } else if side < 0.3 && within(50.0, 6.0, 14.0, 7.0) {
+        Some(Structure::SpinousProcess)
+    } else {
+        None
+    }
 }
 
 /// A small sagittal image: a horizontal gradient.
