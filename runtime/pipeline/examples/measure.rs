@@ -10,7 +10,7 @@ const RUNS: usize = 15;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let made = generate(&Recipe::of(Region::Lumbar, 1))?;
     let ids: Vec<VertebraId> = (1..=25).filter_map(VertebraId::new).collect();
-    let found = measure::vertebrae(&made.semantic, &made.vertebrae, &ids);
+    let found = measure::vertebrae(&made.semantic, &made.vertebrae, &ids, &[]);
     let mut times = Vec::new();
     for run in 0..RUNS {
         let begin = Instant::now();

@@ -14,8 +14,9 @@ use crate::labels::Structure;
 use crate::net::{Net, NetError, TensorMut, TensorRef};
 use crate::numbering::LevelEvidence;
 use crate::posterior;
+use crate::result::Support;
 use crate::vertebrae::{Bodies, MAX_BODIES, MIN_BODY_ML};
-use fusion::Owner;
+use fusion::{Fused, Owner};
 use kernels::Volume;
 
 /// Cutouts in flight, one a core of the smallest box.
@@ -39,6 +40,8 @@ pub struct Instances {
     pub owners: Volume<u16>,
     /// What the net says of the bodies' levels.
     pub levels: LevelEvidence,
+    /// How far the net's cutouts agree on each body; none where the classical stage decided alone.
+    pub support: Vec<Support>,
     /// Net and classical stage disagree in the count of vertebrae or in many voxels.
     pub disputed: bool,
 }
@@ -131,7 +134,13 @@ impl Answer {
 /// The classical stage alone: parts go to the vertebra whose height they have.
 pub fn by_height(classes: &Volume<u8>, bodies: Bodies, semantic: &ModelCard) -> Instances {
     let owners = posterior::assign(classes, &bodies, semantic);
-    Instances { bodies, owners, levels: LevelEvidence::default(), disputed: false }
+    Instances {
+        bodies,
+        owners,
+        levels: LevelEvidence::default(),
+        support: Vec::new(),
+        disputed: false,
+    }
 }
 
 /// The net's vertebrae of `classes`; `classical` says where to look first.
@@ -153,10 +162,11 @@ pub fn separate(
         centres = fusion::missed(&bone, &answers);
         centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
     }
-    let (owners, rows) = fusion::fuse(&bone, answers);
+    let Fused { owners, levels: rows, support } = fusion::fuse(&bone, answers);
     let bodies = bodies(classes, &bone, &owners, classical);
     let mut found = by_height(classes, bodies, semantic);
     found.levels = LevelEvidence { levels: net.card().levels.clone(), rows };
+    found.support = support;
     for (voxel, owner) in bone.voxels.iter().zip(&owners) {
         match *owner {
             Owner::Vertebra(label) => found.owners.voxels_mut()[voxel.offset] = label,

@@ -29,6 +29,6 @@ pub use card::{InstanceCard, ModelCard};
 pub use labels::{Structure, VertebraId};
 pub use net::{Net, NetError, Nets, TensorMut, TensorRef};
 pub use refusal::{Plane, Refusal, RefusalCode};
-pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Vertebra};
+pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Support, Vertebra};
 pub use segment::{SegmentError, segment};
 pub use series::{Series, SourceImage};

@@ -30,7 +30,7 @@ use crate::measure::canal::Canal;
 use crate::measure::geometry::{Axes, Slab};
 use crate::measure::outline::{Outline, Outlines};
 use crate::measure::quality::Sides;
-use crate::result::{Flag, Numbering, Vertebra};
+use crate::result::{Flag, Numbering, Support, Vertebra};
 use kernels::components::{self, Bounds};
 use kernels::volume::{PIR, norm, scale, sub};
 use kernels::{AxisMap, Volume};
@@ -240,11 +240,12 @@ fn sides(semantic: &Volume<u8>, instances: &Volume<u16>, ids: &[VertebraId]) -> 
     ids.iter().map(|id| by_value[usize::from(id.value())]).collect()
 }
 
-/// One [`Vertebra`] per id, from the masks on the source grid; `slice_axis` is the axis across the slices.
+/// One [`Vertebra`] per id, from the masks on the source grid, with the `support` of each, where there is one.
 pub fn vertebrae(
     semantic: &Volume<u8>,
     instances: &Volume<u16>,
     ids: &[VertebraId],
+    support: &[Support],
 ) -> Vec<Vertebra> {
     let affine = semantic.grid().affine;
     let voxel_ml = affine.spacing().iter().product::<f64>() / 1000.0;
@@ -267,8 +268,9 @@ pub fn vertebrae(
     }
     ids.iter()
         .zip(sums)
-        .filter(|(_, (_, voxels, _))| *voxels > 0.0)
-        .map(|(&id, (sum, voxels, truncated))| {
+        .enumerate()
+        .filter(|(_, (_, (_, voxels, _)))| *voxels > 0.0)
+        .map(|(n, (&id, (sum, voxels, truncated)))| {
             let centre = sum.map(|s| s / voxels);
             Vertebra {
                 id,
@@ -276,6 +278,7 @@ pub fn vertebrae(
                 body_centroid_mm: affine.world(centre),
                 body_ml: voxels * voxel_ml,
                 truncated,
+                support: support.get(n).copied(),
             }
         })
         .collect()

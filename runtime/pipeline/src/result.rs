@@ -52,6 +52,17 @@ pub struct Vertebra {
     pub body_ml: f64,
     /// The body touches the edge of the field of view.
     pub truncated: bool,
+    /// What the instance net's cutouts say of it; `None` where the classical stage alone told the vertebrae apart.
+    pub support: Option<Support>,
+}
+
+/// How far the predictions of one vertebra agree: that of the cutout around it, and those of the cutouts above and below.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Support {
+    /// Cutouts that saw its body, its own among them.
+    pub votes: usize,
+    /// Mean Dice of the body in its own cutout with what the others say; 0 with one vote.
+    pub agreement: f64,
 }
 
 /// A run of levels that fits what the instance net takes the vertebrae for.

@@ -53,7 +53,7 @@ pub fn segment(
     begin(Stage::Restore);
     let (semantic, instances) = restore::restore(&joined, &prepared);
     begin(Stage::Measure);
-    let vertebrae = measure::vertebrae(&semantic, &instances, &joined.ids);
+    let vertebrae = measure::vertebrae(&semantic, &instances, &joined.ids, &found.support);
     let mut flags =
         measure::flags(&vertebrae, joined.discs, joined.numbering, &semantic, series.slice_axis);
     flags.extend(joined.landmarks_disagree.then_some(Flag::LandmarksDisagree));

@@ -58,6 +58,7 @@ fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentat
             body_centroid_mm: grid.affine.world(index),
             body_ml: 30.0,
             truncated: false,
+            support: None,
         });
     }
     let measures =

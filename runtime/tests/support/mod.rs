@@ -71,6 +71,7 @@ pub(crate) fn segmentation(numbering: Numbering) -> Segmentation {
         body_centroid_mm: [2.0; 3],
         body_ml,
         truncated: id == 20,
+        support: None,
     };
     let instances = Volume::filled(grid, 0u16);
     let vertebrae = vec![vertebra(20, 21.456), vertebra(21, 24.1)];

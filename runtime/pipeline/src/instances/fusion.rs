@@ -3,6 +3,7 @@
 //! All of it counts voxels and sorts by place: the order of the cutouts changes nothing.
 
 use super::{ABOVE, Answer, BELOW, Bone, CENTRE, OTHER};
+use crate::result::Support;
 use crate::vertebrae::MAX_BODIES;
 
 /// Two predictions whose bodies share this part of the smaller one are of one vertebra.
@@ -72,9 +73,18 @@ fn halves(bone: &Bone, answer: &Answer) -> impl Iterator<Item = [f64; 3]> {
     sums.into_iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum.map(|s| s / count))
 }
 
-/// The owner of every voxel of the bone, and for each label what its cutout said of the level; every label from 1 to the
-/// highest has a body.
-pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> (Vec<Owner>, Vec<Vec<f64>>) {
+/// What the cutouts together say.
+pub(super) struct Fused {
+    /// Of every voxel of the bone; every label from 1 to the highest has a body.
+    pub(super) owners: Vec<Owner>,
+    /// For each label what its cutout says of the level.
+    pub(super) levels: Vec<Vec<f64>>,
+    /// For each label how far the cutouts agree.
+    pub(super) support: Vec<Support>,
+}
+
+/// Joins the answers.
+pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Fused {
     let mut chosen = choose(bone, answers);
     loop {
         let owners = vote(bone, &chosen);
@@ -86,7 +96,9 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> (Vec<Owner>, Vec<Vec<f6
         let mut sizes = bodies[1..].iter();
         chosen.retain(|_| sizes.next().is_some_and(|&voxels| voxels >= bone.min_body));
         if chosen.len() == before {
-            return (owners, chosen.into_iter().map(|answer| answer.levels).collect());
+            let support = (0..chosen.len()).map(|n| support(bone, &chosen, n)).collect();
+            let levels = chosen.into_iter().map(|answer| answer.levels).collect();
+            return Fused { owners, levels, support };
         }
     }
 }
@@ -98,7 +110,8 @@ fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
         (0..answers.len()).map(|n| !holds_two(bone, &answers, n)).collect::<Vec<_>>().into_iter();
     answers.retain(|_| single.next().unwrap_or(false));
     let mut ranked: Vec<(f64, Answer)> = Vec::with_capacity(answers.len());
-    let ranks: Vec<f64> = (0..answers.len()).map(|n| agreement(bone, &answers, n)).collect();
+    let ranks: Vec<f64> =
+        (0..answers.len()).map(|n| support(bone, &answers, n).agreement).collect();
     ranked.extend(ranks.into_iter().zip(answers));
     ranked.sort_by(|(a, one), (b, other)| {
         b.total_cmp(a).then_with(|| one.asked[1].total_cmp(&other.asked[1]))
@@ -125,20 +138,21 @@ fn holds_two(bone: &Bone, answers: &[Answer], n: usize) -> bool {
     parts.iter().any(apart)
 }
 
-/// Mean Dice of the body in the centre of answer `n` with what other cutouts say about the same body; 0 where none does.
-fn agreement(bone: &Bone, answers: &[Answer], n: usize) -> f64 {
+/// How far the other answers agree with the body in the centre of answer `n`.
+fn support(bone: &Bone, answers: &[Answer], n: usize) -> Support {
     let own = (&answers[n], CENTRE);
-    let (mut sum, mut count) = (0.0, 0.0);
+    let (mut sum, mut count) = (0.0, 0);
     for (_, other) in answers.iter().enumerate().filter(|(other, _)| *other != n) {
         for part in [ABOVE, CENTRE, BELOW] {
             if same(bone, own, (other, part)) {
                 let sizes = own.0.body(CENTRE) + other.body(part);
                 sum += 2.0 * shared(bone, own, (other, part)) as f64 / sizes as f64;
-                count += 1.0;
+                count += 1;
             }
         }
     }
-    if count > 0.0 { sum / count } else { 0.0 }
+    let agreement = if count > 0 { sum / f64::from(count) } else { 0.0 };
+    Support { votes: 1 + count as usize, agreement }
 }
 
 /// Counts the votes of every voxel; of equal ones the upper vertebra has it.
@@ -230,7 +244,7 @@ mod tests {
     }
 
     fn labels(bone: &Bone, answers: Vec<Answer>) -> Vec<u16> {
-        fuse(bone, answers).0.into_iter().map(Owner::label).collect()
+        fuse(bone, answers).owners.into_iter().map(Owner::label).collect()
     }
 
     #[test]
@@ -301,10 +315,12 @@ mod tests {
     fn parts_of_a_vertebra_without_a_body_are_out_of_view() {
         let mut bone = column(3, 10);
         bone.voxels.retain(|voxel| !voxel.body || voxel.index[1] >= 10);
-        let (owners, levels) = fuse(&bone, [15, 25].map(|j| answer(&bone, 10, j)).into());
+        let Fused { owners, levels, support } =
+            fuse(&bone, [15, 25].map(|j| answer(&bone, 10, j)).into());
         let rear = owners.len() - 3;
         let want = [Owner::OutOfView, Owner::Vertebra(1), Owner::Vertebra(2)];
         assert_eq!(owners[rear..], want);
         assert_eq!(levels, [[15.0], [25.0]]);
+        assert_eq!(support, [Support { votes: 2, agreement: 1.0 }; 2]);
     }
 }

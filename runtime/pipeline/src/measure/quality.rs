@@ -6,7 +6,7 @@
 use crate::measure::VertebraMeasures;
 use crate::measure::geometry::median;
 use crate::measure::value::{Measured, Ratio, Reading, Reason};
-use crate::result::{Flag, Vertebra};
+use crate::result::{Flag, Support, Vertebra};
 use kernels::volume::{norm, sub};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ const DOUBTFUL_Z: f64 = 3.5;
 const UNEVEN: f64 = 0.4;
 /// Below this mean probability the net was at a loss: one voxel in four as good as guessed. Chosen, not fitted to exams.
 const LOW_CONFIDENCE: f32 = 0.75;
+/// Cutouts that agree less on a body leave in doubt which vertebra is whose: on exams without faults they agree by .97 or more.
+const LOW_AGREEMENT: f64 = 0.9;
 /// More doubtful vertebrae than this share make a series poor.
 const MANY: f64 = 0.34;
 
@@ -37,6 +39,8 @@ pub struct VertebraQuality {
     /// (left - right) by (left + right) of the volumes of the transverse and articular processes.
     pub asymmetry: Measured<Ratio>,
     pub truncated: bool,
+    /// How far the instance net's cutouts agree on it; none where the classical stage alone told the vertebrae apart.
+    pub support: Option<Support>,
 }
 
 /// What a radiologist's assistant may do with the series.
@@ -73,6 +77,8 @@ pub enum Doubt {
     SpacingOutlier,
     /// Left and right processes of a vertebra differ much.
     Asymmetric,
+    /// Cutouts disagree on a vertebra.
+    LowAgreement,
     /// The net's mean probability is low.
     LowConfidence,
     /// A third of the vertebrae or more is doubtful.
@@ -113,6 +119,7 @@ pub(crate) fn vertebrae(vertebrae: &[Vertebra], sides: &[Sides]) -> Vec<Vertebra
         spacing_z: spacing.into(),
         asymmetry: asymmetry(*sides).into(),
         truncated: vertebra.truncated,
+        support: vertebra.support,
     })
     .collect()
 }
@@ -170,6 +177,7 @@ pub(crate) fn series(measured: &[VertebraMeasures], flags: &[Flag], confidence: 
     let volumes = doubtful(&|q| beyond(&q.volume_z, DOUBTFUL_Z));
     let spacings = doubtful(&|q| beyond(&q.spacing_z, DOUBTFUL_Z));
     let uneven = doubtful(&|q| beyond(&q.asymmetry, UNEVEN));
+    let contradicted = doubtful(&|q| q.support.is_some_and(|s| s.agreement < LOW_AGREEMENT));
     let any = doubtful(&|q| beyond(&q.volume_z, DOUBTFUL_Z) || beyond(&q.spacing_z, DOUBTFUL_Z));
     let heights = measured.iter().filter(|v| v.body.middle_height_mm.number().is_some()).count();
     let mut doubts: Vec<Doubt> = flags.iter().map(|flag| of_flag(*flag)).collect();
@@ -177,6 +185,7 @@ pub(crate) fn series(measured: &[VertebraMeasures], flags: &[Flag], confidence: 
         (volumes > 0, Doubt::VolumeOutlier),
         (spacings > 0, Doubt::SpacingOutlier),
         (uneven > 0, Doubt::Asymmetric),
+        (contradicted > 0, Doubt::LowAgreement),
         (confidence < LOW_CONFIDENCE, Doubt::LowConfidence),
         (any as f64 > MANY * measured.len() as f64, Doubt::ManyDoubtful),
         (heights == 0, Doubt::NothingMeasurable),
@@ -211,7 +220,8 @@ fn worst(doubt: Doubt) -> Grade {
         | Doubt::VertebraeDisputed
         | Doubt::VolumeOutlier
         | Doubt::SpacingOutlier
-        | Doubt::Asymmetric => Grade::Usable,
+        | Doubt::Asymmetric
+        | Doubt::LowAgreement => Grade::Usable,
     }
 }
 

@@ -51,7 +51,7 @@ fn measure(made: &Phantom, numbering: Numbering) -> Measurements {
     let mut ids: Vec<VertebraId> = (2..=25).filter_map(VertebraId::new).collect();
     let t13 = ids.iter().position(|id| id.value() == 20).unwrap();
     ids.insert(t13, VertebraId::new(28).unwrap());
-    let found = vertebrae(&made.semantic, &made.vertebrae, &ids);
+    let found = vertebrae(&made.semantic, &made.vertebrae, &ids, &[]);
     measurements(&made.semantic, &made.vertebrae, &found, numbering, (&[], 0.95))
 }
 
