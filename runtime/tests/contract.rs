@@ -271,6 +271,7 @@ fn the_words_of_results_are_the_words_of_the_types() {
     assert_eq!(words("/properties/outputs/items/enum"), serde_json::json!(outputs));
     let flags = [
         ResultFlag::LevelUnverified,
+        ResultFlag::LandmarksDisagree,
         ResultFlag::DiscCountMismatch,
         ResultFlag::BodyTooLarge,
         ResultFlag::LaterallyTruncated,

@@ -65,7 +65,7 @@ pub fn clean(labels: &Volume<u8>, extent: Extent, rules: Rules) -> Result<Cleane
     Ok(Cleaned { labels, beyond_gap })
 }
 
-/// Erases everything but the sacrum that lies more than [`BEYOND_CANAL_MM`] above or below canal and cord.
+/// Erases everything but the sacrum that lies more than `BEYOND_CANAL_MM` above or below canal and cord.
 pub fn cut_beyond_canal(labels: &mut Volume<u8>) {
     let canal = [Structure::SpinalCanal.value(), Structure::SpinalCord.value()];
     let Some(bounds) = Bounds::of(labels, |v| canal.contains(&v)) else { return };

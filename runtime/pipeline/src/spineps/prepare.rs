@@ -30,7 +30,7 @@ pub fn prepare(
     Ok(padded(&image)?)
 }
 
-/// Intensities from 0; brighter images are scaled down to [`MAX_INTENSITY`], darker ones are left.
+/// Intensities from 0; brighter images are scaled down to `MAX_INTENSITY`, darker ones are left.
 pub fn normalised(image: &Volume<f32>) -> Volume<f32> {
     let (darkest, brightest) = range(image);
     let highest = brightest - darkest;
@@ -44,7 +44,7 @@ fn range(image: &Volume<f32>) -> (f32, f32) {
     values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
 }
 
-/// The image with [`PAD`] voxels of its least value on every side.
+/// The image with `PAD` voxels of its least value on every side.
 pub fn padded(image: &Volume<f32>) -> Result<Volume<f32>, GeometryError> {
     let Grid { dims, affine } = *image.grid();
     let origin = affine.world([-(PAD as f64); 3]);
