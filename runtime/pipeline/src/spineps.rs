@@ -8,6 +8,7 @@ pub mod between;
 mod bits;
 pub mod centres;
 pub mod centroids;
+pub mod chain;
 pub mod clean;
 pub mod course;
 pub mod cutouts;

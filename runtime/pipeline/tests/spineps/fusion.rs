@@ -13,16 +13,16 @@ use serde_json::Value;
 
 const AGREEMENT: f64 = 1e-12;
 
-struct Case {
-    name: String,
-    archive: Archive,
-    json: Value,
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) archive: Archive,
+    pub(super) json: Value,
     /// The grid of the box in which the instance stage works, and its place.
     grid: Grid,
     place: Bounds,
 }
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let archives = case::archives(|a| a.has("semantic_clean") && a.has("merged_clean"));
     let cases = archives.into_iter().map(|(name, archive)| {
         let semantic = archive.labels("semantic_clean", archive.triple("zoom"));
@@ -35,7 +35,7 @@ fn cases() -> Vec<Case> {
 
 impl Case {
     /// The answer in cutout `n` where it shows the mask, first axis fastest, and the place of that part.
-    fn answer(&self, n: usize) -> (Bounds, Vec<u8>) {
+    pub(super) fn answer(&self, n: usize) -> (Bounds, Vec<u8>) {
         let bound =
             |axis: usize, end: usize| self.json["cuts"][n][1][axis][end].as_u64().unwrap() as usize;
         let place =
@@ -89,7 +89,7 @@ fn couples_and_fusion_are_spineps() {
 }
 
 /// Writes `part` where the cutout shows the mask.
-fn spread(cutout: &Cutout, part: &[u8], answer: &mut [u8]) {
+pub(super) fn spread(cutout: &Cutout, part: &[u8], answer: &mut [u8]) {
     let Bounds { min, max } = cutout.place;
     let [wide, high, _] = [0, 1, 2].map(|axis| max[axis] + 1 - min[axis]);
     answer.fill(0);
@@ -137,7 +137,7 @@ fn a_run_without_a_body_or_a_vertebra_says_so() {
         let got = instances(&labels, Rules::Spineps213, silent);
         ended.add(&name, json["errcode"] == "ErrCode.EMPTY" && got == Err(Ended::NoBody));
     }
-    let case = cases().remove(0);
+    let Some(case) = cases().into_iter().next() else { return ended.finish() };
     let labels = case.archive.labels("semantic_clean", case.archive.triple("zoom"));
     assert_eq!(instances(&labels, Rules::Sagitta, silent), Err(Ended::NoVertebra));
     ended.finish();

@@ -7,6 +7,7 @@
 
 mod case;
 mod centres;
+mod chain;
 mod fusion;
 mod joint;
 mod labelling;

@@ -49,6 +49,10 @@ fn each_cleaning_step_is_spineps() {
 /// SPINEPS loses the smaller part of a spine beyond a gap of more than 9 mm (`sem_gap_large`: 127 694 voxels).
 #[test]
 fn both_parts_beside_a_gap_stay_and_are_told() {
+    // Our rules are judged on the house's own cases; a folder of others is for parity.
+    if !case::is_complete() {
+        return;
+    }
     let mut lost = 0;
     for (name, archive) in case::archives(|a| a.has("step1_small_cc")) {
         let labels = archive.labels("seg_in", archive.triple("zoom"));

@@ -1,0 +1,48 @@
+//! The whole way from the semantic net's mask to the masks that SPINEPS writes: the last word on parity.
+
+use crate::case::{Tally, grid};
+use crate::fusion::{Case, cases, spread};
+use kernels::Volume;
+use pipeline::spineps::Rules;
+use pipeline::spineps::chain::{Finished, run};
+use pipeline::spineps::cutouts::Cutout;
+use pipeline::spineps::ended::Ended;
+use pipeline::spineps::joint;
+
+/// The lowest id of the reference: its labelling offset is 1.
+const FIRST: u8 = 2;
+
+/// The case with SPINEPS' own answers in place of the net, and the scanner's voxels in millimetres.
+fn finished(case: &Case) -> (Finished, [f64; 3]) {
+    let own = case.archive.triple("zoom");
+    let native = &case.json["native"]["native_zoom"];
+    let zoom = [0, 1, 2].map(|axis| native[axis].as_f64().unwrap_or(own[axis]));
+    let counts = case.archive.array("seg_out").shape.as_slice().try_into().unwrap();
+    let mut next = 0;
+    let predict = |cutout: &Cutout, _: &[u8], answer: &mut [u8]| {
+        let (_, part) = case.answer(next);
+        next += 1;
+        spread(cutout, &part, answer);
+        Ok::<_, Ended>(())
+    };
+    let seen = case.archive.labels("seg_in", own);
+    let ids = |settled: &joint::Settled| joint::counted(settled.count, FIRST);
+    (run(&seen, &grid(counts, zoom), Rules::Spineps213, predict, ids).unwrap(), zoom)
+}
+
+fn equal<T: Copy + PartialEq>(a: &Volume<T>, b: &Volume<T>) -> bool {
+    a.voxels() == b.voxels()
+}
+
+#[test]
+fn the_masks_are_those_of_spineps() {
+    let mut all = Tally::new("chain to the masks");
+    for case in cases() {
+        let (found, zoom) = finished(&case);
+        let semantic = equal(&found.masks.semantic, &case.archive.labels("seg_out", zoom));
+        let vertebrae = equal(&found.masks.vertebrae, &case.archive.ids("vert_out", zoom));
+        let points = case.json["centroids"].as_object().unwrap().len();
+        all.add(&case.name, semantic && vertebrae && found.centroids.len() == points);
+    }
+    all.finish_all();
+}
