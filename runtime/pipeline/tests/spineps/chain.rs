@@ -4,16 +4,12 @@ use crate::case::{Tally, grid};
 use crate::fusion::{Case, cases, spread};
 use kernels::Volume;
 use pipeline::spineps::Rules;
-use pipeline::spineps::chain::{Finished, run};
+use pipeline::spineps::chain::{Outcome, outcome, unlabelled};
 use pipeline::spineps::cutouts::Cutout;
 use pipeline::spineps::ended::Ended;
-use pipeline::spineps::joint;
-
-/// The lowest id of the reference: its labelling offset is 1.
-const FIRST: u8 = 2;
 
 /// The case with SPINEPS' own answers in place of the net, and the scanner's voxels in millimetres.
-fn finished(case: &Case) -> (Finished, [f64; 3]) {
+fn finished(case: &Case) -> (Outcome, [f64; 3]) {
     let own = case.archive.triple("zoom");
     let native = &case.json["native"]["native_zoom"];
     let zoom = [0, 1, 2].map(|axis| native[axis].as_f64().unwrap_or(own[axis]));
@@ -26,8 +22,7 @@ fn finished(case: &Case) -> (Finished, [f64; 3]) {
         Ok::<_, Ended>(())
     };
     let seen = case.archive.labels("seg_in", own);
-    let ids = |settled: &joint::Settled| joint::counted(settled.count, FIRST);
-    (run(&seen, &grid(counts, zoom), Rules::Spineps213, predict, ids).unwrap(), zoom)
+    (outcome(&seen, &grid(counts, zoom), Rules::Spineps213, predict, unlabelled).unwrap(), zoom)
 }
 
 fn equal<T: Copy + PartialEq>(a: &Volume<T>, b: &Volume<T>) -> bool {
