@@ -5,6 +5,7 @@
 
 use crate::Volume;
 use crate::components::Connectivity;
+use crate::threads::{available, parallel_chunks};
 
 /// Adds the voxels whose nearest centre of the mask in their slice is at most `radius_mm` away.
 ///
@@ -95,6 +96,9 @@ pub fn dilate(mask: &Volume<u8>, element: Element) -> Volume<u8> {
     swept(mask, element, 0, |any, one| any | one)
 }
 
+/// Volumes of fewer voxels are swept on one thread: it takes less than a millisecond.
+const SMALL: usize = 1 << 19;
+
 /// Gathers the element of every voxel with `gather`, from `start`; voxels beyond the volume are 0.
 ///
 /// Whole rows are gathered at once, so that the compiler can take many voxels an instruction.
@@ -102,33 +106,35 @@ fn swept(
     mask: &Volume<u8>,
     element: Element,
     start: u8,
-    gather: impl Fn(u8, u8) -> u8,
+    gather: impl Fn(u8, u8) -> u8 + Sync,
 ) -> Volume<u8> {
     let [ni, nj, nk] = mask.dims().counts();
+    let threads = if mask.dims().voxels() < SMALL { 1 } else { available() };
     let inside = mask.map(|v| u8::from(v != 0));
     let rows = element.rows();
     let outside = vec![0; ni];
     let mut result = Volume::filled(*mask.grid(), start);
-    for (row, to) in result.voxels_mut().chunks_exact_mut(ni).enumerate() {
-        let (j, k) = (row % nj, row / nj);
-        for &(dj, dk, beside) in &rows {
-            let at = j.checked_add_signed(dj).zip(k.checked_add_signed(dk));
-            let from = match at.filter(|&(j, k)| j < nj && k < nk) {
-                Some((j, k)) => &inside.voxels()[(j + nj * k) * ni..][..ni],
-                None => &outside,
-            };
-            let over = |to: &mut [u8], from: &[u8]| {
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to = gather(*to, from));
-            };
-            over(to, from);
-            if beside {
-                over(&mut to[1..], &from[..ni - 1]);
-                over(&mut to[..ni - 1], &from[1..]);
-                to[0] = gather(to[0], 0);
-                to[ni - 1] = gather(to[ni - 1], 0);
+    parallel_chunks(threads, result.voxels_mut(), ni * nj, |k, slice| {
+        for (j, to) in slice.chunks_exact_mut(ni).enumerate() {
+            for &(dj, dk, beside) in &rows {
+                let at = j.checked_add_signed(dj).zip(k.checked_add_signed(dk));
+                let from = match at.filter(|&(j, k)| j < nj && k < nk) {
+                    Some((j, k)) => &inside.voxels()[(j + nj * k) * ni..][..ni],
+                    None => &outside,
+                };
+                let over = |to: &mut [u8], from: &[u8]| {
+                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = gather(*to, from));
+                };
+                over(to, from);
+                if beside {
+                    over(&mut to[1..], &from[..ni - 1]);
+                    over(&mut to[..ni - 1], &from[1..]);
+                    to[0] = gather(to[0], 0);
+                    to[ni - 1] = gather(to[ni - 1], 0);
+                }
             }
         }
-    }
+    });
     result
 }
 

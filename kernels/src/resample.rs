@@ -4,7 +4,7 @@
 mod onto;
 
 pub(crate) use onto::{POLE, positions};
-pub use onto::{cubic, nearest};
+pub use onto::{cubic, nearest, nearest_places};
 
 use crate::volume::{add, scale};
 use crate::{Affine, Dims, Grid, Volume};

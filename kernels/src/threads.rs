@@ -54,6 +54,22 @@ pub fn parallel_chunks<T: Send>(
     with_helpers(threads.min(items), &take_until_empty);
 }
 
+/// What `work` makes of each item, in the order of the items; on at most `threads` threads.
+pub fn parallel_map<T, R: Default + Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R>
+where
+    T: Sync,
+{
+    let mut made: Vec<R> = items.iter().map(|_| R::default()).collect();
+    parallel_chunks(threads, &mut made, 1, |n, made| {
+        made.iter_mut().zip(&items[n..]).for_each(|(made, item)| *made = work(item));
+    });
+    made
+}
+
 /// Runs `worker` on the calling thread and on `threads - 1` more.
 fn with_helpers(threads: usize, worker: &(impl Fn() + Sync)) {
     if threads <= 1 {
@@ -95,6 +111,16 @@ mod tests {
             });
             assert!(values.iter().copied().eq(0..23), "{threads} {length}");
         }
+    }
+
+    #[test]
+    fn made_things_keep_the_order_of_their_items() {
+        let items: Vec<usize> = (0..23).collect();
+        let squares: Vec<usize> = items.iter().map(|n| n * n).collect();
+        for threads in [0, 1, 3, 40] {
+            assert_eq!(parallel_map(threads, &items, |n| n * n), squares);
+        }
+        assert!(parallel_map(2, &[], |n: &usize| *n).is_empty());
     }
 
     #[test]

@@ -29,11 +29,7 @@ pub(crate) fn positions(source: &Grid, target: &Grid) -> [Vec<f64>; 3] {
 /// The value of the voxel nearest to each voxel of `target`; halfway the later one, as in SciPy.
 pub fn nearest<T: Copy>(source: &Volume<T>, target: &Grid) -> Volume<T> {
     let counts = source.dims().counts();
-    let places = positions(source.grid(), target);
-    let [columns, rows, slices]: [Vec<usize>; 3] = std::array::from_fn(|axis| {
-        let last = (counts[axis] - 1) as f64;
-        places[axis].iter().map(|at| (at + 0.5).floor().clamp(0.0, last) as usize).collect()
-    });
+    let [columns, rows, slices] = nearest_places(source.grid(), target);
     let mut voxels = Vec::with_capacity(target.dims.voxels());
     for &k in &slices {
         for &j in &rows {
@@ -42,6 +38,15 @@ pub fn nearest<T: Copy>(source: &Volume<T>, target: &Grid) -> Volume<T> {
         }
     }
     Volume::new(*target, voxels).expect("one value per voxel")
+}
+
+/// For each voxel of `target` along each axis the nearest voxel of `source`, as [`nearest`] takes it; they ascend.
+pub fn nearest_places(source: &Grid, target: &Grid) -> [Vec<usize>; 3] {
+    let (counts, places) = (source.dims.counts(), positions(source, target));
+    std::array::from_fn(|axis| {
+        let last = (counts[axis] - 1) as f64;
+        places[axis].iter().map(|at| (at + 0.5).floor().clamp(0.0, last) as usize).collect()
+    })
 }
 
 /// The cubic B-spline through the voxels of `source` at the voxels of `target`.

@@ -4,15 +4,15 @@
 //! arrays `seg` and `truth`, a byte a voxel, first axis fastest. Writes `semantic` (bytes) and `vertebrae` (two bytes, little
 //! end first) beside them, and prints the seconds of each run without the net's.
 
-use kernels::components::crop;
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::spineps::Rules;
+use pipeline::spineps::boxed::Boxed;
 use pipeline::spineps::chain::{Outcome, outcome, unlabelled};
 use pipeline::spineps::clean::{Extent, clean};
 use pipeline::spineps::cutouts::{COUNTS, Cutout, VOXELS};
 use pipeline::spineps::ended::Ended;
 use pipeline::spineps::instances::boxed;
-use pipeline::spineps::prepare::{NET_SPACING_MM, mask_at};
+use pipeline::spineps::prepare::{NET_SPACING_MM, grid_at};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,9 @@ impl Case {
         let seg = Volume::new(own, fs::read(folder.join("seg"))?)?;
         let truth = Volume::new(own, fs::read(folder.join("truth"))?)?;
         let cleaned = clean(&seg, Extent::Whole, Rules::Spineps213)?.labels;
-        let (_, spine) = boxed(&mask_at(&cleaned, NET_SPACING_MM)?).ok_or("an empty mask")?;
-        let truth = crop(&mask_at(&truth, NET_SPACING_MM)?, spine);
+        let net = grid_at(&own, NET_SPACING_MM)?;
+        let spine = boxed(&cleaned.on(&net)).ok_or("an empty mask")?.bounds;
+        let truth = Boxed::from(truth).on(&net).at(spine).part;
         Ok(Case { seg, truth, scanner })
     }
 

@@ -6,6 +6,7 @@
 
 pub mod between;
 mod bits;
+pub mod boxed;
 pub mod centres;
 pub mod centroids;
 pub mod chain;

@@ -2,13 +2,13 @@
 //! instance net and whoever labels the vertebrae.
 
 use super::Rules;
+use super::boxed::Boxed;
 use super::centroids::centroids;
 use super::clean::{Extent, clean};
 use super::cutouts::Cutout;
 use super::ended::Ended;
 use super::instances::instances;
 use super::joint::{self, Masks, Settled};
-use super::prepare::mask_on;
 use super::values::DENSE_BODY;
 use crate::labels::{Structure, VertebraId};
 use kernels::{Grid, Volume};
@@ -38,8 +38,7 @@ pub fn outcome<E: From<Ended>>(
 ) -> Result<Outcome, E> {
     let cleaned = clean(classes, Extent::Whole, rules)?;
     let vertebrae = instances(&cleaned.labels, rules, predict)?;
-    let vertebrae = mask_on(&vertebrae, scanner);
-    let semantic = mask_on(&whole_bodies(cleaned.labels), scanner);
+    let (semantic, vertebrae) = (whole_bodies(cleaned.labels).on(scanner), vertebrae.on(scanner));
     // A mask that falls between the scanner's voxels is as good as none.
     let settled = joint::settle(&semantic, &vertebrae, rules).ok_or(Ended::EmptyMask)?;
     let ids = ids(&settled);
@@ -54,8 +53,8 @@ pub fn unlabelled(settled: &Settled) -> Vec<u8> {
 }
 
 /// Bodies without a class for their core.
-fn whole_bodies(mut labels: Volume<u8>) -> Volume<u8> {
-    let cores = labels.voxels_mut().iter_mut().filter(|value| **value == DENSE_BODY);
+fn whole_bodies(mut labels: Boxed<u8>) -> Boxed<u8> {
+    let cores = labels.part.voxels_mut().iter_mut().filter(|value| **value == DENSE_BODY);
     cores.for_each(|value| *value = Structure::VertebralBody.value());
     labels
 }

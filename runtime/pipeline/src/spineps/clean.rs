@@ -1,10 +1,12 @@
 //! The semantic net's answer without crumbs, without what lies far from the spine, and without cavities.
 
-use super::Rules;
+use super::boxed::Boxed;
 use super::centres::DENSE_BODY;
 use super::ended::Ended;
+use super::{Rules, rows};
 use crate::labels::Structure;
-use kernels::components::{self, Bounds, Component, Components, Connectivity, crop, paste};
+use kernels::components::{self, Bounds, Component, Components, Connectivity, crop};
+use kernels::threads::{available, parallel_map};
 use kernels::{Volume, fill};
 
 /// Smallest component of one structure, mm³: 30 voxels of the nets' grid.
@@ -35,14 +37,14 @@ pub enum Extent {
 /// A cleaned semantic mask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cleaned {
-    pub labels: Volume<u8>,
+    pub labels: Boxed<u8>,
     /// Parts of the spine beyond a gap without signal, kept although nothing joins them to the rest: to be told.
     pub beyond_gap: usize,
 }
 
 /// Cleans a semantic mask.
 pub fn clean(labels: &Volume<u8>, extent: Extent, rules: Rules) -> Result<Cleaned, Ended> {
-    let bounds = Bounds::of(labels, |v| v != 0).ok_or(Ended::EmptyMask)?;
+    let bounds = rows::bounds(labels, |_, _| true).ok_or(Ended::EmptyMask)?;
     // With a margin, so that the edge of the box is open space where the edge of the view is not.
     let bounds = bounds.grown(1, labels.dims());
     let mut part = crop(labels, bounds);
@@ -60,9 +62,7 @@ pub fn clean(labels: &Volume<u8>, extent: Extent, rules: Rules) -> Result<Cleane
         beyond_gap = keep_spine(&mut part, rules);
     }
     fill_holes(&mut part);
-    let mut labels = Volume::filled(*labels.grid(), 0);
-    paste(&mut labels, &part, bounds);
-    Ok(Cleaned { labels, beyond_gap })
+    Ok(Cleaned { labels: Boxed { whole: *labels.grid(), bounds, part }, beyond_gap })
 }
 
 /// Erases everything but the sacrum that lies more than `BEYOND_CANAL_MM` above or below canal and cord.
@@ -209,11 +209,15 @@ fn is_spine(labels: &Volume<u8>, found: &Components, n: usize) -> bool {
         && sum([Structure::SpinalCanal.value(), Structure::SpinalCord.value()]) >= canal
 }
 
-/// Fills background enclosed by one solid structure.
+/// Fills background enclosed by one solid structure; of several the first in order. What one encloses does not depend on how
+/// another was filled.
 pub fn fill_holes(labels: &mut Volume<u8>) {
-    for value in SOLID.map(Structure::value) {
-        for offset in fill::holes(labels, value) {
-            labels.voxels_mut()[offset] = value;
+    let solid = SOLID.map(Structure::value);
+    let found = parallel_map(available(), &solid, |&value| fill::holes(labels, value));
+    for (value, holes) in solid.into_iter().zip(found) {
+        for offset in holes {
+            let to = &mut labels.voxels_mut()[offset];
+            *to = if *to == 0 { value } else { *to };
         }
     }
 }

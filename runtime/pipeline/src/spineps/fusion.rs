@@ -7,6 +7,7 @@
 use super::bits::Bits;
 use super::ended::Ended;
 use kernels::components::{self, Bounds, Connectivity, crop};
+use kernels::threads::{available, parallel_map};
 use kernels::{Grid, Volume, fill};
 
 /// Classes of the net besides the background: vertebra above, in the centre, below.
@@ -182,28 +183,50 @@ impl Fused {
     pub fn drop_crumbs(&mut self) {
         let voxel = self.ids.grid().affine.spacing().iter().product::<f64>();
         let least = (MIN_COMPONENT_MM3 / voxel).round() as usize;
-        for (id, &bounds) in (1..).zip(&self.boxes) {
+        let crumbs = |id: u16, bounds: Bounds| {
             let mask = self.part(bounds, |v| u8::from(v == id));
             let found = components::label(&mask, Connectivity::Faces6);
             if found.parts.iter().all(|part| part.voxels >= least) {
-                continue;
+                return Vec::new();
             }
-            for (offset, &number) in found.labels.voxels().iter().enumerate() {
-                if number != 0 && found.parts[number as usize - 1].voxels < least {
-                    set(&mut self.ids, bounds, mask.dims().index(offset), 0);
-                }
-            }
+            let small =
+                |&number: &u32| number != 0 && found.parts[number as usize - 1].voxels < least;
+            let numbers = found.labels.voxels().iter().enumerate();
+            numbers
+                .filter(|(_, number)| small(number))
+                .map(|(at, _)| mask.dims().index(at))
+                .collect()
+        };
+        for (_, at) in self.places(crumbs) {
+            self.ids.voxels_mut()[at] = 0;
         }
     }
 
     /// Fills background that a vertebra encloses.
     pub fn fill_holes(&mut self) {
-        for (id, &bounds) in (1..).zip(&self.boxes) {
+        let holes = |id: u16, bounds: Bounds| {
             let mask = self.part(bounds, |v| u8::from(v != 0) + u8::from(v == id));
-            for offset in fill::holes(&mask, 2) {
-                set(&mut self.ids, bounds, mask.dims().index(offset), id);
-            }
+            fill::holes(&mask, 2).into_iter().map(|at| mask.dims().index(at)).collect()
+        };
+        for (id, at) in self.places(holes) {
+            let to = &mut self.ids.voxels_mut()[at];
+            *to = if *to == 0 { id } else { *to };
         }
+    }
+
+    /// The places in memory that `found` tells of each vertebra by their indices in its box, with the vertebra's id. Each
+    /// vertebra is asked for itself, before anything is changed.
+    fn places(&self, found: impl Fn(u16, Bounds) -> Vec<[usize; 3]> + Sync) -> Vec<(u16, usize)> {
+        let all: Vec<(u16, Bounds)> = (1..).zip(self.boxes.iter().copied()).collect();
+        let lists = parallel_map(available(), &all, |&(id, bounds)| found(id, bounds));
+        let place = |bounds: Bounds, index: [usize; 3]| {
+            let at = std::array::from_fn(|axis| bounds.min[axis] + index[axis]);
+            self.ids.dims().offset(at)
+        };
+        let named = all.iter().zip(lists).flat_map(|(&(id, bounds), list)| {
+            list.into_iter().map(move |index| (id, place(bounds, index)))
+        });
+        named.collect()
     }
 
     /// The vertebrae that are left, numbered from 1 without gaps.
@@ -221,10 +244,4 @@ impl Fused {
             .collect();
         self.ids.map(|id| numbers[usize::from(id)])
     }
-}
-
-/// Writes voxel `index` of the box at `bounds`.
-fn set(ids: &mut Volume<u16>, bounds: Bounds, index: [usize; 3], id: u16) {
-    let at = ids.dims().offset([0, 1, 2].map(|axis| bounds.min[axis] + index[axis]));
-    ids.voxels_mut()[at] = id;
 }

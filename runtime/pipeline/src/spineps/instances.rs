@@ -1,14 +1,13 @@
 //! Semantic mask -> vertebrae: the instance stage from the grid of the semantic net to the fused mask, around the net itself.
 
 use super::Rules;
+use super::boxed::Boxed;
 use super::centres::centres;
 use super::cutouts::{Cutout, VOXELS, code};
 use super::ended::Ended;
 use super::fusion::{candidates, couples, fuse};
 use super::prepare::{NET_SPACING_MM, grid_at};
 use crate::vertebrae::MAX_BODIES;
-use kernels::components::{Bounds, crop, paste};
-use kernels::{Volume, resample};
 
 /// Background kept around the mask: 5 voxels of the nets' grid in plane.
 const MARGIN_MM: f64 = 3.75;
@@ -18,17 +17,14 @@ const MAX_CUTOUTS: usize = 2 * MAX_BODIES;
 /// The vertebrae of a semantic mask, numbered from 1 by how sure they are, on the grid of the nets. `predict` runs the
 /// instance net: from the codes of a cutout, first axis fastest, to a class for each of its voxels, which it writes.
 pub fn instances<E: From<Ended>>(
-    semantic: &Volume<u8>,
+    semantic: &Boxed<u8>,
     rules: Rules,
     mut predict: impl FnMut(&Cutout, &[u8], &mut [u8]) -> Result<(), E>,
-) -> Result<Volume<u16>, E> {
-    let grid = grid_at(semantic.grid(), NET_SPACING_MM).map_err(Ended::from)?;
-    let found = if grid == *semantic.grid() {
-        boxed(semantic)
-    } else {
-        boxed(&resample::nearest(semantic, &grid))
-    };
-    let (part, bounds) = found.ok_or(Ended::EmptyMask)?;
+) -> Result<Boxed<u16>, E> {
+    let grid = grid_at(&semantic.whole, NET_SPACING_MM).map_err(Ended::from)?;
+    let found =
+        if grid == semantic.whole { boxed(semantic) } else { boxed(&semantic.clone().on(&grid)) };
+    let Boxed { part, bounds, .. } = found.ok_or(Ended::EmptyMask)?;
     let table: [u8; 256] = std::array::from_fn(|label| code(label as u8));
     let codes = part.map(|label| table[usize::from(label)]);
     let (mut shown, mut answer) = (vec![0; VOXELS], vec![0; VOXELS]);
@@ -46,15 +42,12 @@ pub fn instances<E: From<Ended>>(
     let mut fused = fuse(*part.grid(), &found, &couples(&found))?;
     fused.drop_crumbs();
     fused.fill_holes();
-    let mut whole = Volume::filled(grid, 0);
-    paste(&mut whole, &fused.renumbered(), bounds);
-    Ok(whole)
+    Ok(Boxed { whole: grid, bounds, part: fused.renumbered() })
 }
 
-/// A mask in its box with a margin, and where that box lies; `None` of an empty mask.
-pub fn boxed(labels: &Volume<u8>) -> Option<(Volume<u8>, Bounds)> {
-    let finest = labels.grid().affine.spacing().into_iter().fold(f64::INFINITY, f64::min);
+/// A mask in its box with a margin; `None` of an empty mask.
+pub fn boxed(labels: &Boxed<u8>) -> Option<Boxed<u8>> {
+    let finest = labels.whole.affine.spacing().into_iter().fold(f64::INFINITY, f64::min);
     let margin = (MARGIN_MM / finest) as usize;
-    let bounds = Bounds::of(labels, |v| v != 0)?.grown(margin, labels.dims());
-    Some((crop(labels, bounds), bounds))
+    Some(labels.at(labels.content()?.grown(margin, labels.whole.dims)))
 }

@@ -9,11 +9,12 @@ pub mod posterior;
 pub mod top;
 
 use crate::labels::{Structure, VertebraId};
+use crate::spineps::boxed::Boxed;
 use crate::spineps::centroids::{Mass, masses};
 use crate::spineps::course::Course;
 use crate::spineps::values::{C2, DENS, METAL, is_body};
-use crate::spineps::{Rules, between, plates, rows};
-use kernels::components::{Bounds, crop, paste};
+use crate::spineps::{Rules, between, plates};
+use kernels::components::Bounds;
 use kernels::{Grid, Volume};
 
 /// Room around the spine: as much as two of SPINEPS' own voxels.
@@ -40,10 +41,10 @@ pub struct Masks {
 }
 
 /// Makes both masks agree and numbers the vertebrae from the top. `None` where the semantic mask is empty.
-pub fn settle(semantic: &Volume<u8>, vertebrae: &Volume<u16>, rules: Rules) -> Option<Settled> {
-    let spine = spine_box(semantic)?;
-    let mut semantic = crop(semantic, spine);
-    let mut owners = owned(&crop(vertebrae, spine), &semantic);
+pub fn settle(semantic: &Boxed<u8>, vertebrae: &Boxed<u16>, rules: Rules) -> Option<Settled> {
+    let (whole, spine) = (semantic.whole, spine_box(semantic)?);
+    let mut semantic = semantic.at(spine).part;
+    let mut owners = owned(&vertebrae.at(spine).part, &semantic);
     articular::settle(&mut owners, &semantic);
     missing::cover(&mut owners, &mut semantic, rules);
     let course = Course::of(&semantic, rules);
@@ -51,15 +52,13 @@ pub fn settle(semantic: &Volume<u8>, vertebrae: &Volume<u16>, rules: Rules) -> O
     top::repair(&mut owners, &semantic, &course, top_row, rules);
     posterior::settle(&mut owners, &semantic);
     let count = number(&mut owners, &semantic, &course, rules);
-    let whole = *vertebrae.grid();
     Some(Settled { whole, bounds: spine, semantic, vertebrae: owners, count })
 }
 
 /// The box in which all of this happens.
-pub fn spine_box(semantic: &Volume<u8>) -> Option<Bounds> {
-    let finest = semantic.grid().affine.spacing().into_iter().fold(f64::INFINITY, f64::min);
-    let bounds = rows::bounds(semantic, |_, _| true)?;
-    Some(bounds.grown((MARGIN_MM / finest) as usize, semantic.dims()))
+pub fn spine_box(semantic: &Boxed<u8>) -> Option<Bounds> {
+    let finest = semantic.whole.affine.spacing().into_iter().fold(f64::INFINITY, f64::min);
+    Some(semantic.content()?.grown((MARGIN_MM / finest) as usize, semantic.whole.dims))
 }
 
 /// Vertebrae where anything was segmented. An id beyond a byte is none: nobody has so many.
@@ -121,11 +120,11 @@ pub fn finish(settled: Settled, ids: &[u8], rules: Rules) -> Masks {
             *value = plate;
         }
     }
-    let mut masks =
-        Masks { semantic: Volume::filled(whole, 0), vertebrae: Volume::filled(whole, 0) };
-    paste(&mut masks.semantic, &semantic, bounds);
-    paste(&mut masks.vertebrae, &vertebrae.map(u16::from), bounds);
-    masks
+    let vertebrae = Boxed { whole, bounds, part: vertebrae.map(u16::from) };
+    Masks {
+        semantic: Boxed { whole, bounds, part: semantic }.whole(),
+        vertebrae: vertebrae.whole(),
+    }
 }
 
 /// Numbers from the top -> `ids`; sacrum, metal and dens by what the semantic mask says.

@@ -12,6 +12,7 @@ use kernels::Volume;
 use kernels::components::{Connectivity, crop};
 use kernels::growth::grow;
 use kernels::morphology::Element;
+use kernels::threads::{available, parallel_map};
 
 /// Steps of SPINEPS' growth, voxels whatever their size.
 const STEPS: usize = 14;
@@ -30,9 +31,9 @@ pub fn split(vertebrae: &Volume<u8>, semantic: &Volume<u8>, rules: Rules) -> Vol
     let own = |v| u8::from(v == endplate);
     let Some(pieces) = Pieces::of(semantic, own, Connectivity::Corners26) else { return plates };
     let masks = Masks { vertebrae, semantic, sides: &sides };
-    let mut told: Vec<(usize, usize, u8)> = Vec::new();
-    for n in 0..pieces.count() {
-        told.extend(masks.reached(&pieces, n));
+    let all: Vec<usize> = (0..pieces.count()).collect();
+    let told = parallel_map(available(), &all, |&n| masks.reached(&pieces, n)).concat();
+    for n in all {
         for at in pieces.voxels(n) {
             let at = semantic.dims().offset(at);
             plates.voxels_mut()[at] = endplate;

@@ -22,11 +22,14 @@ fn holds_any<T: Copy + Into<u16>>(block: &[T]) -> bool {
 }
 
 /// The box around the voxels for which `inside` (place in memory, value) holds; 0 is never asked.
-pub fn bounds(volume: &Volume<u8>, inside: impl Fn(usize, u8) -> bool) -> Option<Bounds> {
+pub fn bounds<T: Copy + Into<u16>>(
+    volume: &Volume<T>,
+    inside: impl Fn(usize, T) -> bool,
+) -> Option<Bounds> {
     let [ni, nj, _] = volume.dims().counts();
     let mut bounds: Option<Bounds> = None;
     for (start, block) in blocks(volume) {
-        let held = |n: &usize| block[*n] != 0 && inside(start + n, block[*n]);
+        let held = |n: &usize| block[*n].into() != 0 && inside(start + n, block[*n]);
         let Some(first) = (0..block.len()).find(held) else { continue };
         let last = start % ni + (0..block.len()).rfind(held).unwrap_or(first);
         let (first, j, k) = (start % ni + first, start / ni % nj, start / ni / nj);

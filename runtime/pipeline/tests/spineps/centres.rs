@@ -25,7 +25,7 @@ fn cases() -> impl Iterator<Item = (String, Archive, Value)> {
 
 /// The semantic mask in its box on the grid of the instance net.
 fn semantic(archive: &Archive) -> Volume<u8> {
-    boxed(&archive.labels("semantic_clean", archive.triple("zoom"))).unwrap().0
+    boxed(&archive.labels("semantic_clean", archive.triple("zoom")).into()).unwrap().part
 }
 
 fn points(list: &Value) -> Vec<[f64; 3]> {
@@ -106,7 +106,7 @@ fn bodies_are_cut_as_spineps_cuts_them() {
 /// How many vertebrae have a body in the mask by the truth, and how many of these have a centre.
 fn met(archive: &Archive, labels: &Volume<u8>, centres: &[[f64; 3]]) -> (usize, usize) {
     let zoom = archive.triple("zoom");
-    let (_, place) = boxed(&archive.labels("semantic_clean", zoom)).unwrap();
+    let place = boxed(&archive.labels("semantic_clean", zoom).into()).unwrap().bounds;
     let truth = crop(&archive.labels("truth", zoom), place);
     let mut bodies = [0; 256];
     let voxels = labels.voxels().iter().zip(truth.voxels());

@@ -4,6 +4,7 @@ use super::case::{self, Archive, Tally};
 use kernels::components::{Bounds, paste};
 use kernels::{Grid, Volume};
 use pipeline::spineps::Rules;
+use pipeline::spineps::boxed::Boxed;
 use pipeline::spineps::clean::{Extent, clean};
 use pipeline::spineps::cutouts::{COUNTS, Cutout};
 use pipeline::spineps::ended::Ended;
@@ -26,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
     let archives = case::archives(|a| a.has("semantic_clean") && a.has("merged_clean"));
     let cases = archives.into_iter().map(|(name, archive)| {
         let semantic = archive.labels("semantic_clean", archive.triple("zoom"));
-        let (part, place) = boxed(&semantic).unwrap();
+        let Boxed { part, bounds: place, .. } = boxed(&semantic.into()).unwrap();
         let json = case::json(&name).unwrap();
         Case { json, name, grid: *part.grid(), place, archive }
     });
@@ -123,7 +124,7 @@ fn the_chain_from_semantic_net_to_vertebrae_is_spineps() {
             Ok::<_, Ended>(())
         };
         let got = instances(&cleaned.labels, Rules::Spineps213, predict).unwrap();
-        chain.compare(&case.name, &got, &case.archive.ids("vert_modelres", zoom));
+        chain.compare(&case.name, &got.whole(), &case.archive.ids("vert_modelres", zoom));
     }
     chain.finish();
 }
@@ -134,12 +135,12 @@ fn a_run_without_a_body_or_a_vertebra_says_so() {
     for (name, archive) in case::archives(|a| a.has("truth") && !a.has("merged_clean")) {
         let Some(json) = case::json(&name) else { continue };
         let labels = archive.labels("semantic_clean", archive.triple("zoom"));
-        let got = instances(&labels, Rules::Spineps213, silent);
+        let got = instances(&labels.clone().into(), Rules::Spineps213, silent);
         ended.add(&name, json["errcode"] == "ErrCode.EMPTY" && got == Err(Ended::NoBody));
     }
     let Some(case) = cases().into_iter().next() else { return ended.finish() };
     let labels = case.archive.labels("semantic_clean", case.archive.triple("zoom"));
-    assert_eq!(instances(&labels, Rules::Sagitta, silent), Err(Ended::NoVertebra));
+    assert_eq!(instances(&labels.clone().into(), Rules::Sagitta, silent), Err(Ended::NoVertebra));
     ended.finish();
 }
 
@@ -150,10 +151,13 @@ fn a_mask_of_many_bodies_is_refused_before_the_net_runs() {
     let label = |n: usize| u8::from(grid.dims.index(n).iter().all(|v| v % 15 < 11)) * 49;
     let cubes = Volume::new(grid, (0..grid.dims.voxels()).map(label).collect()).unwrap();
     for rules in [Rules::Spineps213, Rules::Sagitta] {
-        let end =
-            instances(&cubes, rules, |_: &Cutout, _: &[u8], _: &mut [u8]| -> Result<(), Ended> {
+        let end = instances(
+            &cubes.clone().into(),
+            rules,
+            |_: &Cutout, _: &[u8], _: &mut [u8]| -> Result<(), Ended> {
                 panic!("the net must not run");
-            });
+            },
+        );
         assert!(matches!(end, Err(Ended::TooManyBodies(n)) if n >= 320), "{end:?}");
     }
 }

@@ -70,7 +70,7 @@ fn pair<T: Copy + Into<u16>>(ours: &Volume<T>, theirs: &Volume<T>) -> (Vec<u16>,
 fn owners_agree_with_the_parts() {
     compare("joint-clean", |case| {
         let semantic = case.labels("seg_native");
-        let spine = joint::spine_box(&semantic).unwrap();
+        let spine = joint::spine_box(&semantic.clone().into()).unwrap();
         let mut semantic = crop(&semantic, spine);
         let mut owners = joint::owned(&crop(&case.ids("vert_native"), spine), &semantic);
         articular::settle(&mut owners, &semantic);
@@ -130,7 +130,7 @@ fn plates_are_upper_or_lower() {
 
 fn whole(case: &Case, rules: Rules) -> Masks {
     let (semantic, vertebrae) = (case.labels("seg_native"), case.ids("vert_native"));
-    let settled = joint::settle(&semantic, &vertebrae, rules).unwrap();
+    let settled = joint::settle(&semantic.into(), &vertebrae.into(), rules).unwrap();
     let ids = joint::counted(settled.count, FIRST);
     joint::finish(settled, &ids, rules)
 }

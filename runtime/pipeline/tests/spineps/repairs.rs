@@ -53,7 +53,9 @@ impl Sketch {
     }
 
     fn joined(&self, first: u8, rules: Rules) -> Masks {
-        let settled = joint::settle(&self.semantic, &self.vertebrae, rules).unwrap();
+        let settled =
+            joint::settle(&self.semantic.clone().into(), &self.vertebrae.clone().into(), rules)
+                .unwrap();
         let ids = joint::counted(settled.count, first);
         joint::finish(settled, &ids, rules)
     }
@@ -154,7 +156,9 @@ fn piece_above(first: usize) -> Sketch {
 fn a_vertebra_cut_by_the_field_is_not_swallowed() {
     let count = |first, rules| {
         let sketch = piece_above(first);
-        joint::settle(&sketch.semantic, &sketch.vertebrae, rules).unwrap().count
+        joint::settle(&sketch.semantic.clone().into(), &sketch.vertebrae.clone().into(), rules)
+            .unwrap()
+            .count
     };
     assert_eq!(BOTH.map(|rules| count(0, rules)), [2, 3]);
     // A dens within the field is still joined to its C2.
@@ -246,7 +250,9 @@ fn whole_patients_keep_their_truth() {
         present.dedup();
         let ids: Vec<u8> = (0..26).map(exact_id).filter(|id| present.contains(id)).collect();
         let right = BOTH.map(|rules| {
-            let settled = joint::settle(&patient.semantic, &bones, rules).unwrap();
+            let settled =
+                joint::settle(&patient.semantic.clone().into(), &bones.clone().into(), rules)
+                    .unwrap();
             assert!(rules == Rules::Spineps213 || settled.count == ids.len(), "{region:?}");
             let masks = joint::finish(settled, &ids, rules);
             let both = masks.vertebrae.voxels().iter().zip(truth.voxels());
@@ -299,7 +305,11 @@ fn nothing_makes_the_joint_stage_panic() {
         let sketch = Random(seed).sketch();
         for rules in BOTH {
             println!("seed {seed} {rules:?}");
-            let Some(settled) = joint::settle(&sketch.semantic, &sketch.vertebrae, rules) else {
+            let Some(settled) = joint::settle(
+                &sketch.semantic.clone().into(),
+                &sketch.vertebrae.clone().into(),
+                rules,
+            ) else {
                 empty += 1;
                 continue;
             };

@@ -2,9 +2,13 @@
 //! the stages.
 
 use super::case::{self, Archive};
+use super::chain::scanner;
+use super::fusion::spread;
 use kernels::Volume;
 use kernels::components::crop;
 use pipeline::spineps::Rules;
+use pipeline::spineps::boxed::Boxed;
+use pipeline::spineps::chain::{outcome, unlabelled};
 use pipeline::spineps::clean::{Extent, clean};
 use pipeline::spineps::cutouts::Cutout;
 use pipeline::spineps::ended::Ended;
@@ -17,23 +21,28 @@ fn cases() -> Vec<(String, Archive)> {
     case::archives(|a| a.has("seg_in") && a.has("truth") && a.has("vert_modelres"))
 }
 
+/// The answer of a net without fault; `part` is the truth where the instance stage works.
+fn faultless(part: &Volume<u8>, cutout: &Cutout, answer: &mut [u8]) {
+    let own = part.at(cutout.centre.map(|v| v as usize));
+    let class = |id: u8| match i16::from(id) - i16::from(own) {
+        away @ -1..=1 if own != 0 && id != 0 => (away + 2) as u8,
+        _ => 0,
+    };
+    cutout.show(&part.map(class), answer);
+}
+
 /// The vertebrae that a faultless net makes of a mask; none where the run ends early.
 fn vertebrae(seen: &Volume<u8>, truth: &Volume<u8>, rules: Rules) -> (Volume<u16>, usize) {
     let none = Volume::filled(*seen.grid(), 0);
     let Ok(cleaned) = clean(seen, Extent::Whole, rules) else { return (none, 0) };
-    let (_, place) = boxed(&cleaned.labels).unwrap();
+    let place = boxed(&cleaned.labels).unwrap().bounds;
     let part = crop(truth, place);
     let predict = |cutout: &Cutout, _: &[u8], answer: &mut [u8]| {
-        let own = part.at(cutout.centre.map(|v| v as usize));
-        let class = |id: u8| match i16::from(id) - i16::from(own) {
-            away @ -1..=1 if own != 0 && id != 0 => (away + 2) as u8,
-            _ => 0,
-        };
-        cutout.show(&part.map(class), answer);
+        faultless(&part, cutout, answer);
         Ok::<_, Ended>(())
     };
     let found = instances(&cleaned.labels, rules, predict);
-    (found.unwrap_or(none), cleaned.beyond_gap)
+    (found.map_or(none, |found| found.whole()), cleaned.beyond_gap)
 }
 
 /// For each vertebra of the truth the best Dice with one that was found.
@@ -104,4 +113,63 @@ fn vertebrae_beyond_a_gap_without_signal_are_found_and_told() {
         better += usize::from(new > old && silent == 0 && told > 0);
     }
     assert!(better > 0, "no case in which half the spine is lost");
+}
+
+/// What the whole chain makes of a case on the scanner's grid: mean Dice with the truth, and how many vertebrae it tells.
+/// Where SPINEPS had the same cutout, the net's recorded answer with its errors counts, else a faultless one.
+fn told(name: &str, archive: &Archive, rules: Rules) -> (f64, usize) {
+    let (zoom, json) = (archive.triple("zoom"), case::json(name).unwrap());
+    let (seen, truth) = (archive.labels("seg_in", zoom), archive.labels("truth", zoom));
+    let to = scanner(archive, &json);
+    let wanted = Boxed::from(truth.clone()).on(&to).whole();
+    let none = (0.0, 0);
+    let Ok(cleaned) = clean(&seen, Extent::Whole, rules) else { return none };
+    let Some(place) = boxed(&cleaned.labels).map(|spine| spine.bounds) else { return none };
+    let part = crop(&truth, place);
+    let recorded = |cutout: &Cutout| {
+        let cuts = json["cuts"].as_array()?;
+        let bound = |n: usize, axis: usize, end: usize| cuts[n][1][axis][end].as_u64();
+        let same = |&n: &usize| {
+            (0..3).all(|axis| {
+                bound(n, axis, 0) == Some(cutout.place.min[axis] as u64)
+                    && bound(n, axis, 1) == Some(cutout.place.max[axis] as u64 + 1)
+            })
+        };
+        (0..cuts.len()).find(same)
+    };
+    let predict = |cutout: &Cutout, _: &[u8], answer: &mut [u8]| {
+        match recorded(cutout) {
+            Some(n) => {
+                let answered = archive.labels(&format!("pred_{n:02}"), zoom);
+                spread(cutout, answered.voxels(), answer);
+            }
+            None => faultless(&part, cutout, answer),
+        }
+        Ok::<_, Ended>(())
+    };
+    let Ok(found) = outcome(&seen, &to, rules, predict, unlabelled) else { return none };
+    let vertebrae = found.masks.vertebrae.map(|id| if id < 26 { id } else { 0 });
+    let mut ids: Vec<u16> = vertebrae.voxels().iter().copied().filter(|&id| id != 0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    (score(&vertebrae, &wanted).0, ids.len())
+}
+
+#[test]
+fn the_whole_chain_is_as_good_by_our_rules_old_against_new() {
+    let [mut worse, mut counted] = [[0usize; 2]; 2];
+    println!("{:24} {:>5}  {:>16}  {:>16}", "case", "truth", "2.1.3", "ours");
+    for (name, archive) in cases() {
+        let truth = archive.labels("truth", archive.triple("zoom"));
+        let wanted = dice(&truth.map(u16::from), &truth).len();
+        let both = [Rules::Spineps213, Rules::Sagitta].map(|rules| told(&name, &archive, rules));
+        let cell = |(dice, count): (f64, usize)| format!("Dice {dice:.4} of {count:2}");
+        println!("{name:24} {wanted:5}  {}  {}", cell(both[0]), cell(both[1]));
+        for (n, &(dice, count)) in both.iter().enumerate() {
+            counted[n] += usize::from(count == wanted);
+            worse[n] += usize::from(dice < both[1 - n].0 - 0.002);
+        }
+    }
+    println!("count right: {counted:?}; the worse by more than .002 of Dice: {worse:?}");
+    assert!(counted[1] >= counted[0] && worse[1] <= worse[0], "{counted:?} {worse:?}");
 }

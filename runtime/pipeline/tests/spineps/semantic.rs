@@ -36,12 +36,12 @@ fn each_cleaning_step_is_spineps() {
         compare(2, "step2_bbox", "step3_holes", &clean::fill_holes);
         let whole = cleaned(&labels("seg_in"), extent(&archive), Rules::Spineps213);
         assert_eq!(whole.beyond_gap, 0, "{name}");
-        tallies[3].compare(&name, &whole.labels, &labels("seg_out"));
+        tallies[3].compare(&name, &whole.labels.whole(), &labels("seg_out"));
     }
     for (name, archive) in case::archives(|a| a.has("semantic_clean")) {
         let labels = |key: &str| archive.labels(key, archive.triple("zoom"));
         let whole = cleaned(&labels("seg_in"), Extent::Whole, Rules::Spineps213);
-        tallies[3].compare(&name, &whole.labels, &labels("semantic_clean"));
+        tallies[3].compare(&name, &whole.labels.whole(), &labels("semantic_clean"));
     }
     tallies.into_iter().for_each(Tally::finish);
 }
@@ -60,7 +60,8 @@ fn both_parts_beside_a_gap_stay_and_are_told() {
         let extent = extent(&archive);
         let old = cleaned(&labels, extent, Rules::Spineps213);
         let new = cleaned(&labels, extent, Rules::Sagitta);
-        let (whole, old, kept) = (count(&labels), count(&old.labels), count(&new.labels));
+        let (whole, old, kept) =
+            (count(&labels), count(&old.labels.whole()), count(&new.labels.whole()));
         println!(
             "{name}: of {whole} voxels {old} by 2.1.3, {kept} by ours, {} beyond",
             new.beyond_gap

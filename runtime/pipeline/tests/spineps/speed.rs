@@ -10,7 +10,7 @@ use pipeline::spineps::clean::{Extent, clean};
 use pipeline::spineps::cutouts::{Cutout, code};
 use pipeline::spineps::ended::Ended;
 use pipeline::spineps::instances::{boxed, instances};
-use pipeline::spineps::prepare::{NET_SPACING_MM, image_at, mask_at, mask_on};
+use pipeline::spineps::prepare::{NET_SPACING_MM, grid_at, image_at, mask_at};
 use std::time::{Duration, Instant};
 
 /// The median of so many runs counts.
@@ -40,11 +40,12 @@ fn speed() {
         );
         for rules in [Rules::Spineps213, Rules::Sagitta] {
             let cleaned = clean(&seg, Extent::Whole, rules).unwrap().labels;
-            let part = boxed(&mask_at(&cleaned, NET_SPACING_MM).unwrap()).unwrap();
-            let truth = crop(&mask_at(&truth, NET_SPACING_MM).unwrap(), part.1);
-            let cutouts = centres(&part.0, rules).unwrap().len();
+            let at_net = cleaned.clone().on(&grid_at(&cleaned.whole, NET_SPACING_MM).unwrap());
+            let part = boxed(&at_net).unwrap();
+            let truth = crop(&mask_at(&truth, NET_SPACING_MM).unwrap(), part.bounds);
+            let cutouts = centres(&part.part, rules).unwrap().len();
             let cleaning = median(|| timed(|| clean(&seg, Extent::Whole, rules)).1);
-            let centring = median(|| timed(|| centres(&part.0, rules)).1);
+            let centring = median(|| timed(|| centres(&part.part, rules)).1);
             let fusing = median(|| {
                 let mut net = Duration::ZERO;
                 let predict = |cutout: &Cutout, _: &[u8], answer: &mut [u8]| {
@@ -61,7 +62,7 @@ fn speed() {
                 };
                 timed(|| instances(&cleaned, rules, predict)).1 - net
             });
-            let back = median(|| timed(|| mask_on(&cleaned, &native)).1);
+            let back = median(|| timed(|| cleaned.clone().on(&native)).1);
             println!(
                 "{name} {rules:?}: {cutouts} cutouts; clean {cleaning} ms, instances {fusing} ms (centres {centring} ms), \
                  back {back} ms"
