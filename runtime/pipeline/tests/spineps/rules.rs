@@ -96,14 +96,7 @@ fn vertebrae_beyond_a_gap_without_signal_are_found_and_told() {
     for (name, archive) in cases() {
         let labels = |key: &str| archive.labels(key, archive.triple("zoom"));
         let (mut seen, mut truth) = (labels("seg_in"), labels("truth"));
-        for volume in [&mut seen, &mut truth] {
-            let [ni, nj, _] = volume.dims().counts();
-            for (row, values) in volume.voxels_mut().chunks_exact_mut(ni).enumerate() {
-                if GAP.contains(&(row % nj)) {
-                    values.fill(0);
-                }
-            }
-        }
+        [&mut seen, &mut truth].into_iter().for_each(without_signal);
         let [(old, silent), (new, told)] = [Rules::Spineps213, Rules::Sagitta].map(|rules| {
             let (found, told) = vertebrae(&seen, &truth, rules);
             (score(&found, &truth).1, told)
@@ -115,19 +108,53 @@ fn vertebrae_beyond_a_gap_without_signal_are_found_and_told() {
     assert!(better > 0, "no case in which half the spine is lost");
 }
 
-/// What the whole chain makes of a case on the scanner's grid: mean Dice with the truth, and how many vertebrae it tells.
-/// Where SPINEPS had the same cutout, the net's recorded answer with its errors counts, else a faultless one.
-fn told(name: &str, archive: &Archive, rules: Rules) -> (f64, usize) {
+/// Takes the rows of [`GAP`] from a mask.
+fn without_signal(mask: &mut Volume<u8>) {
+    let [ni, nj, _] = mask.dims().counts();
+    let rows = mask.voxels_mut().chunks_exact_mut(ni).enumerate();
+    rows.filter(|(row, _)| GAP.contains(&(row % nj))).for_each(|(_, values)| values.fill(0));
+}
+
+/// Leaves of a mask the four slices in the middle.
+fn in_four_slices(mask: &mut Volume<u8>) {
+    let (plane, middle) = (mask.dims().plane(), mask.dims().counts()[2] / 2);
+    let slices = mask.voxels_mut().chunks_exact_mut(plane).enumerate();
+    let beyond = slices.filter(|(k, _)| !(middle - 2..middle + 2).contains(k));
+    beyond.for_each(|(_, slice)| slice.fill(0));
+}
+
+/// What makes a case harder still.
+type Damage = fn(&mut Volume<u8>);
+const DAMAGES: [(&str, Option<Damage>); 3] = [
+    ("as it is", None),
+    ("30 mm without signal", Some(without_signal)),
+    ("in four slices", Some(in_four_slices)),
+];
+
+/// What the whole chain makes of a case on the scanner's grid: mean Dice with the truth, how many vertebrae it tells, and how
+/// many there are. In a case as it is, the net's recorded answer with its errors counts where SPINEPS had the same cutout;
+/// else a faultless one.
+fn told(
+    name: &str,
+    archive: &Archive,
+    damage: Option<Damage>,
+    rules: Rules,
+) -> (f64, usize, usize) {
     let (zoom, json) = (archive.triple("zoom"), case::json(name).unwrap());
-    let (seen, truth) = (archive.labels("seg_in", zoom), archive.labels("truth", zoom));
+    let (mut seen, mut truth) = (archive.labels("seg_in", zoom), archive.labels("truth", zoom));
+    if let Some(damage) = damage {
+        damage(&mut seen);
+        damage(&mut truth);
+    }
     let to = scanner(archive, &json);
     let wanted = Boxed::from(truth.clone()).on(&to).whole();
-    let none = (0.0, 0);
+    let there = dice(&wanted.map(u16::from), &wanted).len();
+    let none = (0.0, 0, there);
     let Ok(cleaned) = clean(&seen, Extent::Whole, rules) else { return none };
     let Some(place) = boxed(&cleaned.labels).map(|spine| spine.bounds) else { return none };
     let part = crop(&truth, place);
     let recorded = |cutout: &Cutout| {
-        let cuts = json["cuts"].as_array()?;
+        let cuts = json["cuts"].as_array().filter(|_| damage.is_none())?;
         let bound = |n: usize, axis: usize, end: usize| cuts[n][1][axis][end].as_u64();
         let same = |&n: &usize| {
             (0..3).all(|axis| {
@@ -152,24 +179,41 @@ fn told(name: &str, archive: &Archive, rules: Rules) -> (f64, usize) {
     let mut ids: Vec<u16> = vertebrae.voxels().iter().copied().filter(|&id| id != 0).collect();
     ids.sort_unstable();
     ids.dedup();
-    (score(&vertebrae, &wanted).0, ids.len())
+    (score(&vertebrae, &wanted).0, ids.len(), there)
 }
 
+/// Old rule against new: Dice and count against the truth.
 #[test]
-fn the_whole_chain_is_as_good_by_our_rules_old_against_new() {
-    let [mut worse, mut counted] = [[0usize; 2]; 2];
-    println!("{:24} {:>5}  {:>16}  {:>16}", "case", "truth", "2.1.3", "ours");
-    for (name, archive) in cases() {
-        let truth = archive.labels("truth", archive.triple("zoom"));
-        let wanted = dice(&truth.map(u16::from), &truth).len();
-        let both = [Rules::Spineps213, Rules::Sagitta].map(|rules| told(&name, &archive, rules));
-        let cell = |(dice, count): (f64, usize)| format!("Dice {dice:.4} of {count:2}");
-        println!("{name:24} {wanted:5}  {}  {}", cell(both[0]), cell(both[1]));
-        for (n, &(dice, count)) in both.iter().enumerate() {
-            counted[n] += usize::from(count == wanted);
-            worse[n] += usize::from(dice < both[1 - n].0 - 0.002);
-        }
+fn the_whole_chain_is_no_worse_by_our_rules() {
+    // Our rules are judged on the house's own cases; a folder of others is for parity.
+    if !case::is_complete() {
+        return;
     }
-    println!("count right: {counted:?}; the worse by more than .002 of Dice: {worse:?}");
-    assert!(counted[1] >= counted[0] && worse[1] <= worse[0], "{counted:?} {worse:?}");
+    println!("{:24} {:>5}  {:>17}  {:>17}", "case", "truth", "2.1.3", "ours");
+    for (damaged, damage) in DAMAGES {
+        let [mut best, mut counted] = [[0usize; 2]; 2];
+        let mut sums = [0.0; 2];
+        let mut all = 0;
+        println!("{damaged}:");
+        for (name, archive) in cases() {
+            let both =
+                [Rules::Spineps213, Rules::Sagitta].map(|r| told(&name, &archive, damage, r));
+            let cell =
+                |(dice, count, _): (f64, usize, usize)| format!("Dice {dice:.4} of {count:2}");
+            println!("{name:24} {:5}  {}  {}", both[0].2, cell(both[0]), cell(both[1]));
+            for (n, &(dice, count, there)) in both.iter().enumerate() {
+                sums[n] += dice;
+                counted[n] += usize::from(count == there);
+                best[n] += usize::from(dice >= both[1 - n].0 - 0.002);
+            }
+            all += 1;
+        }
+        let mean = sums.map(|sum| sum / f64::from(all));
+        println!(
+            "{damaged}: of {all} count right in {} by 2.1.3, {} by ours; mean Dice {:.4}, {:.4}",
+            counted[0], counted[1], mean[0], mean[1]
+        );
+        assert!(counted[1] >= counted[0] && mean[1] >= mean[0] - 0.002, "{damaged}");
+        assert!(best[1] >= best[0], "{damaged}: {best:?}");
+    }
 }
