@@ -159,6 +159,10 @@ pub fn from_planar(planar: &[f32], out: FeatureMapMut<'_>) {
     }
 }
 
+/// Pixels of a row whose layout is changed at a time: with all their channels they stay in the
+/// first-level cache, and each plane gets a cache line.
+const TURNED: usize = 16;
+
 /// The first channels of a map -> `[channels][rows][cols]`; as many channels as `planar` has room
 /// for.
 pub fn to_planar(map: FeatureMap<'_>, planar: &mut [f32]) {
@@ -167,11 +171,11 @@ pub fn to_planar(map: FeatureMap<'_>, planar: &mut [f32]) {
     assert_eq!(planar.len() % plane, 0, "values of the planar image");
     assert!(planar.len() / plane <= size.channels, "channels of the planar image");
     for row in 0..size.rows {
-        let pixels = map.row(row);
-        for (channel, values) in planar.chunks_exact_mut(plane).enumerate() {
-            let line = &mut values[row * size.cols..][..size.cols];
-            for (value, pixel) in line.iter_mut().zip(pixels.chunks_exact(size.channels)) {
-                *value = pixel[channel];
+        for (number, pixels) in map.row(row).chunks(TURNED * size.channels).enumerate() {
+            let start = row * size.cols + number * TURNED;
+            for (channel, values) in planar.chunks_exact_mut(plane).enumerate() {
+                let places = pixels[channel..].iter().step_by(size.channels);
+                places.zip(&mut values[start..]).for_each(|(&place, value)| *value = place);
             }
         }
     }

@@ -76,11 +76,15 @@ struct Products<'a> {
     per_block: usize,
 }
 
-/// The strip width of `widths` that wastes the fewest pixels on a row of `pixels`; the first of
-/// equals. `widths` end with 1, so one always fits.
+/// What a strip costs beside its pixels, in pixels: its weights are loaded for few of them as for
+/// many, and sums that are few wait for each other.
+const STRIP_COST: usize = 2;
+
+/// The strip width of `widths` that makes a row of `pixels` cheapest; the first of equals. `widths`
+/// end with 1, so one always fits.
 fn best_width(widths: &[usize], pixels: usize) -> usize {
     let fitting = widths.iter().copied().filter(|&w| w <= pixels);
-    fitting.min_by_key(|w| pixels.next_multiple_of(*w)).unwrap_or(1)
+    fitting.min_by_key(|w| pixels.div_ceil(*w) * (w + STRIP_COST)).unwrap_or(1)
 }
 
 macro_rules! kernels {
@@ -331,16 +335,16 @@ kernels!(
     avx2, "avx2,fma", __m256, lanes 8,
     zero _mm256_setzero_ps, set1 _mm256_set1_ps, load _mm256_loadu_ps, store _mm256_storeu_ps,
     fma _mm256_fmadd_ps, add _mm256_add_ps, sub _mm256_sub_ps, max _mm256_max_ps,
-    groups [1 => [6, 5, 4, 2, 1]]
+    groups [1 => [6, 5, 4, 3, 2, 1]]
 );
 
-// 32 registers: 24 sums, 2 weights, values straight from memory.
+// 32 registers: 24 sums (16 where one block is left), 2 weights, values straight from memory.
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512, "avx512f", __m512, lanes 16,
     zero _mm512_setzero_ps, set1 _mm512_set1_ps, load _mm512_loadu_ps, store _mm512_storeu_ps,
     fma _mm512_fmadd_ps, add _mm512_add_ps, sub _mm512_sub_ps, max _mm512_max_ps,
-    groups [2 => [12, 10, 8, 4, 2, 1], 1 => [16, 12, 10, 8, 4, 2, 1]]
+    groups [2 => [12, 10, 8, 6, 5, 4, 3, 2, 1], 1 => [16, 12, 10, 8, 6, 5, 4, 3, 2, 1]]
 );
 
 /// `value * weight + sum`, in the order of arguments that the other sets have.
@@ -363,7 +367,7 @@ kernels!(
     neon, "neon", float32x4_t, lanes 4,
     zero zero, set1 vdupq_n_f32, load vld1q_f32, store vst1q_f32,
     fma fused, add vaddq_f32, sub vsubq_f32, max vmaxnmq_f32,
-    groups [1 => [6, 5, 4, 2, 1]]
+    groups [1 => [6, 5, 4, 3, 2, 1]]
 );
 
 /// The entries of an instruction set; the processor must have it, see [`super::InstructionSet`].
