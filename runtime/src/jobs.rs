@@ -6,6 +6,7 @@
 pub mod board;
 pub mod clock;
 pub mod generation;
+pub mod levels;
 pub mod produce;
 pub mod source;
 
@@ -18,6 +19,7 @@ use crate::publish::store::Destination;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
+use levels::Levels;
 use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -68,6 +70,8 @@ pub struct Bench {
     pub destinations: Vec<Destination>,
     /// Folder of all results.
     pub results: PathBuf,
+    /// What the series of a study know of one another.
+    pub levels: Levels,
 }
 
 impl std::fmt::Debug for Bench {
@@ -145,13 +149,17 @@ impl Bench {
         let mut begin = |stage| board.begin(&job.id, stage);
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
         let source = decode(job)?;
+        let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
+        let neighbours = self.levels.neighbours(&source, &job.id, &generation.folder);
         let request = Request {
+            neighbours: neighbours.map_err(levels_at)?,
             name: job.id.to_string(),
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
+        self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
         clock.end();
         self.show(job, completion, generation, &product, &clock)?;
         self.hand_over(job, generation, &product)
@@ -171,6 +179,7 @@ impl Bench {
         let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
+        result.levels_from = product.report.levels_from.clone();
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
         let folder = generation.folder.clone();

@@ -1,6 +1,6 @@
 //! The report of one series: what `report.json` holds and `--json` prints (architecture: machine-readable contracts).
 
-use crate::identity::Provenance;
+use crate::identity::{JobId, Provenance};
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
 use pipeline::measure::{Curvature, Quality, VertebraMeasures};
@@ -28,6 +28,8 @@ pub struct Report {
     pub vertebrae: Vec<VertebraReport>,
     pub sacrum: bool,
     pub numbering: Numbering,
+    /// The job whose levels these are, where another series of the study names them.
+    pub levels_from: Option<JobId>,
     /// The best run of levels and the one to mistake it for, by shapes and sizes alone.
     pub likely_levels: Vec<LikelyReport>,
     pub flags: Vec<Flag>,
@@ -173,6 +175,7 @@ impl Report {
             vertebrae: vertebrae.collect(),
             sacrum: segmentation.sacrum,
             numbering: segmentation.numbering,
+            levels_from: None,
             likely_levels: segmentation.likely.iter().map(LikelyReport::new).collect(),
             flags: segmentation.flags.clone(),
             curvature: measures.curvature.clone(),

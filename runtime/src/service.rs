@@ -6,6 +6,7 @@ use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::ingest::spool::Spool;
 use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
+use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
 use crate::jobs::{self, Bench, Job, Purpose, generation};
 use crate::messages::{Completion, FailureCode, JobState};
@@ -88,6 +89,7 @@ impl Service {
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
             results: results.clone(),
+            levels: Levels::new(config.data.join("levels"), key),
         };
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let deliveries = Deliveries { outbox, board: board.clone(), results: results.clone() };

@@ -6,7 +6,7 @@
 use crate::card::{Class, ModelCard};
 use crate::instances::Instances;
 use crate::labels::{Structure, VertebraId};
-use crate::numbering::{self, Numbered};
+use crate::numbering::{self, Neighbour, Numbered};
 use crate::result::Numbering;
 use crate::vertebrae::Bodies;
 use kernels::Volume;
@@ -22,21 +22,26 @@ pub struct Joined {
     /// The vertebrae, top to bottom.
     pub ids: Vec<VertebraId>,
     pub numbering: Numbering,
-    /// C2 and sacrum are both in view, and the vertebrae between them are not 23.
+    /// Two landmarks, in view or in other series of the study, give different levels.
     pub landmarks_disagree: bool,
     /// Discs found, and those one expects between the bodies.
     pub discs: usize,
 }
 
-/// Joins `classes` and the vertebrae found in them.
-pub fn join(mut classes: Volume<u8>, found: &Instances, card: &ModelCard) -> Joined {
+/// Joins `classes` and the vertebrae found in them; `neighbours` may know their levels.
+pub fn join(
+    mut classes: Volume<u8>,
+    found: &Instances,
+    neighbours: &[Neighbour],
+    card: &ModelCard,
+) -> Joined {
     let bodies = &found.bodies;
     settle_bodies(&mut classes, bodies, card);
     let owners = settle_parts(&mut classes, found, card);
     let mut semantic = structures(&classes, card);
     drop_high_sacrum(&mut semantic, bodies);
     let Numbered { ids, numbering, landmarks_disagree } =
-        numbering::number(bodies, &semantic, &found.levels);
+        numbering::number(bodies, &semantic, &found.levels, neighbours);
     let mut instances = owners.map(|owner| match owner {
         0 => 0,
         body => u16::from(ids[usize::from(body) - 1].value()),

@@ -28,6 +28,7 @@ pub mod vertebrae;
 pub use card::{InstanceCard, ModelCard};
 pub use labels::{Structure, VertebraId};
 pub use net::{Net, NetError, Nets, TensorMut, TensorRef};
+pub use numbering::{KnownLevel, Neighbour};
 pub use refusal::{Plane, Refusal, RefusalCode};
 pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Support, Vertebra};
 pub use segment::{SegmentError, segment};

@@ -10,8 +10,8 @@ mod truth_net;
 use kernels::{Affine, AxisMap, Dims, Direction, Grid, Volume};
 use phantom::{Phantom, Recipe, Region, generate};
 use pipeline::{
-    Flag, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage, Structure,
-    VertebraId, segment,
+    Flag, KnownLevel, Neighbour, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series,
+    Stage, Structure, Vertebra, VertebraId, segment,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use truth_net::{TruthNet, blank_series, card, working_grid};
@@ -28,9 +28,17 @@ fn exam(region: Region, seed: u64) -> Phantom {
 }
 
 fn run(series: &Series, net: TruthNet) -> Result<Segmentation, SegmentError> {
+    run_beside(series, &[], net)
+}
+
+fn run_beside(
+    series: &Series,
+    neighbours: &[Neighbour],
+    net: TruthNet,
+) -> Result<Segmentation, SegmentError> {
     let mut stages = Vec::new();
     let mut nets = Nets { semantic: Box::new(net), instance: None };
-    let result = segment(series, &mut nets, &mut |stage| stages.push(stage));
+    let result = segment(series, neighbours, &mut nets, &mut |stage| stages.push(stage));
     if result.is_ok() {
         assert_eq!(
             (stages[0], stages.last(), stages.len()),
@@ -210,7 +218,43 @@ fn without_a_landmark_levels_are_unverified() {
     }
 }
 
-/// All 48 ways to store one volume: the labels stay where they are in the patient, to the voxel.
+/// What a station further down would know of the two lowest vertebrae names all of them; where it contradicts a landmark in
+/// view, the landmark is kept and the doubt told.
+#[test]
+fn levels_come_from_a_neighbouring_station() {
+    let (region, seed, first) = (Region::Thoracic, 1, 5);
+    let phantom = exam(region, seed);
+    let alone = segmented(&phantom);
+    let known = |vertebrae: &[Vertebra], shift: u8| {
+        let level = |v: &Vertebra| KnownLevel {
+            level: VertebraId::new(v.id.value() + shift).unwrap(),
+            body_centroid_mm: v.body_centroid_mm,
+        };
+        [Neighbour { levels: vertebrae.iter().map(level).collect() }]
+    };
+    let lowest = &alone.vertebrae[alone.vertebrae.len() - 2..];
+    let net = TruthNet::of_structures(card(MM), &phantom.semantic);
+    let series = Series::from_volume(phantom.image.clone());
+    let named = run_beside(&series, &known(lowest, first - 2), net).unwrap();
+    assert_eq!(named.numbering, Numbering::FromStudy { neighbour: 0 });
+    let ids = |result: &Segmentation| -> Vec<u8> {
+        result.vertebrae.iter().map(|v| v.id.value()).collect()
+    };
+    let truth: Vec<u8> = (first..first + alone.vertebrae.len() as u8).collect();
+    assert_eq!(truth, ids(&named));
+    assert!(!named.flags.contains(&Flag::LevelUnverified), "{:?}", named.flags);
+
+    let lumbar = exam(Region::Lumbar, 1);
+    let alone = segmented(&lumbar);
+    let net = TruthNet::of_structures(card(MM), &lumbar.semantic);
+    let series = Series::from_volume(lumbar.image.clone());
+    let upper = &alone.vertebrae[..2];
+    let disputed = run_beside(&series, &known(upper, 1), net).unwrap();
+    assert_eq!(disputed.numbering, Numbering::FromSacrum);
+    assert_eq!(ids(&disputed), ids(&alone));
+    assert!(disputed.flags.contains(&Flag::LandmarksDisagree));
+}
+
 /// A net took brain for sacrum in a cervical field of view, and every level was named from it.
 #[test]
 fn a_sacrum_above_the_spine_is_no_landmark() {
@@ -229,6 +273,7 @@ fn a_sacrum_above_the_spine_is_no_landmark() {
     assert!(!result.sacrum, "a sacrum was kept above the spine");
 }
 
+/// All 48 ways to store one volume: the labels stay where they are in the patient, to the voxel.
 #[test]
 fn the_order_of_the_axes_changes_nothing() {
     use Direction::{Anterior, Inferior, Left, Posterior, Right, Superior};

@@ -3,6 +3,7 @@
 use super::{Outcome, input, log, refused, table};
 use crate::decode;
 use crate::jobs::clock::StageClock;
+use crate::jobs::levels::Neighbours;
 use crate::jobs::produce::{ProduceError, Request, Workshop};
 use crate::jobs::source::Source;
 use crate::messages::JobStage;
@@ -44,6 +45,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         folder: folder.clone(),
         made: made(&source),
         generation: 1,
+        neighbours: Neighbours::default(),
     };
     let mut workshop = Workshop::open(arguments.threads)?;
     let product = match workshop.produce(&source, &request, &mut clock, &mut |_| {}) {

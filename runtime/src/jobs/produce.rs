@@ -3,6 +3,7 @@
 //! The service and `sagitta segment` both run this, so that they give the same bytes.
 
 use super::clock::StageClock;
+use super::levels::Neighbours;
 use super::source::Source;
 use crate::error::Move;
 use crate::identity::{NetName, Provenance};
@@ -29,6 +30,8 @@ pub struct Request {
     pub folder: PathBuf,
     pub made: Made,
     pub generation: u32,
+    /// What other series of the study know of the levels.
+    pub neighbours: Neighbours,
 }
 
 /// What came out.
@@ -162,7 +165,9 @@ impl Workshop {
     }
 
     /// What will have made a result of this workshop.
-    pub fn provenance(&self, generation: u32) -> Provenance {
+    fn provenance(&self, request: &Request) -> Provenance {
+        let neighbours = request.neighbours.text();
+        let values: Vec<_> = neighbours.iter().map(|text| ("neighbours", text.as_str())).collect();
         let card = self.nets.semantic.card();
         Provenance {
             software: concat!("Sagitta ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -171,8 +176,8 @@ impl Workshop {
             weights_sha256: card.weights_sha256.clone(),
             instance: self.nets.instance.as_ref().map(|net| NetName::of(net.card())),
             engine: self.engine.name.clone(),
-            configuration_sha256: crate::identity::configuration_sha256(&[]),
-            generation,
+            configuration_sha256: crate::identity::configuration_sha256(&values),
+            generation: request.generation,
         }
     }
 
@@ -185,11 +190,12 @@ impl Workshop {
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
         let series = source.series();
-        let segmentation = segment(series, &mut self.nets, &mut |stage| {
+        let neighbours = request.neighbours.known();
+        let segmentation = segment(series, &neighbours, &mut self.nets, &mut |stage| {
             clock.begin(stage.into(), tell);
         })?;
         clock.begin(JobStage::Outputs, tell);
-        let provenance = self.provenance(request.generation);
+        let provenance = self.provenance(request);
         // Pictures and masks take about as long as the DICOM objects: one core each.
         let (pictures, objects) = std::thread::scope(|scope| {
             let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));
@@ -200,13 +206,14 @@ impl Workshop {
         let (objects, mut outputs) = objects?;
         outputs.extend(pictures.outputs);
         sync_folders(request, &outputs)?;
-        let report = Report::new(
+        let mut report = Report::new(
             SeriesReport::new(&request.name, source, request.generation),
             &segmentation,
             &provenance,
             self.engine.clone(),
             outputs,
         );
+        report.levels_from = request.neighbours.source_of(segmentation.numbering).cloned();
         let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
         Ok(Product { segmentation, report, objects, scene, overview })
     }
