@@ -20,6 +20,7 @@ use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
 use levels::Levels;
+use pipeline::{RefusalCode, Use};
 use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -115,7 +116,7 @@ impl Bench {
     fn work(&mut self, job: &Job) {
         let worked = match &job.purpose {
             Purpose::Run { completion, generation } => self.produce(job, *completion, generation),
-            Purpose::Explain { have } => decode(job).map(|_| {
+            Purpose::Explain { have } => self.decode(job).map(|_| {
                 tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
                 self.board.change(&job.id, JobState::Incomplete { have: *have, expect: None });
             }),
@@ -136,6 +137,38 @@ impl Bench {
         self.board.change(&job.id, state);
     }
 
+    /// The series of a job. One that is refused may still tell levels.
+    fn decode(&mut self, job: &Job) -> Result<Source, ProduceError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
+        };
+        let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
+        let decoded = decode::dicom::decode(&files, Use::Exam);
+        if decoded.as_ref().is_err_and(|refusal| may_tell_levels(refusal.code)) {
+            self.read_levels(job, &files);
+        }
+        Ok(Source::Dicom(Box::new(decoded?)))
+    }
+
+    /// Keeps the levels that a localiser shows. Whatever is wrong with it is told by its refusal already.
+    fn read_levels(&mut self, job: &Job, files: &[Vec<u8>]) {
+        let Ok(series) = decode::dicom::decode(files, Use::Levels) else { return };
+        let source = Source::Dicom(Box::new(series));
+        if self.levels.are_kept(&source, &job.id) {
+            return;
+        }
+        let Ok(segmentation) = self.workshop.read_levels(&source) else { return };
+        match self.levels.keep(&source, &job.id, &segmentation) {
+            Ok(true) => {
+                tracing::info!(job = %job.id, "its levels are kept for other series of the study");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(job = %job.id, "its levels cannot be kept: {error}; the site's move");
+            }
+        }
+    }
+
     /// Makes the outputs and hands them to the deliveries.
     fn produce(
         &mut self,
@@ -148,7 +181,7 @@ impl Bench {
         board.begun(&job.id, generation.number, completion);
         let mut begin = |stage| board.begin(&job.id, stage);
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
-        let source = decode(job)?;
+        let source = self.decode(job)?;
         let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
         let neighbours = self.levels.neighbours(&source, &job.id, &generation.folder);
         let request = Request {
@@ -214,12 +247,10 @@ impl Bench {
     }
 }
 
-fn decode(job: &Job) -> Result<Source, ProduceError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
-    };
-    let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(Source::Dicom(Box::new(decode::dicom::decode(&files)?)))
+/// Whether a refused series may be a localiser.
+fn may_tell_levels(code: RefusalCode) -> bool {
+    use RefusalCode::{MixedOrientation, NotAnatomical, Resolution, TooFewSlices};
+    matches!(code, NotAnatomical | MixedOrientation | TooFewSlices | Resolution)
 }
 
 fn relative(folder: &Path, path: &Path) -> PathBuf {

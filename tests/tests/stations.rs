@@ -3,14 +3,15 @@
 
 use kernels::{Affine, Dims, Grid, Volume};
 use phantom::{Recipe, Region, generate};
+use pipeline::VertebraId;
 use sagitta::identity::JobId;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tests::series::Nagle;
 use tests::site::series_uid;
-use tests::{Site, phantom, send};
+use tests::{Site, peer, phantom, send};
 
 /// A body lies where another series shows it, within the width of its slices.
 const SAME_PLACE_MM: f64 = 6.0;
@@ -31,15 +32,27 @@ fn station(volume: &Volume<f32>, rows: Range<usize>) -> Volume<f32> {
     Volume::new(Grid { dims, affine }, (0..dims.voxels()).map(voxel).collect()).unwrap()
 }
 
-/// Sends one station of patient 7 and waits for its end; the job, its result message and its report.
-fn segmented(site: &Site, volume: &Volume<f32>, name: &str) -> (JobId, Value, Value) {
+/// A series of patient 7, in a folder of its own.
+fn series(site: &Site, volume: &Volume<f32>, name: &str) -> PathBuf {
     let (file, folder) = (site.folder.join(format!("{name}.nii.gz")), site.folder.join(name));
-    std::fs::write(&file, models::nifti::encode_labels(&volume.map(|v| v as u16)).unwrap())
-        .unwrap();
+    let bytes = models::nifti::encode_labels(&volume.map(|v| v as u16)).unwrap();
+    std::fs::write(&file, bytes).unwrap();
     phantom(&folder, &["--from", file.to_str().unwrap(), "--seed", "7"]).unwrap();
-    send(site.dicom, &folder, Nagle::Off).unwrap();
-    let job = site.job(&series_uid(&folder).unwrap()).unwrap();
-    assert_eq!(site.settled(&job).unwrap()["state"], "done", "{name}");
+    folder
+}
+
+/// Sends a series and waits for its end: the job and its last status.
+fn sent(site: &Site, folder: &Path) -> (JobId, Value) {
+    send(site.dicom, folder, Nagle::Off).unwrap();
+    let job = site.job(&series_uid(folder).unwrap()).unwrap();
+    let state = site.settled(&job).unwrap();
+    (job, state)
+}
+
+/// Sends one station and waits for its end; the job, its result message and its report.
+fn segmented(site: &Site, volume: &Volume<f32>, name: &str) -> (JobId, Value, Value) {
+    let (job, state) = sent(site, &series(site, volume, name));
+    assert_eq!(state["state"], "done", "{name}");
     let heard = site.heard(&job).unwrap();
     let (_, result) = heard.into_iter().find(|(kind, _)| kind == "result").unwrap();
     let report = json(&site.results(&job).join("report.json"));
@@ -92,4 +105,38 @@ fn the_upper_station_takes_its_levels_from_the_lower() {
     // Kept on this disk and numbered by again, without a UID of the patient's in any name.
     let kept = json(&site.results(&thoracic).join("neighbours.json"));
     assert_eq!(kept[0]["job"], lumbar.as_str());
+}
+
+/// Three thick sagittal slices with the sacrum, beside two of other planes: refused as an exam, yet its levels are read.
+#[test]
+fn a_station_takes_its_levels_from_a_localiser() {
+    let site = Site::new().unwrap();
+    let appliance = site.start().unwrap();
+    let usual = Recipe::of(Region::Whole, 3);
+    let coarse = Recipe {
+        columns: 320,
+        rows: 512,
+        slices: 3,
+        in_plane_mm: 1.35,
+        slice_mm: 12.0,
+        ..usual.clone()
+    };
+    let sagittal = series(&site, &generate(&coarse).unwrap().image, "sagittal");
+    let folder = site.folder.join("localiser");
+    peer("make_localizer.py", &[&sagittal, &folder]).unwrap();
+    let (localiser, state) = sent(&site, &folder);
+    assert_eq!((&state["state"], &state["code"]), (&"refused".into(), &"not_anatomical".into()));
+
+    let whole = generate(&usual).unwrap();
+    let rows = whole.image.dims().counts()[1];
+    let rows = rows * 15 / 100..rows * 62 / 100;
+    let (_, result, report) = segmented(&site, &station(&whole.image, rows.clone()), "upper");
+    assert_eq!(result["numbering"], "from_study", "{}", appliance.log());
+    assert_eq!(result["levels_from"], localiser.as_str());
+    // The levels are those of the truth.
+    for (level, at) in levels(&report) {
+        let index = whole.vertebrae.grid().affine.index(at).map(|n| n.round() as usize);
+        let truth = VertebraId::new(whole.vertebrae.at(index) as u8).map(VertebraId::name);
+        assert_eq!(truth, Some(level));
+    }
 }

@@ -32,4 +32,4 @@ pub use numbering::{KnownLevel, Neighbour};
 pub use refusal::{Plane, Refusal, RefusalCode};
 pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Support, Vertebra};
 pub use segment::{SegmentError, segment};
-pub use series::{Series, SourceImage};
+pub use series::{Series, SourceImage, Use};

@@ -96,17 +96,18 @@ impl Levels {
         Ok(neighbours)
     }
 
-    /// Keeps the levels of a series that shows a landmark itself, and no second one that speaks against it.
+    /// Keeps the levels of a series that shows a landmark itself, and no second one that speaks against it. Returns whether
+    /// there were any.
     pub fn keep(
         &self,
         source: &Source,
         job: &JobId,
         segmentation: &Segmentation,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let doubtful = segmentation.flags.contains(&Flag::LandmarksDisagree);
-        let Some(frame) = self.frame(source) else { return Ok(()) };
+        let Some(frame) = self.frame(source) else { return Ok(false) };
         if doubtful || !segmentation.numbering.is_by_own_landmark() {
-            return Ok(());
+            return Ok(false);
         }
         let entry = |v: &pipeline::Vertebra| Entry {
             id: v.id.value(),
@@ -114,7 +115,13 @@ impl Levels {
         };
         let vertebrae = segmentation.vertebrae.iter().map(entry).collect();
         let file = File { job: job.clone(), vertebrae };
-        durable::write(&frame.join(format!("{job}.json")), &serde_json::to_vec(&file)?)
+        durable::write(&place(&frame, job), &serde_json::to_vec(&file)?)?;
+        Ok(true)
+    }
+
+    /// Whether the levels of a series were kept earlier.
+    pub fn are_kept(&self, source: &Source, job: &JobId) -> bool {
+        self.frame(source).is_some_and(|frame| place(&frame, job).exists())
     }
 
     /// The folder for the frame of reference of `source`, `None` where it has none.
@@ -129,6 +136,10 @@ impl Levels {
         let (study, frame) = (uid(tags::STUDY_INSTANCE_UID)?, uid(tags::FRAME_OF_REFERENCE_UID)?);
         Some(self.folder.join(frame_id(&self.site_key, &study, &frame)))
     }
+}
+
+fn place(frame: &Path, job: &JobId) -> PathBuf {
+    frame.join(format!("{job}.json"))
 }
 
 /// The files in a frame's folder; none where it is not there.
@@ -173,7 +184,7 @@ mod tests {
         let frame = levels.frame(source).unwrap();
         let vertebrae = vec![Entry { id: 24, body_centroid_mm: [1.0, 2.0, 3.0] }];
         let file = serde_json::to_vec(&File { job: job.clone(), vertebrae }).unwrap();
-        durable::write(&frame.join(format!("{job}.json")), &file).unwrap();
+        durable::write(&place(&frame, job), &file).unwrap();
     }
 
     #[test]

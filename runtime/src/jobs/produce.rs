@@ -181,6 +181,11 @@ impl Workshop {
         }
     }
 
+    /// Segments a series from which only the levels are wanted.
+    pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
+        segment(source.series(), &[], &mut self.nets, &mut |_| {})
+    }
+
     /// Segments `source` and writes every output. `tell` hears of each stage as it begins.
     pub fn produce(
         &mut self,
