@@ -397,6 +397,55 @@ fn one_vertebra_is_enough_and_more_than_a_spine_has_is_cut() {
     }
 }
 
+/// Blocks with discs between them before a canal, on an arc that leaves straight down and bends forward through `degrees`.
+fn bent_spine(grid: Grid, count: usize, degrees: f64) -> Volume<u8> {
+    const RADIUS_MM: f64 = 130.0;
+    let spacing = grid.affine.spacing();
+    let value = |offset| {
+        let index = grid.dims.index(offset).map(|n| n as f64);
+        let [x, y, z]: [f64; 3] = std::array::from_fn(|axis| index[axis] * spacing[axis]);
+        let (back, down) = (x - 110.0, y - 10.0);
+        let radius = back.hypot(down);
+        let turned = down.atan2(back).to_degrees();
+        let place = turned / degrees * count as f64;
+        if !(0.0..count as f64).contains(&place) || !(6.0..24.0).contains(&z) {
+            return 0;
+        }
+        match (radius - RADIUS_MM, place.fract()) {
+            (-14.0..14.0, 0.2..0.8) => Structure::VertebralBody.value(),
+            (-12.0..12.0, _) => Structure::Disc.value(),
+            (18.0..30.0, _) => Structure::SpinalCanal.value(),
+            _ => 0,
+        }
+    };
+    Volume::new(grid, (0..grid.dims.voxels()).map(value).collect()).unwrap()
+}
+
+/// In order of height the lower half of such a spine was numbered backwards, and its discs were given to the wrong side.
+#[test]
+fn a_spine_that_bends_until_it_rises_is_in_order_of_its_canal() {
+    let grid = working_grid([280, 190, 7], [1.0, 1.0, 4.0]);
+    let truth = bent_spine(grid, 10, 130.0);
+    let result = run(&blank_series(grid), TruthNet::of_structures(card(MM), &truth)).unwrap();
+    let turns: Vec<f64> = result
+        .vertebrae
+        .iter()
+        .map(|v| (v.body_centroid_index[1] - 10.0).atan2(v.body_centroid_index[0] - 110.0))
+        .collect();
+    assert!(turns.len() == 10 && turns.is_sorted(), "{turns:?}");
+    let dims = grid.dims;
+    for (offset, &instance) in result.instances.voxels().iter().enumerate() {
+        let [i, j, _] = dims.index(offset).map(|n| n as f64);
+        let Some(disc) = instance.checked_sub(VertebraId::DISC_OFFSET).filter(|&id| id < 100)
+        else {
+            continue;
+        };
+        let turned = (j - 10.0).atan2(i - 110.0);
+        let above = turns.iter().filter(|&&turn| turn < turned).count() as u16;
+        assert_eq!(disc, 1 + above, "disc at {i}, {j}");
+    }
+}
+
 /// Noise from the net must end in a result or a refusal, and a result's masks must agree with one another.
 #[test]
 fn random_class_maps_never_panic() {
