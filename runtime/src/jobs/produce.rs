@@ -104,14 +104,10 @@ impl ProduceError {
 }
 
 /// Writes a file durably, except for its name: [`sync_folders`] does that for all. What a delivery refers to must be there
-/// after a power cut.
+/// after a power cut, and whole at any time: one of an earlier run may be reading it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
-    let failed = |source| ProduceError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut file = std::fs::File::create(path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(failed)
+    durable::place(path, bytes)
+        .map_err(|source| ProduceError::Write { path: path.to_owned(), source })
 }
 
 /// One object a slice, in a folder of their own.
