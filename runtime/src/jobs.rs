@@ -14,7 +14,7 @@ use crate::decode;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
-use crate::outbox::Outbox;
+use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
@@ -194,8 +194,9 @@ impl Bench {
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
         clock.end();
-        self.show(job, completion, generation, &product, &clock)?;
-        self.hand_over(job, generation, &product)
+        let handover = Handover::new(&job.id, generation.number);
+        self.show(job, completion, generation, &product, &clock, &handover)?;
+        self.hand_over(&handover, &product)
     }
 
     /// Puts the result where the page and the last acknowledgement find it.
@@ -206,6 +207,7 @@ impl Bench {
         generation: &Generation,
         product: &Product,
         clock: &StageClock,
+        handover: &Handover,
     ) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
@@ -218,17 +220,13 @@ impl Bench {
         let folder = generation.folder.clone();
         let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
         let shown = Shown { scene, overview };
-        self.board.produced(&job.id, shown, Produced::new(result, report, folder));
+        let produced = Produced::new(result, report, folder, handover.clone());
+        self.board.produced(&job.id, shown, produced);
         Ok(())
     }
 
     /// Records what every destination has to get. Without destinations the job is done.
-    fn hand_over(
-        &self,
-        job: &Job,
-        generation: &Generation,
-        product: &Product,
-    ) -> Result<(), ProduceError> {
+    fn hand_over(&self, handover: &Handover, product: &Product) -> Result<(), ProduceError> {
         let mut wanted = Vec::new();
         for destination in &self.destinations {
             let objects = product.objects.iter().filter(|(kind, _)| destination.wants(*kind));
@@ -237,13 +235,15 @@ impl Bench {
                 wanted.push((destination.name.as_str(), files));
             }
         }
-        if wanted.is_empty() {
-            self.board.finished(&job.id, &generation.folder);
-            return Ok(());
+        if !wanted.is_empty() {
+            // Before the record: a destination may have acknowledged everything when the next line runs.
+            self.board.change(&handover.job, JobState::Sending);
         }
-        // Before the record: a destination may have acknowledged everything when the next line runs.
-        self.board.change(&job.id, JobState::Sending);
-        Ok(self.outbox.record_deliveries(&job.id, &wanted)?)
+        self.outbox.record_deliveries(handover, &wanted)?;
+        if wanted.is_empty() {
+            self.board.finished(&handover.job, |this| this == handover);
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Name of the report in the folder of a result. It is written last: where it is, the job is done.
+/// Name of the report in the folder of a result. It is the last file: where it is, all that is left is to tell of it.
 pub const FILE_NAME: &str = "report.json";
 
 /// One series, from last byte to last acknowledgement. Holds no patient data.
