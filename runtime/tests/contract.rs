@@ -280,6 +280,7 @@ fn the_words_of_results_are_the_words_of_the_types() {
         ResultFlag::DiscCountMismatch,
         ResultFlag::BodyTooLarge,
         ResultFlag::LaterallyTruncated,
+        ResultFlag::RowInterrupted,
         ResultFlag::VertebraeDisputed,
     ];
     assert_eq!(words("/properties/flags/items/enum"), serde_json::json!(flags));

@@ -301,6 +301,7 @@ pub enum ResultFlag {
     DiscCountMismatch,
     BodyTooLarge,
     LaterallyTruncated,
+    RowInterrupted,
     VertebraeDisputed,
 }
 
@@ -312,6 +313,7 @@ impl From<Flag> for ResultFlag {
             Flag::DiscCountMismatch => ResultFlag::DiscCountMismatch,
             Flag::BodyTooLarge => ResultFlag::BodyTooLarge,
             Flag::LaterallyTruncated => ResultFlag::LaterallyTruncated,
+            Flag::RowInterrupted => ResultFlag::RowInterrupted,
             Flag::VertebraeDisputed => ResultFlag::VertebraeDisputed,
         }
     }
