@@ -52,6 +52,8 @@ fn grids(random: &mut Random) -> Vec<Grid> {
         [13, 11, 1],
         [17, 3, 7],
         [9, 10, 6],
+        [64, 3, 2],
+        [131, 5, 3],
     ];
     let grid = |counts| {
         let (a, b, c) = (0.4 + random.unit(), 0.4 + random.unit(), 2.0 + 3.0 * random.unit());
