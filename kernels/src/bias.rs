@@ -22,8 +22,8 @@ use sharpen::Sharpener;
 /// Times that the lattice is made finer by half and fitted on, with the first: intervals of 100, 50, 25 and 12.5 mm, as
 /// SPINEPS has them.
 pub(crate) const LEVELS: usize = 4;
-/// Fits on each level. SPINEPS gives N4 50; after 20 on cells, annotated vertebrae and discs are as even as after N4
-/// (`tests/bench/run bias`), after 10 they are not.
+/// Fits on each level. SPINEPS gives N4 50; after 20 on cells, annotated vertebrae and discs are as even as after N4 in the mean
+/// of 19 exams, though not in each (`tests/bench/run bias`); after 10 they are not.
 pub(crate) const ROUNDS: usize = 20;
 
 /// A smooth field over a grid: ln of the factor by which each voxel is too bright.

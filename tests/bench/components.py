@@ -10,23 +10,17 @@ Usage: components.py [--quick]
 import argparse
 import datetime
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 
 import history
+import peers
 
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", history.ROOT / "target"))
-OURS = TARGET / "release/examples/components_speed"
-PHANTOM = TARGET / "release/examples/dump"
-# cc3d in an environment of its own: it and its NumPy are no others' business.
-PEER_ENVIRONMENT = TARGET / "venv-components"
-REQUIREMENTS = history.ROOT / "tests/bench/requirements.txt"
-INSTALL_LIMIT_S = 900
+OURS = peers.TARGET / "release/examples/components_speed"
+PHANTOM = peers.TARGET / "release/examples/dump"
 RUN_LIMIT_S = 600
 CONNECTIVITIES = (6, 18, 26)
 # Labellings in each process of a round.
@@ -92,18 +86,6 @@ print(pairs - 1)
 """
 
 
-def peer_python():
-    """cc3d's Python; its environment is made when it is not there, of wheels only."""
-    python = PEER_ENVIRONMENT / "bin/python"
-    done = PEER_ENVIRONMENT / "installed.txt"
-    if not done.is_file() or done.read_text() != REQUIREMENTS.read_text():
-        venv.create(PEER_ENVIRONMENT, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "-r", str(REQUIREMENTS)]
-        subprocess.run(install, check=True, timeout=INSTALL_LIMIT_S)
-        done.write_text(REQUIREMENTS.read_text())
-    return str(python)
-
-
 def output(*command):
     command = [str(part) for part in command]
     return subprocess.run(command, check=True, timeout=RUN_LIMIT_S, stdout=subprocess.PIPE, text=True).stdout
@@ -142,7 +124,7 @@ def main():
     build = ["cargo", "build", "--release", "--locked", "-q"]
     subprocess.run([*build, "-p", "kernels", "--example", "components_speed"], check=True)
     subprocess.run([*build, "-p", "phantom", "--example", "dump"], check=True)
-    python, rounds, cases = peer_python(), 1 if quick else 3, {}
+    python, rounds, cases = str(peers.python()), 1 if quick else 3, {}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for name, counts in make_maps(python, folder).items():
@@ -152,7 +134,7 @@ def main():
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": "tests/bench/run components" + (" --quick" if quick else ""),
         "machine": history.machine() | {"python": sys.version.split()[0]},
-        "peer": [line for line in REQUIREMENTS.read_text().splitlines() if not line.startswith("#")],
+        "peer": peers.pins(),
         "cases": cases,
     }
     path = history.keep(run, "components", quick)

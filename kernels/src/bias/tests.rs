@@ -1,3 +1,5 @@
+//! A known field is found again, and what has none is left as it is.
+
 use super::*;
 use crate::{Affine, Dims};
 
