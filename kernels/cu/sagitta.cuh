@@ -64,3 +64,23 @@ __device__ inline T block_sum(T value, T* room) {
         for (int warp = 0; warp * WARP < (int)blockDim.x; ++warp) sum += room[warp];
     return sum;
 }
+
+// The sum over the threads of a block before this one; `total` is that over all of them. `room` is shared, one place a warp;
+// every thread of the block must come here, and may come again.
+__device__ inline int block_scan(int value, int* room, int& total) {
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, sum = value;
+    for (int away = 1; away < WARP; away *= 2) {
+        int before = __shfl_up_sync(WHOLE_WARP, sum, away);
+        if (lane >= away) sum += before;
+    }
+    if (lane == WARP - 1) room[warp] = sum;
+    __syncthreads();
+    int below = 0;
+    total = 0;
+    for (int w = 0; w * WARP < (int)blockDim.x; ++w) {
+        if (w < warp) below += room[w];
+        total += room[w];
+    }
+    __syncthreads();
+    return below + sum - value;
+}

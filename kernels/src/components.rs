@@ -103,6 +103,18 @@ pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
     Components { labels, parts }
 }
 
+/// What each value of a label map occupies, connected or not, in ascending order; 0 is background.
+pub fn occupied(map: &Volume<u8>) -> Vec<Component> {
+    let nj = map.dims().counts()[1];
+    let mut parts: Vec<Option<Component>> = vec![None; 256];
+    for run in find_runs(map).0 {
+        let index = [run.first, run.row % nj, run.row / nj];
+        let empty = Component { value: run.value, voxels: 0, min: index, max: index, sum: [0; 3] };
+        add_run(parts[usize::from(run.value)].get_or_insert(empty), index, run.end);
+    }
+    parts.into_iter().flatten().collect()
+}
+
 /// All runs in memory order, and where each row's runs start (one more entry than rows).
 fn find_runs(map: &Volume<u8>) -> (Vec<Run>, Vec<usize>) {
     let ni = map.dims().counts()[0];

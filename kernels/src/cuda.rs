@@ -10,9 +10,14 @@
 pub mod array;
 pub mod call;
 pub mod code;
+pub mod components;
 pub mod decision;
 pub mod device;
+pub mod distance;
+pub mod fill;
+pub mod morphology;
 pub mod pool;
+pub mod resample;
 pub mod slab;
 
 pub use array::Array;

@@ -8,11 +8,17 @@
 
 #[path = "cuda/backends.rs"]
 mod backends;
+#[path = "cuda/components.rs"]
+mod components;
 #[path = "cuda/decision.rs"]
 mod decision;
+#[path = "cuda/distance.rs"]
+mod distance;
 #[path = "cuda/faults.rs"]
 mod faults;
 #[path = "cuda/random.rs"]
 mod random;
+#[path = "cuda/resample.rs"]
+mod resample;
 #[path = "cuda/slab.rs"]
 mod slab;

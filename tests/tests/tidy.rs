@@ -338,7 +338,7 @@ fn the_top_level_is_the_plan() {
     let names = files();
     let top: BTreeSet<&str> = names.iter().filter_map(|n| n.split('/').next()).collect();
     assert_eq!(top, BTreeSet::from(TOP_LEVEL));
-    for script in [".ci/run", "tests/run", "tests/bench/run"] {
+    for script in [".ci/run", "tests/run", "tests/bench/run", "tests/gpu/run"] {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(root().join(script)).expect(script).permissions().mode();
         assert!(mode & 0o100 != 0, "{script} is not executable");

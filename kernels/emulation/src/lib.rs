@@ -3,6 +3,7 @@
 //!
 //! `cuda_emulation.h` says what the emulation finds. With `SAGITTA_EMULATION=sanitized` the libraries built with the
 //! address and undefined-behaviour sanitizers run instead; their run-time must then be loaded first ([`sanitizer`]).
+//! `SAGITTA_EMULATION_FOLDER` says where the libraries are if they were moved to another machine than they were built on.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +12,7 @@ pub mod compiler;
 use std::alloc::Layout;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_void};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -81,7 +82,9 @@ pub fn sanitized() -> bool {
 /// A library of this crate's build. Opened once and never closed: it keeps stacks for the threads of its blocks.
 fn library(set: &str) -> Library {
     let kind = if sanitized() { "-sanitized" } else { "" };
-    let path = Path::new(env!("OUT_DIR")).join(format!("lib{set}{kind}.so"));
+    let folder = std::env::var_os("SAGITTA_EMULATION_FOLDER");
+    let folder = folder.map_or_else(|| PathBuf::from(env!("OUT_DIR")), PathBuf::from);
+    let path = folder.join(format!("lib{set}{kind}.so"));
     // SAFETY: made by this crate's build; its initialisers only set up empty containers.
     let library = unsafe { Library::new(&path) };
     library.unwrap_or_else(|error| panic!("open {}: {error}", path.display()))

@@ -20,9 +20,17 @@ macro_rules! modules {
 }
 
 modules! {
+    "components",
     "decision",
+    "distance",
+    "elements",
+    "filter",
+    "holes",
     "moments",
+    "nearest",
+    "occupied",
     "slab",
+    "spline",
 }
 
 /// The names of the kernels of one PTX module.

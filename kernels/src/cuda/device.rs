@@ -16,7 +16,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 
 use super::code::{MODULES, NEEDS_CAPABILITY, NEEDS_DRIVER, kernels};
 use super::pool::Pool;
-use super::{Argument, DeviceError, Home, Launcher, Memory, Shape};
+use super::{Argument, Array, DeviceError, Home, Launcher, Memory, Shape};
 
 /// The first CUDA device, ready to run every kernel.
 #[derive(Debug)]
@@ -86,6 +86,19 @@ impl Device {
     /// How many times memory was asked of the driver so far. A job after the first of its size adds none.
     pub fn allocations(&self) -> usize {
         self.place.allocations.load(Ordering::Relaxed)
+    }
+
+    /// Copies the bytes of one array to another as long: what the speed of every kernel is measured by.
+    pub fn copy(&self, from: &Array<u8>, to: &mut Array<u8>) -> Result<(), DeviceError> {
+        if from.len() != to.len() {
+            let text = format!("{} bytes to {}", from.len(), to.len());
+            return Err(DeviceError::Refused { during: "a copy".into(), text });
+        }
+        self.place.enter("a copy")?;
+        let (from, bytes) = (from.address(), from.len());
+        // SAFETY: two arrays of `bytes` bytes each, and the stream is their own.
+        unsafe { result::memcpy_dtod_async(to.address(), from, bytes, self.place.stream) }
+            .map_err(during("a copy"))
     }
 
     /// Waits until everything launched is done.
