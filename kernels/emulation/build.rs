@@ -1,5 +1,5 @@
-//! Compiles every kernel of `../cu` and `planted` for the processor, plainly and with the sanitizers: four libraries, which
-//! the tests open by name.
+//! Compiles every kernel of `../cu` and `planted` for the processor, plainly and with the sanitizers, and the emulated driver:
+//! five libraries, which the tests open by name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,15 +20,16 @@ const SANITIZERS: [&str; 6] = [
 
 fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("Cargo sets it"));
-    for header in ["cuda_emulation.h", "fibers.h", "device_functions.h"] {
-        println!("cargo:rerun-if-changed={header}");
+    for source in ["cuda_emulation.h", "fibers.h", "device_functions.h", "driver.cpp"] {
+        println!("cargo:rerun-if-changed={source}");
     }
     for (folder, name) in SETS {
         println!("cargo:rerun-if-changed={folder}");
         let units = units(Path::new(folder), &out.join(name));
-        library(&out, name, &units, &["-O2"]);
-        library(&out, &format!("{name}-sanitized"), &units, &SANITIZERS);
+        library(&out, &format!("lib{name}.so"), &units, &["-O2"]);
+        library(&out, &format!("lib{name}-sanitized.so"), &units, &SANITIZERS);
     }
+    library(&out, "libcuda.so.1", &["driver.cpp".into()], &["-O2", "-fvisibility=default"]);
 }
 
 /// One source for the compiler for each `.cu` file of `folder`, written to `into`: the emulation, the file, its kernels.
@@ -72,9 +73,9 @@ fn library(out: &Path, name: &str, units: &[PathBuf], flags: &[&str]) {
         build.flag(flag);
     }
     let objects = build.cargo_metadata(false).compile_intermediates();
-    let path = out.join(format!("lib{name}.so"));
+    let path = out.join(name);
     let mut link = build.get_compiler().to_command();
-    link.arg("-shared").args(objects).arg("-o").arg(&path);
+    link.arg("-shared").args(objects).arg("-ldl").arg("-o").arg(&path);
     let status = link.status().expect("the compiler that made the objects");
     assert!(status.success(), "linking {} failed", path.display());
 }

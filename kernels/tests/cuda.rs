@@ -14,6 +14,8 @@ mod components;
 mod decision;
 #[path = "cuda/distance.rs"]
 mod distance;
+#[path = "cuda/driver.rs"]
+mod driver;
 #[path = "cuda/faults.rs"]
 mod faults;
 #[path = "cuda/random.rs"]

@@ -79,12 +79,16 @@ pub fn sanitized() -> bool {
     std::env::var_os("SAGITTA_EMULATION").is_some_and(|value| value == "sanitized")
 }
 
+/// Where this crate's libraries are, among them a `libcuda.so.1` whose device is the processor.
+pub fn folder() -> PathBuf {
+    let moved = std::env::var_os("SAGITTA_EMULATION_FOLDER");
+    moved.map_or_else(|| PathBuf::from(env!("OUT_DIR")), PathBuf::from)
+}
+
 /// A library of this crate's build. Opened once and never closed: it keeps stacks for the threads of its blocks.
 fn library(set: &str) -> Library {
     let kind = if sanitized() { "-sanitized" } else { "" };
-    let folder = std::env::var_os("SAGITTA_EMULATION_FOLDER");
-    let folder = folder.map_or_else(|| PathBuf::from(env!("OUT_DIR")), PathBuf::from);
-    let path = folder.join(format!("lib{set}{kind}.so"));
+    let path = folder().join(format!("lib{set}{kind}.so"));
     // SAFETY: made by this crate's build; its initialisers only set up empty containers.
     let library = unsafe { Library::new(&path) };
     library.unwrap_or_else(|error| panic!("open {}: {error}", path.display()))

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use emulation::{Emulator, sanitized};
 use kernels::Grid;
-use kernels::cuda::{Device, Launcher};
+use kernels::cuda::{Device, DeviceError, Launcher};
 
 use crate::random::{Random, grids};
 
@@ -14,9 +14,9 @@ const ORDERS: [u32; 3] = [0, 1, 7];
 
 /// The device, where `SAGITTA_GPU` asks for it; says once which one, or that there is none.
 pub(crate) fn device() -> Option<&'static Device> {
-    static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
-    let open = || {
-        let asked = std::env::var_os("SAGITTA_GPU").is_some_and(|v| v == "1");
+    static DEVICE: OnceLock<Result<Device, DeviceError>> = OnceLock::new();
+    let asked = std::env::var_os("SAGITTA_GPU").is_some_and(|value| value == "1");
+    let opened = DEVICE.get_or_init(|| {
         let opened = Device::open();
         let said = match &opened {
             Ok(device) => format!("{}, compute {:?}", device.name(), device.capability()),
@@ -24,10 +24,10 @@ pub(crate) fn device() -> Option<&'static Device> {
         };
         let runs = if asked { "runs the cases" } else { "not asked (SAGITTA_GPU=1)" };
         // Not through `println`, which the test's harness would keep to itself.
-        std::io::stderr().write_all(format!("device: {said}; {runs}\n").as_bytes()).unwrap();
-        asked.then(|| opened.unwrap_or_else(|error| panic!("SAGITTA_GPU=1, but {error}")))
-    };
-    DEVICE.get_or_init(open).as_ref()
+        std::io::stderr().write_all(format!("\ndevice: {said}; {runs}\n").as_bytes()).unwrap();
+        opened
+    });
+    asked.then(|| opened.as_ref().unwrap_or_else(|error| panic!("SAGITTA_GPU=1, but {error}")))
 }
 
 /// Runs `check` in every order of the emulation, and on the device.
