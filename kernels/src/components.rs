@@ -49,6 +49,16 @@ impl Component {
     pub fn centroid(&self) -> [f64; 3] {
         self.sum.map(|sum| sum as f64 / self.voxels as f64)
     }
+
+    /// Takes the voxels of another one of the same value.
+    fn join(&mut self, other: &Component) {
+        self.voxels += other.voxels;
+        for axis in 0..3 {
+            self.min[axis] = self.min[axis].min(other.min[axis]);
+            self.max[axis] = self.max[axis].max(other.max[axis]);
+            self.sum[axis] += other.sum[axis];
+        }
+    }
 }
 
 /// The components of a label map.
@@ -85,6 +95,18 @@ pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
         fill(labels.voxels_mut(), range, number);
     }
     Components { labels, parts: pieces.parts }
+}
+
+/// What each value of a label map occupies, connected or not, in ascending order; 0 is background.
+pub fn occupied(map: &Volume<u8>) -> Vec<Component> {
+    let mut wholes: Vec<Option<Component>> = vec![None; 256];
+    for part in pieces(map, Connectivity::Faces6).parts {
+        match &mut wholes[usize::from(part.value)] {
+            Some(whole) => whole.join(&part),
+            none => *none = Some(part),
+        }
+    }
+    wholes.into_iter().flatten().collect()
 }
 
 /// Voxels filled at once: most runs of a structure's edge or of noise are shorter.

@@ -4,9 +4,11 @@
 
 pub mod bias;
 pub mod components;
+pub mod decision;
 pub mod distance;
 pub mod fill;
 pub mod growth;
 pub mod morphology;
 pub mod resample;
+pub mod slab;
 pub mod statistics;
