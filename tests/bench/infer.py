@@ -9,7 +9,6 @@ Usage: infer.py [--quick | --roofline]   (--roofline: our layers as a share of t
 
 import argparse
 import datetime
-import os
 import pathlib
 import statistics
 import subprocess
