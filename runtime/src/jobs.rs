@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod engines;
 pub mod generation;
 pub mod produce;
 pub mod source;
@@ -15,6 +16,7 @@ use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
 use crate::outbox::Outbox;
 use crate::publish::store::Destination;
+use crate::report::{EngineReport, FallbackReport};
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
@@ -38,6 +40,11 @@ pub const MAX_WAITING: usize = 64;
 pub struct Settings {
     /// Threads of the engine; all cores when absent.
     pub threads: Option<usize>,
+    /// `auto`, `tensorrt` or `simd`.
+    #[serde(default)]
+    pub engine: engines::Choice,
+    /// Folder of the shims of TensorRT; that of our package when absent.
+    pub shims: Option<PathBuf>,
 }
 
 /// What is to be done with a series.
@@ -153,6 +160,7 @@ impl Bench {
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         clock.end();
+        tell_engine(job, &product);
         self.show(job, completion, generation, &product, &clock)?;
         self.hand_over(job, generation, &product)
     }
@@ -171,6 +179,7 @@ impl Bench {
         let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
+        result.fallback = product.passed;
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
         let folder = generation.folder.clone();
@@ -202,6 +211,17 @@ impl Bench {
         // Before the record: a destination may have acknowledged everything when the next line runs.
         self.board.change(&job.id, JobState::Sending);
         Ok(self.outbox.record_deliveries(&job.id, &wanted)?)
+    }
+}
+
+/// The line of a job about its engine.
+fn tell_engine(job: &Job, product: &Product) {
+    let EngineReport { name, reason, fallback, .. } = &product.report.engine;
+    match fallback {
+        None => tracing::info!(job = %job.id, engine = %name, "segmented; {reason}"),
+        Some(FallbackReport { from, state, .. }) => {
+            tracing::warn!(job = %job.id, engine = %name, instead_of = %from, state, "segmented; {reason}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod time;
 
 pub use job::{
     Completion, Engine, EngineKind, FailureCode, JobResult, JobStage, JobState, JobStatus,
-    ModelTag, OutputKind, Precision, ResultFlag, Timings, VertebraEntry, VolumesMl,
+    ModelTag, OutputKind, Passed, Precision, ResultFlag, Timings, VertebraEntry, VolumesMl,
 };
 pub use time::Timestamp;
 

@@ -7,7 +7,7 @@ use crate::ingest::spool::Spool;
 use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose, generation};
+use crate::jobs::{self, Bench, Job, Purpose, engines, generation};
 use crate::messages::{Completion, FailureCode, JobState};
 use crate::outbox::Outbox;
 use crate::page::Page;
@@ -83,12 +83,18 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let bench = Bench {
-            workshop: Workshop::open(config.jobs.threads)?,
+            workshop: Workshop::open(
+                config.jobs.threads,
+                &engines::settings(&config.jobs, Some(&config.data)),
+                Some(engines::logged()),
+            )?,
             board: board.clone(),
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
             results: results.clone(),
         };
+        let engine = bench.workshop.engine();
+        tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let deliveries = Deliveries { outbox, board: board.clone(), results: results.clone() };
         for destination in config.destinations {

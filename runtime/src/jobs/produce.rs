@@ -7,16 +7,16 @@ use super::source::Source;
 use crate::error::Move;
 use crate::identity::{NetName, Provenance};
 use crate::messages::{
-    Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published,
+    Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published, Passed,
 };
 use crate::objects::{self, Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
 use crate::render::{self, Scene};
-use crate::report::{EngineReport, Outputs, Report, SeriesReport};
+use crate::report::{EngineReport, FallbackReport, Outputs, Report, SeriesReport};
 use crate::{durable, files};
-use models::engine::{self, EngineChoice, ModelError};
+use models::engine::{self, Engines, Listener, ModelError, Ran, Shipped};
 use models::nifti::NiftiError;
-use pipeline::{NetError, Nets, Refusal, SegmentError, Segmentation, Series, segment};
+use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -36,6 +36,8 @@ pub struct Request {
 pub struct Product {
     pub segmentation: Segmentation,
     pub report: Report,
+    /// The engine that was passed over, as messages name it.
+    pub passed: Option<Passed>,
     /// DICOM objects in the order in which a destination wants them.
     pub objects: Vec<(OutputKind, PathBuf)>,
     pub scene: Arc<Scene>,
@@ -128,7 +130,9 @@ fn place(kind: OutputKind) -> &'static str {
 
 /// The loaded nets and what they are called in outputs.
 pub struct Workshop {
-    nets: Nets,
+    engines: Engines,
+    threads: usize,
+    /// Of the last series; before the first, of the engine at work.
     engine: EngineReport,
 }
 
@@ -139,17 +143,17 @@ impl std::fmt::Debug for Workshop {
 }
 
 impl Workshop {
-    /// Loads the shipped nets on the best engine that is here.
-    pub fn open(threads: Option<usize>) -> Result<Workshop, ModelError> {
+    /// Loads the shipped nets on the best engine that is here and that `settings` allow. With a `listener` plans that are
+    /// missing are built beside the jobs.
+    pub fn open(
+        threads: Option<usize>,
+        settings: &engine::Settings,
+        listener: Option<Listener>,
+    ) -> Result<Workshop, ModelError> {
         let threads = threads.unwrap_or_else(kernels::threads::available);
-        let (nets, reason) = engine::load(EngineChoice::Auto, threads)?;
-        let engine = EngineReport {
-            name: nets.semantic.engine(),
-            instruction_set: engine::instruction_set(),
-            threads,
-            reason,
-        };
-        Ok(Workshop { nets, engine })
+        let engines = Engines::open(&Shipped::embedded()?, settings, threads, listener)?;
+        let engine = engine_report(engines.at_work(), threads);
+        Ok(Workshop { engines, threads, engine })
     }
 
     pub fn engine(&self) -> &EngineReport {
@@ -158,18 +162,22 @@ impl Workshop {
 
     /// Model and engine as messages name them.
     pub fn tags(&self) -> Result<(ModelTag, Engine), MessageError> {
-        Ok((ModelTag::from_card(self.nets.semantic.card())?, Engine::parse(&self.engine.name)?))
+        Ok((
+            ModelTag::from_card(self.engines.nets().semantic.card())?,
+            Engine::parse(&self.engine.name)?,
+        ))
     }
 
     /// What will have made a result of this workshop.
     pub fn provenance(&self, generation: u32) -> Provenance {
-        let card = self.nets.semantic.card();
+        let nets = self.engines.nets();
+        let card = nets.semantic.card();
         Provenance {
             software: concat!("Sagitta ", env!("CARGO_PKG_VERSION")).to_owned(),
             model: card.name.clone(),
             model_version: card.version.clone(),
             weights_sha256: card.weights_sha256.clone(),
-            instance: self.nets.instance.as_ref().map(|net| NetName::of(net.card())),
+            instance: nets.instance.as_ref().map(|net| NetName::of(net.card())),
             engine: self.engine.name.clone(),
             configuration_sha256: crate::identity::configuration_sha256(&[]),
             generation,
@@ -185,9 +193,11 @@ impl Workshop {
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
         let series = source.series();
-        let segmentation = segment(series, &mut self.nets, &mut |stage| {
+        let (segmentation, ran) = self.engines.segment(series, &mut |stage| {
             clock.begin(stage.into(), tell);
         })?;
+        let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
+        self.engine = engine_report(ran, self.threads);
         clock.begin(JobStage::Outputs, tell);
         let provenance = self.provenance(request.generation);
         // Pictures and masks take about as long as the DICOM objects: one core each.
@@ -208,7 +218,22 @@ impl Workshop {
             outputs,
         );
         let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
-        Ok(Product { segmentation, report, objects, scene, overview })
+        Ok(Product { segmentation, report, passed, objects, scene, overview })
+    }
+}
+
+fn engine_report(ran: Ran, threads: usize) -> EngineReport {
+    let fallback = ran.fallback.map(|fallback| FallbackReport {
+        from: fallback.from,
+        state: fallback.trouble.state.name(),
+        text: fallback.trouble.text,
+    });
+    EngineReport {
+        name: ran.engine,
+        instruction_set: engine::instruction_set(),
+        threads,
+        reason: ran.reason,
+        fallback,
     }
 }
 

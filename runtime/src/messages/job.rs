@@ -4,6 +4,8 @@ use super::{MessageError, Name, Version};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::objects;
+use models::engine::Fallback;
+use models::engine::trouble::State;
 use pipeline::{Flag, ModelCard, Numbering, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -83,7 +85,12 @@ pub struct Timings(Vec<(JobStage, f64)>);
 impl Timings {
     /// Adds a stage; tenths of a millisecond are kept.
     pub fn add(&mut self, stage: JobStage, time: std::time::Duration) {
-        self.0.push((stage, rounded(time.as_secs_f64() * 1e3, 1)));
+        let ms = time.as_secs_f64() * 1e3;
+        match self.0.iter_mut().find(|(known, _)| *known == stage) {
+            // Run again on another engine: both runs took their time.
+            Some((_, sum)) => *sum = rounded(*sum + ms, 1),
+            None => self.0.push((stage, rounded(ms, 1))),
+        }
     }
 
     pub fn stages(&self) -> &[(JobStage, f64)] {
@@ -184,6 +191,34 @@ pub struct JobStatus {
     /// Since the first instance came.
     pub elapsed_ms: u64,
     pub stages_ms: Timings,
+    /// From the end of the run on: the engine that did not make the result although it should have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Passed>,
+}
+
+/// An engine that was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    pub engine: EngineKind,
+    pub because: State,
+}
+
+impl Serialize for Passed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("engine", &self.engine)?;
+        map.serialize_entry("because", self.because.name())?;
+        map.end()
+    }
+}
+
+impl TryFrom<&Fallback> for Passed {
+    type Error = MessageError;
+
+    fn try_from(fallback: &Fallback) -> Result<Passed, MessageError> {
+        let engine = EngineKind::parse(&fallback.from).ok_or(MessageError::Engine)?;
+        Ok(Passed { engine, because: fallback.trouble.state })
+    }
 }
 
 /// The engine and its number format.
@@ -210,21 +245,28 @@ pub enum Precision {
     Int8,
 }
 
+impl EngineKind {
+    fn parse(word: &str) -> Option<EngineKind> {
+        Some(match word {
+            "simd" => EngineKind::Simd,
+            "onnxruntime" => EngineKind::Onnxruntime,
+            "tensorrt" => EngineKind::Tensorrt,
+            "cuda" => EngineKind::Cuda,
+            _ => return None,
+        })
+    }
+}
+
 impl Engine {
     /// From the words of `Net::engine` or `Provenance::engine`: `simd f32`, `simd-avx512 f32`. The instruction set does
     /// not change results and is left out.
     pub fn parse(text: &str) -> Result<Engine, MessageError> {
         let (kind, precision) = text.split_once(' ').ok_or(MessageError::Engine)?;
-        let kind = match kind.split('-').next() {
-            Some("simd") => EngineKind::Simd,
-            Some("onnxruntime") => EngineKind::Onnxruntime,
-            Some("tensorrt") => EngineKind::Tensorrt,
-            Some("cuda") => EngineKind::Cuda,
-            _ => return Err(MessageError::Engine),
-        };
+        let kind =
+            kind.split('-').next().and_then(EngineKind::parse).ok_or(MessageError::Engine)?;
         let precision = match precision {
             "f32" => Precision::F32,
-            "f16" => Precision::F16,
+            "f16" | "fp16" => Precision::F16,
             "int8" => Precision::Int8,
             _ => return Err(MessageError::Engine),
         };
@@ -355,6 +397,8 @@ pub struct JobResult {
     confidence: f64,
     pub stages_ms: Timings,
     pub outputs: Vec<OutputKind>,
+    /// As in [`JobStatus`].
+    pub fallback: Option<Passed>,
 }
 
 impl JobResult {
@@ -385,6 +429,7 @@ impl JobResult {
             confidence: rounded(f64::from(segmentation.confidence), 4),
             stages_ms: Timings::default(),
             outputs: Vec::new(),
+            fallback: None,
         }
     }
 
@@ -414,6 +459,9 @@ impl Serialize for JobResult {
         map.serialize_entry("stages_ms", &self.stages_ms)?;
         map.serialize_entry("total_ms", &self.stages_ms.total_ms())?;
         map.serialize_entry("outputs", &self.outputs)?;
+        if let Some(fallback) = &self.fallback {
+            map.serialize_entry("fallback", fallback)?;
+        }
         map.end()
     }
 }
@@ -450,9 +498,22 @@ mod tests {
         let simd = Engine { kind: EngineKind::Simd, precision: Precision::F32 };
         assert_eq!(Engine::parse("simd f32"), Ok(simd));
         assert_eq!(Engine::parse("simd-avx512 f32"), Ok(simd));
+        let tensorrt = Engine { kind: EngineKind::Tensorrt, precision: Precision::F16 };
+        assert_eq!(Engine::parse(models::engine::tensorrt::NAME), Ok(tensorrt));
         for wrong in ["simd", "f32", "Doe^John f32", "simd f64", ""] {
             assert_eq!(Engine::parse(wrong), Err(MessageError::Engine), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_stage_that_ran_twice_has_one_entry_with_both_times() {
+        let mut timings = Timings::default();
+        for (stage, ms) in
+            [(JobStage::Prepare, 3), (JobStage::Semantic, 40), (JobStage::Prepare, 4)]
+        {
+            timings.add(stage, std::time::Duration::from_millis(ms));
+        }
+        assert_eq!(timings.stages(), [(JobStage::Prepare, 7.0), (JobStage::Semantic, 40.0)]);
     }
 
     #[test]
