@@ -61,9 +61,10 @@ fn names() -> [String; 2] {
         .map(|name| lib.join(name).to_str().unwrap().to_owned())
 }
 
-/// Largest difference of float16 arithmetic from ours, as a fraction of the range of the logits: 2^-11 a layer, 23 layers one
-/// after the other, all errors of one sign. A wrong weight or a lost bias exceeds it by far.
-const HALF_TOLERANCE: f32 = 23.0 / 2048.0;
+/// Largest difference allowed, as a fraction of the range of the logits: ONNX Runtime computes float16 files in `float` on a
+/// processor, so the bound is that of `tests/tests/oracle.rs`. A wrong weight or a lost bias exceeds it by far; what float16
+/// itself costs, the golden case sees on the device.
+const TOLERANCE: f32 = 1e-3;
 
 /// Logits of the semantic net in float16 by ONNX Runtime, which shares nothing with us.
 fn oracle(folder: &Path, onnx: &[u8], values: &[f32], shape: [usize; 4]) -> Vec<f32> {
@@ -194,7 +195,7 @@ fn the_float16_form_computes_what_the_weights_say() {
     let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let (low, high) = want.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
     let range = high - low;
-    println!("largest difference {worst:.4} of a range of {range:.1}");
-    assert!(range > 1.0 && worst > 0.0, "float16 cannot be equal to the bit");
-    assert!(worst <= HALF_TOLERANCE * range, "{worst} of a range of {range}");
+    println!("largest difference {worst:.2e} of a range of {range:.1}");
+    assert!(range > 1.0, "the logits differ from each other");
+    assert!(worst <= TOLERANCE * range, "{worst} of a range of {range}");
 }

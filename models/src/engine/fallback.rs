@@ -131,7 +131,7 @@ impl Engines {
     ) -> Result<(Segmentation, Ran), SegmentError> {
         self.take_built();
         let first = self.at;
-        let failed = loop {
+        let ran = loop {
             match segment(series, &mut self.line[self.at].nets, begin) {
                 Err(SegmentError::Net(error)) if self.at + 1 < self.line.len() => {
                     self.step_down(Trouble::from(&error));
@@ -144,7 +144,7 @@ impl Engines {
             self.at = first;
             self.fallback = None;
         }
-        failed
+        ran
     }
 
     fn now(&self) -> &Engine {

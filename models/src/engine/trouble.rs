@@ -84,8 +84,8 @@ impl State {
     pub fn advice(self) -> &'static str {
         match self {
             State::NoShim | State::OtherShim => {
-                "install the TensorRT package of this release, or build the shim on this machine with \
-                 packaging/tensorrt-shim"
+                "nothing without an NVIDIA GPU; with one install the TensorRT package of this release, or \
+                 build the shim on this machine with packaging/tensorrt-shim"
             }
             State::NoLibrary => "install TensorRT 10 or 11 with its builder and ONNX parser",
             State::WrongVersion => {

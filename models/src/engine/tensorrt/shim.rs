@@ -101,14 +101,14 @@ impl Shim {
         };
         // SAFETY: the file is one that our package installs; its initialisers are those of the C++ runtime.
         let code = unsafe { libloading::Library::new(path) };
-        let code = code.map_err(|error| failed(State::NoShim, error.to_string()))?;
+        let code = code.map_err(|error| failed(State::NoShim, reasons(&error)))?;
         /// Finds a function of the shim, whose type the field names.
         macro_rules! find {
             ($name:literal) => {{
                 // SAFETY: the header declares this name with the type of the field; the ABI number vouches that the
                 // library was built from this header.
                 let symbol = unsafe { code.get(concat!("sagitta_trt_", $name).as_bytes()) };
-                *symbol.map_err(|error| failed(State::OtherShim, error.to_string()))?
+                *symbol.map_err(|error| failed(State::OtherShim, reasons(&error)))?
             }};
         }
         let abi: unsafe extern "C" fn() -> i32 = find!("abi");
@@ -360,6 +360,17 @@ fn answered(call: impl FnOnce(Text) -> i32) -> Result<(), Trouble> {
         _ => State::NotBuilt,
     };
     Err(Trouble::new(state, text_of(&text)))
+}
+
+/// An error with all its causes: the linker's own words are the last.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// A handle that a successful call must have given.

@@ -100,10 +100,7 @@ fn plans(settings: &engine::Settings, weights: &Shipped) -> Vec<Finding> {
 /// The engine that a job would get now.
 fn chosen(settings: &engine::Settings, weights: &Shipped) -> Finding {
     match Engines::open(weights, settings, kernels::threads::available(), None) {
-        Ok(engines) => {
-            let ran = engines.at_work();
-            Finding::good("engine", format!("jobs run on {}: {}", ran.engine, ran.reason))
-        }
+        Ok(engines) => Finding::good("engine", format!("jobs run on {}", engines.at_work().reason)),
         Err(error) => Finding::wrong("engine", error.to_string(), "install the program again"),
     }
 }
