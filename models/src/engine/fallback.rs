@@ -11,7 +11,7 @@ use super::trouble::{State, Trouble};
 use super::{EngineChoice, Settings, instruction_set};
 use crate::weights::ModelError;
 use kernels::conv::InstructionSet;
-use pipeline::{Nets, SegmentError, Segmentation, Series, Stage, segment};
+use pipeline::{Neighbour, Nets, SegmentError, Segmentation, Series, Stage, segment};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 /// An engine that was passed over, and why.
@@ -127,12 +127,13 @@ impl Engines {
     pub fn segment(
         &mut self,
         series: &Series,
+        neighbours: &[Neighbour],
         begin: &mut dyn FnMut(Stage),
     ) -> Result<(Segmentation, Ran), SegmentError> {
         self.take_built();
         let first = self.at;
         let ran = loop {
-            match segment(series, &mut self.line[self.at].nets, begin) {
+            match segment(series, neighbours, &mut self.line[self.at].nets, begin) {
                 Err(SegmentError::Net(error)) if self.at + 1 < self.line.len() => {
                     self.step_down(Trouble::from(&error));
                 }
@@ -296,7 +297,7 @@ mod tests {
     fn a_lost_device_costs_one_run_and_is_not_asked_again() {
         let (mut engines, runs) = engines(|| NetError::Engine("CUDA error 719".to_owned()));
         let (mut stages, series) = (Vec::new(), series());
-        let (got, ran) = engines.segment(&series, &mut |stage| stages.push(stage)).unwrap();
+        let (got, ran) = engines.segment(&series, &[], &mut |stage| stages.push(stage)).unwrap();
         let prepared = stages.iter().filter(|&&stage| stage == Stage::Prepare).count();
         assert_eq!((ran.engine.as_str(), prepared), ("simd f32", 2), "the whole run is repeated");
         let fallback = ran.fallback.clone().unwrap();
@@ -308,7 +309,7 @@ mod tests {
             ran.reason
                 .contains("gave up in a job (device_lost): the engine failed: CUDA error 719")
         );
-        let (again, later) = engines.segment(&series, &mut |_| {}).unwrap();
+        let (again, later) = engines.segment(&series, &[], &mut |_| {}).unwrap();
         assert_eq!(again.semantic.voxels(), got.semantic.voxels());
         assert_eq!((later, runs.load(Ordering::Relaxed)), (ran, 3));
     }
@@ -317,10 +318,10 @@ mod tests {
     fn after_one_series_without_memory_the_engine_is_asked_again() {
         let (mut engines, _) = engines(|| NetError::OutOfMemory("2 GiB".to_owned()));
         let series = series();
-        let (_, ran) = engines.segment(&series, &mut |_| {}).unwrap();
+        let (_, ran) = engines.segment(&series, &[], &mut |_| {}).unwrap();
         assert_eq!(ran.engine, "simd f32");
         assert_eq!(ran.fallback.unwrap().trouble.state, State::OutOfMemory);
-        let (_, later) = engines.segment(&series, &mut |_| {}).unwrap();
+        let (_, later) = engines.segment(&series, &[], &mut |_| {}).unwrap();
         assert_eq!((later.engine.as_str(), later.fallback), (tensorrt::NAME, None));
     }
 }

@@ -23,7 +23,7 @@ pub fn prove(nets: &mut Nets, simd: &mut Nets) -> Result<Proof, Trouble> {
         .map_err(|error| failed(error.to_string()))?;
     let series = Series::from_volume(patient.image);
     let masks = |nets: &mut Nets| {
-        segment(&series, nets, &mut |_| {}).map_err(|error| failed(error.to_string()))
+        segment(&series, &[], nets, &mut |_| {}).map_err(|error| failed(error.to_string()))
     };
     let (got, want) = (masks(nets)?, masks(simd)?);
     judge(&got, &want).map_err(failed)
@@ -84,7 +84,7 @@ mod tests {
             phantom::generate(&Recipe::of(Region::Lumbar, SEED)).unwrap().image,
         );
         let (mut nets, _) = load(EngineChoice::Simd, 2).unwrap();
-        let want = segment(&series, &mut nets, &mut |_| {}).unwrap();
+        let want = segment(&series, &[], &mut nets, &mut |_| {}).unwrap();
         let proof = judge(&want, &want).unwrap();
         assert!(proof.dice == 1.0 && proof.vertebrae >= 5, "{proof:?}");
         let mut got = want.clone();
