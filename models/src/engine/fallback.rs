@@ -123,7 +123,7 @@ impl Engines {
         (nets, reason)
     }
 
-    /// [`pipeline::segment`] on the best engine that finishes it. `begin` hears the stages again when the run is repeated.
+    /// [`pipeline::segment()`] on the best engine that finishes it. `begin` hears the stages again when the run is repeated.
     pub fn segment(
         &mut self,
         series: &Series,

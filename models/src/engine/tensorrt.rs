@@ -3,7 +3,7 @@
 //! Nothing of NVIDIA is linked: a [shim] of ours, one for each major of TensorRT, is loaded if it is there and opens
 //! TensorRT itself. Plans are built on the device they run on and kept beside a key ([`plans`]); one is used only after
 //! its result on a drawn patient agreed with that of `simd` ([`golden`]). Whatever is missing is a
-//! [`State`](super::trouble::State), for which the next engine is taken.
+//! [`State`], for which the next engine is taken.
 
 pub mod golden;
 mod net;

@@ -161,7 +161,7 @@ fn text(name: &str, value: &str) -> wire::Attribute {
     wire::Attribute { name: name.to_owned(), s, kind, ..Default::default() }
 }
 
-/// The SHA-256 of the weights that a file of [`write`] was made from; `None` in any other file.
+/// The SHA-256 of the weights that a file of [`write()`] was made from; `None` in any other file.
 pub fn origin(bytes: &[u8]) -> Option<String> {
     let model = wire::Model::decode(bytes).ok()?;
     let mut entries = model.metadata_props.into_iter();
