@@ -4,6 +4,7 @@
 //! [`mod@reference`] and a fast version that the tests compare with it over awkward shapes.
 
 pub mod basins;
+pub mod bias;
 pub mod components;
 pub mod conv;
 pub mod cuda;

@@ -69,7 +69,7 @@ pub fn evaluate(folder: &Path, exam: &Exam, nets: &mut Nets) -> Result<Evaluated
     let truth = Truth::read(folder, exam, &grid)?;
     let series = Series::from_volume(image);
     let start = Instant::now();
-    let result = segment(&series, nets, &mut |_| {});
+    let result = segment(&series, &[], nets, &mut |_| {});
     let seconds = start.elapsed().as_secs_f64();
     let score = score::score(exam, &result, &truth, grid, seconds);
     Ok(Evaluated { score, image: series.volume, truth, result: result.ok() })

@@ -182,7 +182,7 @@ fn spine(seed: u64, nets: &mut Nets) -> ([Tally; 2], Levels) {
         within(&phantom.semantic.map(u16::from), classes.grid()),
         within(&phantom.vertebrae, classes.grid()),
     ];
-    let numbering = join::join(classes.clone(), &net, &card).numbering;
+    let numbering = join::join(classes.clone(), &net, &[], &card).numbering;
     let levels = levels(&net, ids.voxels(), numbering);
     let classical = by_height(&classes, bodies, &card);
     let tallies = [classical, net].map(|found: Instances| {
@@ -208,7 +208,7 @@ fn score(
     found: &Instances,
     card: &pipeline::ModelCard,
 ) -> Scored {
-    let joined = join::join(classes.clone(), found, card);
+    let joined = join::join(classes.clone(), found, &[], card);
     let body = card.class_of(Structure::VertebralBody).unwrap();
     let vertebral = |class: u8| {
         let structures = Structure::ALL.into_iter().filter(|s| s.is_vertebra());

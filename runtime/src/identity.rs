@@ -84,6 +84,12 @@ impl std::fmt::Display for JobId {
     }
 }
 
+/// What a study's frame of reference is called on this device's disk: 20 base-32 characters, as a [`JobId`] for a series.
+pub fn frame_id(site_key: &[u8], study_instance_uid: &str, frame_of_reference_uid: &str) -> String {
+    // A blank is in no UID: no two pairs are one text.
+    JobId::new(site_key, &format!("{study_instance_uid} {frame_of_reference_uid}")).0
+}
+
 /// SHA-256 of the configuration values that can change a result, as `key=value`; lower-case hexadecimal.
 pub fn configuration_sha256(values: &[(&str, &str)]) -> String {
     let mut hash = Sha256::new();

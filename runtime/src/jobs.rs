@@ -6,6 +6,7 @@
 pub mod board;
 pub mod clock;
 pub mod generation;
+pub mod levels;
 pub mod produce;
 pub mod source;
 
@@ -13,11 +14,13 @@ use crate::decode;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
-use crate::outbox::Outbox;
+use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
+use levels::Levels;
+use pipeline::{RefusalCode, Use};
 use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -68,6 +71,8 @@ pub struct Bench {
     pub destinations: Vec<Destination>,
     /// Folder of all results.
     pub results: PathBuf,
+    /// What the series of a study know of one another.
+    pub levels: Levels,
 }
 
 impl std::fmt::Debug for Bench {
@@ -111,7 +116,7 @@ impl Bench {
     fn work(&mut self, job: &Job) {
         let worked = match &job.purpose {
             Purpose::Run { completion, generation } => self.produce(job, *completion, generation),
-            Purpose::Explain { have } => decode(job).map(|_| {
+            Purpose::Explain { have } => self.decode(job).map(|_| {
                 tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
                 self.board.change(&job.id, JobState::Incomplete { have: *have, expect: None });
             }),
@@ -132,6 +137,38 @@ impl Bench {
         self.board.change(&job.id, state);
     }
 
+    /// The series of a job. One that is refused may still tell levels.
+    fn decode(&mut self, job: &Job) -> Result<Source, ProduceError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
+        };
+        let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
+        let decoded = decode::dicom::decode(&files, Use::Exam);
+        if decoded.as_ref().is_err_and(|refusal| may_tell_levels(refusal.code)) {
+            self.read_levels(job, &files);
+        }
+        Ok(Source::Dicom(Box::new(decoded?)))
+    }
+
+    /// Keeps the levels that a localiser shows. Whatever is wrong with it is told by its refusal already.
+    fn read_levels(&mut self, job: &Job, files: &[Vec<u8>]) {
+        let Ok(series) = decode::dicom::decode(files, Use::Levels) else { return };
+        let source = Source::Dicom(Box::new(series));
+        if self.levels.are_kept(&source, &job.id) {
+            return;
+        }
+        let Ok(segmentation) = self.workshop.read_levels(&source) else { return };
+        match self.levels.keep(&source, &job.id, &segmentation) {
+            Ok(true) => {
+                tracing::info!(job = %job.id, "its levels are kept for other series of the study");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(job = %job.id, "its levels cannot be kept: {error}; the site's move");
+            }
+        }
+    }
+
     /// Makes the outputs and hands them to the deliveries.
     fn produce(
         &mut self,
@@ -144,17 +181,22 @@ impl Bench {
         board.begun(&job.id, generation.number, completion);
         let mut begin = |stage| board.begin(&job.id, stage);
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
-        let source = decode(job)?;
+        let source = self.decode(job)?;
+        let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
+        let neighbours = self.levels.neighbours(&source, &job.id, &generation.folder);
         let request = Request {
+            neighbours: neighbours.map_err(levels_at)?,
             name: job.id.to_string(),
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
+        self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
         clock.end();
-        self.show(job, completion, generation, &product, &clock)?;
-        self.hand_over(job, generation, &product)
+        let handover = Handover::new(&job.id, generation.number);
+        self.show(job, completion, generation, &product, &clock, &handover)?;
+        self.hand_over(&handover, &product)
     }
 
     /// Puts the result where the page and the last acknowledgement find it.
@@ -165,28 +207,26 @@ impl Bench {
         generation: &Generation,
         product: &Product,
         clock: &StageClock,
+        handover: &Handover,
     ) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
         let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
+        result.levels_from = product.report.levels_from.clone();
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
         let folder = generation.folder.clone();
         let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
         let shown = Shown { scene, overview };
-        self.board.produced(&job.id, shown, Produced::new(result, report, folder));
+        let produced = Produced::new(result, report, folder, handover.clone());
+        self.board.produced(&job.id, shown, produced);
         Ok(())
     }
 
     /// Records what every destination has to get. Without destinations the job is done.
-    fn hand_over(
-        &self,
-        job: &Job,
-        generation: &Generation,
-        product: &Product,
-    ) -> Result<(), ProduceError> {
+    fn hand_over(&self, handover: &Handover, product: &Product) -> Result<(), ProduceError> {
         let mut wanted = Vec::new();
         for destination in &self.destinations {
             let objects = product.objects.iter().filter(|(kind, _)| destination.wants(*kind));
@@ -195,22 +235,22 @@ impl Bench {
                 wanted.push((destination.name.as_str(), files));
             }
         }
-        if wanted.is_empty() {
-            self.board.finished(&job.id, &generation.folder);
-            return Ok(());
+        if !wanted.is_empty() {
+            // Before the record: a destination may have acknowledged everything when the next line runs.
+            self.board.change(&handover.job, JobState::Sending);
         }
-        // Before the record: a destination may have acknowledged everything when the next line runs.
-        self.board.change(&job.id, JobState::Sending);
-        Ok(self.outbox.record_deliveries(&job.id, &wanted)?)
+        self.outbox.record_deliveries(handover, &wanted)?;
+        if wanted.is_empty() {
+            self.board.finished(&handover.job, |this| this == handover);
+        }
+        Ok(())
     }
 }
 
-fn decode(job: &Job) -> Result<Source, ProduceError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
-    };
-    let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(Source::Dicom(Box::new(decode::dicom::decode(&files)?)))
+/// Whether a refused series may be a localiser.
+fn may_tell_levels(code: RefusalCode) -> bool {
+    use RefusalCode::{MixedOrientation, NotAnatomical, Resolution, TooFewSlices};
+    matches!(code, NotAnatomical | MixedOrientation | TooFewSlices | Resolution)
 }
 
 fn relative(folder: &Path, path: &Path) -> PathBuf {

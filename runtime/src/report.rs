@@ -1,6 +1,6 @@
 //! The report of one series: what `report.json` holds and `--json` prints (architecture: machine-readable contracts).
 
-use crate::identity::Provenance;
+use crate::identity::{JobId, Provenance};
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
 use pipeline::measure::{Curvature, Quality, VertebraMeasures};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Name of the report in the folder of a result. It is written last: where it is, the job is done.
+/// Name of the report in the folder of a result. It is the last file: where it is, all that is left is to tell of it.
 pub const FILE_NAME: &str = "report.json";
 
 /// One series, from last byte to last acknowledgement. Holds no patient data.
@@ -28,6 +28,8 @@ pub struct Report {
     pub vertebrae: Vec<VertebraReport>,
     pub sacrum: bool,
     pub numbering: Numbering,
+    /// The job whose levels these are, where another series of the study names them.
+    pub levels_from: Option<JobId>,
     /// The best run of levels and the one to mistake it for, by shapes and sizes alone.
     pub likely_levels: Vec<LikelyReport>,
     pub flags: Vec<Flag>,
@@ -173,6 +175,7 @@ impl Report {
             vertebrae: vertebrae.collect(),
             sacrum: segmentation.sacrum,
             numbering: segmentation.numbering,
+            levels_from: None,
             likely_levels: segmentation.likely.iter().map(LikelyReport::new).collect(),
             flags: segmentation.flags.clone(),
             curvature: measures.curvature.clone(),

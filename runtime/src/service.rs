@@ -2,10 +2,12 @@
 
 use crate::config::Config;
 use crate::error::Move;
+use crate::identity::JobId;
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::ingest::spool::Spool;
 use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
+use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
 use crate::jobs::{self, Bench, Job, Purpose, generation};
 use crate::messages::{Completion, FailureCode, JobState};
@@ -88,9 +90,11 @@ impl Service {
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
             results: results.clone(),
+            levels: Levels::new(config.data.join("levels"), key),
         };
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
-        let deliveries = Deliveries { outbox, board: board.clone(), results: results.clone() };
+        let deliveries =
+            Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
         for destination in config.destinations {
             threads.push(deliveries.start(destination, stopped.clone())?);
         }
@@ -99,6 +103,7 @@ impl Service {
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
             board: board.clone(),
+            outbox,
             queue,
             results,
         };
@@ -203,6 +208,7 @@ fn site_key(data: &Path) -> Result<Vec<u8>> {
 struct Assembly {
     assembler: Assembler,
     board: Arc<Board>,
+    outbox: Arc<Outbox>,
     queue: SyncSender<Job>,
     results: PathBuf,
 }
@@ -258,14 +264,26 @@ impl Assembly {
                 return self.board.change(job, JobState::Failed { code, whose });
             }
         };
-        if generation.finished {
+        if generation.finished && self.is_told(job, generation.number) {
             tracing::info!(%job, "its result is there already");
-            return self.board.change(job, JobState::Done);
+            return self.board.found_done(job);
         }
         let (instances, generation_number) = (decision.have, generation.number);
         tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, "complete");
         self.board.completed(job, generation_number, completion);
         self.enqueue(decision, Purpose::Run { completion, generation });
+    }
+
+    /// Whether nobody waits for the end of a result whose report is there. An outbox that cannot be read does not tell: then
+    /// the series runs again, which harms nobody.
+    fn is_told(&self, job: &JobId, generation: u32) -> bool {
+        match self.outbox.is_untold(job, generation) {
+            Ok(untold) => !untold,
+            Err(error) => {
+                tracing::error!(%job, "the outbox cannot be read: {error}");
+                false
+            }
+        }
     }
 
     /// A series that stopped coming. Where the sender announced more, that is the reason; where not, a look at the images

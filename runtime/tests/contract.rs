@@ -72,8 +72,13 @@ fn published() -> Vec<(&'static str, Value)> {
         status.stages_ms = timings();
         add("status", encode(7, &status));
     }
-    for numbering in [Numbering::FromSacrum, Numbering::Unverified] {
-        add("result", encode(8, &result(&job("1.2.3"), numbering)));
+    for numbering in
+        [Numbering::FromSacrum, Numbering::FromStudy { neighbour: 0 }, Numbering::Unverified]
+    {
+        let mut numbered = result(&job("1.2.3"), numbering);
+        numbered.levels_from =
+            (numbering == Numbering::FromStudy { neighbour: 0 }).then(|| job("1.2.4"));
+        add("result", encode(8, &numbered));
     }
     messages
 }
@@ -275,6 +280,7 @@ fn the_words_of_results_are_the_words_of_the_types() {
         ResultFlag::DiscCountMismatch,
         ResultFlag::BodyTooLarge,
         ResultFlag::LaterallyTruncated,
+        ResultFlag::RowInterrupted,
         ResultFlag::VertebraeDisputed,
     ];
     assert_eq!(words("/properties/flags/items/enum"), serde_json::json!(flags));
@@ -334,7 +340,7 @@ fn bytes_of_version_1() {
         concat!(
             r#"{"v":1,"seq":43,"boot":"abababababababab","ts":"2026-11-21T04:42:49.123Z","job":"nwbvvvbbijtioowjsy6a","#,
             r#""generation":1,"vertebrae_count":2,"vertebrae":[{"id":20,"level":null,"body_ml":21.46,"truncated":true},"#,
-            r#"{"id":21,"level":null,"body_ml":24.1,"truncated":false}],"sacrum":false,"numbering":"unverified","#,
+            r#"{"id":21,"level":null,"body_ml":24.1,"truncated":false}],"sacrum":false,"numbering":"unverified","levels_from":null,"#,
             r#""flags":["level_unverified","laterally_truncated"],"volumes_ml":{"vertebral_body":2.0,"disc":1.0},"#,
             r#""confidence":0.9513,"engine":"simd","precision":"f32","model":"semantic-cpu","model_version":"0.1.0","#,
             r#""weights_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","software":"0.1.0","#,

@@ -4,7 +4,7 @@
 
 mod shared;
 
-use pipeline::{Plane, Refusal, RefusalCode};
+use pipeline::{Plane, Refusal, RefusalCode, Use};
 use sagitta::decode::DicomSeries;
 use sagitta::decode::dicom::{FolderError, decode, read_folder};
 use shared::{Scratch, dicom, run, unpack};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn decode_folder(path: &Path) -> Result<DicomSeries, Refusal> {
-    decode(&read_folder(path).unwrap().files)
+    decode(&read_folder(path).unwrap().files, Use::Exam)
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn siemens_classic_is_decoded_with_its_geometry() {
     let folder = read_folder(&scratch.0).unwrap();
     assert_eq!((folder.files.len(), folder.ignored.len(), folder.other_series), (192, 1, 0));
     let mut files = folder.files;
-    let series = decode(&files).unwrap();
+    let series = decode(&files, Use::Exam).unwrap();
     assert_eq!(series.series.volume.dims().counts(), [256, 256, 192]);
     assert_eq!(series.contrast, Some("t1_3d"));
     let affine = series.series.volume.grid().affine;
@@ -36,7 +36,7 @@ fn siemens_classic_is_decoded_with_its_geometry() {
     assert!(series.header.iter().all(|element| element.header().tag.group() % 2 == 0));
     assert!(series.series.volume.voxels().iter().any(|&v| v > 100.0));
     files.reverse();
-    let reversed = decode(&files).unwrap();
+    let reversed = decode(&files, Use::Exam).unwrap();
     assert_eq!(reversed.series.volume, series.series.volume, "any order gives the same volume");
     let uid = |s: &DicomSeries| {
         s.instances[s.frames[s.series.sources[7]].instance].sop_instance_uid.clone()
@@ -44,10 +44,10 @@ fn siemens_classic_is_decoded_with_its_geometry() {
     assert_eq!(uid(&reversed), uid(&series));
     let last = files.len() - 1;
     files.swap_remove(last / 2);
-    assert_eq!(decode(&files).unwrap_err().code, RefusalCode::Gap);
+    assert_eq!(decode(&files, Use::Exam).unwrap_err().code, RefusalCode::Gap);
     let half = files[0].len() / 2;
     files[0].truncate(half);
-    let refusal = decode(&files).unwrap_err();
+    let refusal = decode(&files, Use::Exam).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::UnreadablePixels);
     assert!(refusal.text.starts_with("instance 1 of 191"), "{}", refusal.text);
 }
@@ -70,7 +70,7 @@ fn compressed_copies_give_the_same_voxels() {
         paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
     };
     // Neighbours by name are neighbours in space, or this would be a gap.
-    let native = decode(&read(&paths)).unwrap();
+    let native = decode(&read(&paths), Use::Exam).unwrap();
     for (program, option) in
         [("dcmcrle", None), ("dcmcjpeg", Some("+e1")), ("dcmcjpeg", Some("+el"))]
     {
@@ -83,12 +83,12 @@ fn compressed_copies_give_the_same_voxels() {
                 copy
             })
             .collect();
-        let decoded = decode(&read(&copies)).unwrap();
+        let decoded = decode(&read(&copies), Use::Exam).unwrap();
         assert!(decoded.series.volume == native.series.volume, "{program} {option:?}");
     }
     let lossy = scratch.0.join("lossy");
     run(Command::new("dcmcjpeg").args(["+ee", "+q", "80"]).arg(&paths[0]).arg(&lossy));
-    assert_eq!(decode(&read(&[lossy])).unwrap_err().code, RefusalCode::Lossy);
+    assert_eq!(decode(&read(&[lossy]), Use::Exam).unwrap_err().code, RefusalCode::Lossy);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn what_is_no_spine_exam_is_refused_by_code() {
     let unzip = |file: &str| {
         let bytes = Command::new("gzip").arg("-dc").arg(dicom().join(file)).output().unwrap();
         assert!(bytes.status.success());
-        decode(&[bytes.stdout]).unwrap_err().code
+        decode(&[bytes.stdout], Use::Exam).unwrap_err().code
     };
     assert_eq!(unzip("canon-galan-61-sag-dti-enhanced/9000.dcm.gz"), RefusalCode::NotAnatomical);
     let philips = "philips-elition-571-enhanced-and-raw";
@@ -122,10 +122,10 @@ fn what_is_no_spine_exam_is_refused_by_code() {
         assert_eq!(refusal.code, code, "{folder}: {refusal}");
     }
     let derived = std::fs::read(dicom().join("reference-outputs/mr_derived.dcm")).unwrap();
-    assert_eq!(decode(&[derived]).unwrap_err().code, RefusalCode::NotAnatomical);
+    assert_eq!(decode(&[derived], Use::Exam).unwrap_err().code, RefusalCode::NotAnatomical);
     let empty = read_folder(&scratch.0).unwrap_err();
     assert!(matches!(empty, FolderError::Nothing { ignored: 0, .. }), "{empty}");
-    assert_eq!(decode::<Vec<u8>>(&[]).unwrap_err().code, RefusalCode::TooFewSlices);
+    assert_eq!(decode::<Vec<u8>>(&[], Use::Exam).unwrap_err().code, RefusalCode::TooFewSlices);
 }
 
 /// No anatomical Enhanced MR is among the reference data, so an fMRI object is relabelled: it then gets through functional
@@ -146,10 +146,10 @@ fn enhanced_frames_are_stacked() {
             file[at..at + to.len()].copy_from_slice(to);
         }
     }
-    let refusal = decode(&folder.files[..1]).unwrap_err();
+    let refusal = decode(&folder.files[..1], Use::Exam).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Resolution, "{refusal}");
     assert_eq!((refusal.dims, refusal.plane), (Some([86, 86, 63]), Some(Plane::Sagittal)));
-    let refusal = decode(&folder.files[..2]).unwrap_err();
+    let refusal = decode(&folder.files[..2], Use::Exam).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::DuplicateSlice, "two time points: {refusal}");
 }
 
@@ -158,7 +158,7 @@ fn refusals_hold_no_patient_data_phi() {
     let scratch = Scratch::new("decode-phi");
     unpack("siemens-prisma-xa30-sag-epi-classic", &scratch.0);
     let folder = read_folder(&scratch.0).unwrap();
-    let refusal = decode(&folder.files).unwrap_err();
+    let refusal = decode(&folder.files, Use::Exam).unwrap_err();
     let shown = serde_json::to_string(&refusal).unwrap();
     assert!(!shown.contains("1.3.12"), "{shown}");
 }
@@ -176,7 +176,7 @@ fn hostile_files_are_refused_quickly() {
         // A small stack: nothing here may recurse.
         let refusal = std::thread::Builder::new()
             .stack_size(256 << 10)
-            .spawn(move || decode(&[bytes]).unwrap_err())
+            .spawn(move || decode(&[bytes], Use::Exam).unwrap_err())
             .unwrap()
             .join()
             .unwrap();

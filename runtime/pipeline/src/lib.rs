@@ -5,6 +5,7 @@
 
 pub mod card;
 pub mod clean;
+pub mod course;
 pub mod cutout;
 pub mod instances;
 pub mod join;
@@ -28,7 +29,8 @@ pub mod vertebrae;
 pub use card::{InstanceCard, ModelCard};
 pub use labels::{Structure, VertebraId};
 pub use net::{Net, NetError, Nets, TensorMut, TensorRef};
+pub use numbering::{KnownLevel, Neighbour};
 pub use refusal::{Plane, Refusal, RefusalCode};
 pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Support, Vertebra};
 pub use segment::{SegmentError, segment};
-pub use series::{Series, SourceImage};
+pub use series::{Series, SourceImage, Use};

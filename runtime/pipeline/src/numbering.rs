@@ -1,8 +1,12 @@
 //! Which level each vertebra is, and what that rests on.
 //!
-//! A landmark names levels: a sacrum right below the lowest body, or C2 at the top. Without one the ids only run from top to
-//! bottom. What the instance net takes for likely names no level, for sizes and shapes differ too much between people; it
+//! A landmark names levels: a sacrum right below the lowest body, or C2 at the top; where neither is in view, another series
+//! of the study may show one ([`Neighbour`]). Without a landmark the ids only run from top to bottom. What the instance net takes for likely names no level, for sizes and shapes differ too much between people; it
 //! finds C2, whose dens no other vertebra has, and the two runs of levels that fit it best are told beside the ids.
+
+mod study;
+
+pub use study::{KnownLevel, Neighbour};
 
 use crate::labels::{Structure, VertebraId};
 use crate::result::{LikelyLevels, Numbering};
@@ -10,6 +14,7 @@ use crate::spineps::Rules;
 use crate::spineps::labelling::{Admitted, Axis, Evidence, Variants, exact_id, paths};
 use crate::vertebrae::Bodies;
 use kernels::Volume;
+use study::Said;
 
 /// The sacrum is a landmark where it begins within this distance below the lowest body: a disc, seen obliquely.
 const SACRUM_REACH_MM: f64 = 25.0;
@@ -68,26 +73,46 @@ impl LevelEvidence {
 pub(crate) struct Numbered {
     pub(crate) ids: Vec<VertebraId>,
     pub(crate) numbering: Numbering,
-    /// C2 and sacrum are both in view, and the vertebrae between them are not 23.
+    /// Two landmarks, in view or in other series of the study, give different levels.
     pub(crate) landmarks_disagree: bool,
 }
 
-/// Numbers `bodies`: counted up from L5 where the sacrum follows, else down from C2 where it is in view, else from 2 without
-/// meaning.
-pub(crate) fn number(bodies: &Bodies, semantic: &Volume<u8>, evidence: &LevelEvidence) -> Numbered {
+/// Numbers `bodies`: counted up from L5 where the sacrum follows, else down from C2 where it is in view, else as the
+/// neighbours say, else from 2 without meaning.
+pub(crate) fn number(
+    bodies: &Bodies,
+    semantic: &Volume<u8>,
+    evidence: &LevelEvidence,
+    neighbours: &[Neighbour],
+) -> Numbered {
     let (count, lowest) = (bodies.centres.len() as u8, VertebraId::L5.value());
+    let top = VertebraId::C2.value();
     let sacrum = count > 0 && count < lowest && sacrum_follows(bodies, semantic);
     let dens = evidence.probability(0, VertebraId::C2).is_some_and(|p| p >= SURE_OF_C2);
-    let top = VertebraId::C2.value();
-    let (first, numbering) = match (sacrum, dens) {
-        (true, _) => (lowest + 1 - count, Numbering::FromSacrum),
-        (false, true) => (top, Numbering::FromC2),
-        (false, false) => (top, Numbering::Unverified),
+    let affine = semantic.grid().affine;
+    let centres: Vec<[f64; 3]> =
+        bodies.centres.iter().map(|&centre| affine.world(centre)).collect();
+    let said = study::ask(&centres, neighbours);
+    let elsewhere = match said {
+        Said::First { id, neighbour } if id + count <= lowest + 2 => Some((id, neighbour)),
+        _ => None,
+    };
+    let (first, numbering) = match (sacrum, dens, elsewhere) {
+        (true, _, _) => (lowest + 1 - count, Numbering::FromSacrum),
+        (false, true, _) => (top, Numbering::FromC2),
+        (false, false, Some((first, neighbour))) => (first, Numbering::FromStudy { neighbour }),
+        (false, false, None) => (top, Numbering::Unverified),
     };
     let ids = (first..first + count)
         .map(|id| VertebraId::new(id).expect("at most 24 bodies, ids 1 to 25"))
         .collect();
-    Numbered { ids, numbering, landmarks_disagree: sacrum && dens && first != top }
+    let here = sacrum && dens && first != top;
+    let there = match said {
+        Said::Nothing => false,
+        Said::First { id, .. } => id != first,
+        Said::Contradiction => true,
+    };
+    Numbered { ids, numbering, landmarks_disagree: here || there }
 }
 
 /// Whether a sacrum begins right below the lowest body. A body cut by the lower edge of the field has nothing below it.

@@ -20,12 +20,15 @@ pub enum Stage {
 
 /// What the numbers of the vertebrae rest on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "&'static str")]
 pub enum Numbering {
     /// The sacrum is in view: levels are counted upwards from L5. A transitional vertebra is not excluded.
     FromSacrum,
     /// C2 with its dens is in view: levels are counted downwards from it. A transitional vertebra is not excluded.
     FromC2,
+    /// No landmark in view, but one in another series of the study, the neighbour of this number in the caller's list: the
+    /// vertebrae that both show have the levels they have there.
+    FromStudy { neighbour: usize },
     /// No landmark in view: ids only run from top to bottom, beginning at 2 as SPINEPS' do. Not levels.
     Unverified,
 }
@@ -34,8 +37,24 @@ impl Numbering {
     /// Whether a landmark names the levels.
     pub fn is_verified(self) -> bool {
         match self {
-            Numbering::FromSacrum | Numbering::FromC2 => true,
+            Numbering::FromSacrum | Numbering::FromC2 | Numbering::FromStudy { .. } => true,
             Numbering::Unverified => false,
+        }
+    }
+
+    /// Whether the landmark is in view, so that other series may take their levels from this one.
+    pub fn is_by_own_landmark(self) -> bool {
+        matches!(self, Numbering::FromSacrum | Numbering::FromC2)
+    }
+}
+
+impl From<Numbering> for &'static str {
+    fn from(numbering: Numbering) -> &'static str {
+        match numbering {
+            Numbering::FromSacrum => "from_sacrum",
+            Numbering::FromC2 => "from_c2",
+            Numbering::FromStudy { .. } => "from_study",
+            Numbering::Unverified => "unverified",
         }
     }
 }
@@ -86,8 +105,12 @@ pub enum Flag {
     BodyTooLarge,
     /// The spine reaches the first or last slice: lateral parts may be missing.
     LaterallyTruncated,
-    /// Counting from C2 and counting from the sacrum give different levels: a variant, or a body that is missing or two.
+    /// Counting from C2, from the sacrum and from another series of the study give different levels: a variant, a body that is
+    /// missing or two, or a patient who moved.
     LandmarksDisagree,
+    /// Two neighbouring bodies are so far apart that one between them may be missing, as where the signal fails: levels
+    /// beyond the gap may be wrong.
+    RowInterrupted,
     /// The instance net and the classical stage tell the vertebrae apart differently: in number, or in many voxels.
     VertebraeDisputed,
 }

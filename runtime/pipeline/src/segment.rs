@@ -2,6 +2,7 @@
 
 use crate::labels::Structure;
 use crate::net::{NetError, Nets};
+use crate::numbering::Neighbour;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::result::{Flag, Segmentation, Stage};
 use crate::semantic::ClassMap;
@@ -18,13 +19,15 @@ pub enum SegmentError {
     Net(#[from] NetError),
 }
 
-/// Segments one series. `begin` is called as each stage begins.
+/// Segments one series. `neighbours` are what is known of other series of the study in its frame of reference; `begin` is
+/// called as each stage begins.
 ///
 /// # Errors
 /// [`SegmentError::Refused`] when the volume has no contrast or no vertebra is found; [`SegmentError::Net`] when the
 /// engine fails.
 pub fn segment(
     series: &Series,
+    neighbours: &[Neighbour],
     nets: &mut Nets,
     begin: &mut dyn FnMut(Stage),
 ) -> Result<Segmentation, SegmentError> {
@@ -49,7 +52,7 @@ pub fn segment(
         return Err(no_spine().into());
     }
     begin(Stage::Join);
-    let joined = join::join(classes, &found, net.card());
+    let joined = join::join(classes, &found, neighbours, net.card());
     begin(Stage::Restore);
     let (semantic, instances) = restore::restore(&joined, &prepared);
     begin(Stage::Measure);

@@ -4,13 +4,16 @@ use crate::refusal::{Plane, Refusal, RefusalCode};
 use kernels::volume::{cross, dot, norm, scale, sub};
 use kernels::{Affine, Dims, Grid, Volume};
 
-/// Fewest slices of a usable series (a localiser has three).
+/// Fewest slices of a series to be segmented, and of one that tells levels (a localiser has three a plane).
 pub const MIN_SLICES: usize = 5;
+const MIN_SLICES_FOR_LEVELS: usize = 3;
 /// Narrowest and coarsest in-plane grids admitted: below, vertebrae are a few pixels (scanner-side rules, selection 1).
 pub const MIN_COLUMNS: usize = 96;
 pub const MAX_IN_PLANE_MM: f64 = 1.6;
 /// Thickest slice pitch admitted: beyond, a vertebral body is seen in two slices only.
 pub const MAX_SLICE_PITCH_MM: f64 = 8.0;
+/// The same where only levels are read: three slices so far apart still cut every body in the midline and beside it.
+const MAX_SLICE_PITCH_FOR_LEVELS_MM: f64 = 15.0;
 /// A series is sagittal when its normal keeps at least this share of left-right (37 degrees of obliquity).
 pub const MIN_SAGITTAL_COSINE: f64 = 0.8;
 /// A grid whose thickest axis exceeds the others by this factor was acquired as slices across it.
@@ -22,6 +25,41 @@ const STEP_TOLERANCE: f64 = 0.05;
 const STEP_TOLERANCE_MM: f64 = 0.1;
 /// In-plane shift of a slice against the line of the others before the stack counts as sheared.
 const SHEAR_TOLERANCE_MM: f64 = 0.5;
+
+/// What a series is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// To be segmented, measured and shown.
+    Exam,
+    /// Only to tell other series of its study which level lies where, as a localiser can.
+    Levels,
+}
+
+impl Use {
+    fn min_slices(self) -> usize {
+        match self {
+            Use::Exam => MIN_SLICES,
+            Use::Levels => MIN_SLICES_FOR_LEVELS,
+        }
+    }
+
+    fn max_slice_pitch_mm(self) -> f64 {
+        match self {
+            Use::Exam => MAX_SLICE_PITCH_MM,
+            Use::Levels => MAX_SLICE_PITCH_FOR_LEVELS_MM,
+        }
+    }
+
+    /// Refuses so few slices.
+    fn check_count(self, count: usize) -> Result<(), Refusal> {
+        let least = self.min_slices();
+        if count >= least {
+            return Ok(());
+        }
+        let text = format!("{count} slices; a spine series has at least {least}");
+        Err(Refusal::new(RefusalCode::TooFewSlices, text))
+    }
+}
 
 /// One slice with its place in the patient, decoded from DICOM or MRD.
 #[derive(Debug, Clone)]
@@ -65,23 +103,16 @@ pub fn plane(affine: &Affine, slice_axis: usize) -> Plane {
 }
 
 impl Series {
-    /// Stacks slices given in any order. Refuses by name: fewer than [`MIN_SLICES`], mixed orientation or matrix,
+    /// Stacks slices given in any order. Refuses by name: too few of them for their use, mixed orientation or matrix,
     /// two slices at one position, a gap, a sheared stack.
-    pub fn stack(mut images: Vec<SourceImage>) -> Result<Series, Refusal> {
+    pub fn stack(mut images: Vec<SourceImage>, wanted: Use) -> Result<Series, Refusal> {
         let Some(first) = images.first() else {
             return Err(Refusal::new(RefusalCode::TooFewSlices, "the series holds no image"));
         };
         let normal = cross(first.orientation[0], first.orientation[1]);
         check_alike(&images)?;
-        if images.len() < MIN_SLICES {
-            return Err(Refusal {
-                dims: Some([first.columns, first.rows, images.len()]),
-                ..Refusal::new(
-                    RefusalCode::TooFewSlices,
-                    format!("{} slices; a spine series has at least {MIN_SLICES}", images.len()),
-                )
-            });
-        }
+        let dims = Some([first.columns, first.rows, images.len()]);
+        wanted.check_count(images.len()).map_err(|refusal| Refusal { dims, ..refusal })?;
         images.sort_by(|a, b| dot(a.position, normal).total_cmp(&dot(b.position, normal)));
         let step = slice_step(&images, normal)?;
         let first = &images[0];
@@ -120,20 +151,14 @@ impl Series {
     }
 
     /// Whether the nets were made for it: sagittal, enough slices, fine enough.
-    pub fn admit(&self) -> Result<(), Refusal> {
+    pub fn admit(&self, wanted: Use) -> Result<(), Refusal> {
         let grid = self.volume.grid();
         let plane = plane(&grid.affine, self.slice_axis);
-        let refuse = |code, text: String| {
-            Err(Refusal { plane: Some(plane), ..Refusal::new(code, text).on_grid(grid) })
-        };
+        let placed = |refusal: Refusal| Refusal { plane: Some(plane), ..refusal.on_grid(grid) };
+        let refuse = |code, text: String| Err(placed(Refusal::new(code, text)));
         let [counts, spacing] = [grid.dims.counts().map(|n| n as f64), grid.affine.spacing()];
         let (a, b, k) = ((self.slice_axis + 1) % 3, (self.slice_axis + 2) % 3, self.slice_axis);
-        if counts[k] < MIN_SLICES as f64 {
-            return refuse(
-                RefusalCode::TooFewSlices,
-                format!("{} slices; a spine series has at least {MIN_SLICES}", counts[k]),
-            );
-        }
+        wanted.check_count(grid.dims.counts()[k]).map_err(placed)?;
         if plane != Plane::Sagittal {
             return refuse(
                 RefusalCode::NotSagittal,
@@ -141,15 +166,16 @@ impl Series {
             );
         }
         let in_plane = spacing[a].max(spacing[b]);
+        let max_pitch = wanted.max_slice_pitch_mm();
         if counts[a].min(counts[b]) < MIN_COLUMNS as f64
             || in_plane > MAX_IN_PLANE_MM
-            || spacing[k] > MAX_SLICE_PITCH_MM
+            || spacing[k] > max_pitch
         {
             return refuse(
                 RefusalCode::Resolution,
                 format!(
                     "{}x{} pixels of up to {in_plane:.2} mm, {:.2} mm between slices; needed are at least \
-                     {MIN_COLUMNS} pixels of at most {MAX_IN_PLANE_MM} mm, and {MAX_SLICE_PITCH_MM} mm",
+                     {MIN_COLUMNS} pixels of at most {MAX_IN_PLANE_MM} mm, and {max_pitch} mm",
                     counts[a], counts[b], spacing[k]
                 ),
             );
@@ -252,16 +278,16 @@ mod tests {
     }
 
     fn code(images: Vec<SourceImage>) -> RefusalCode {
-        Series::stack(images).expect_err("must be refused").code
+        Series::stack(images, Use::Exam).expect_err("must be refused").code
     }
 
     #[test]
     fn slices_in_any_order_become_one_oblique_volume() {
-        let series = Series::stack(images(7)).unwrap();
+        let series = Series::stack(images(7), Use::Exam).unwrap();
         assert_eq!(series.sources, [0, 1, 2, 3, 4, 5, 6]);
         assert!((series.volume.grid().affine.spacing()[2] - 4.0).abs() < 1e-9);
         assert_eq!(series.volume.slice(3)[0], 3.0);
-        assert_eq!(series.admit(), Ok(()));
+        assert_eq!(series.admit(Use::Exam), Ok(()));
     }
 
     #[test]
@@ -289,7 +315,9 @@ mod tests {
                 dims: Dims::new(counts).unwrap(),
                 affine: Affine::new(axes, [0.0; 3]).unwrap(),
             };
-            Series::from_volume(Volume::filled(grid, 0.0)).admit().map_err(|r| (r.code, r.plane))
+            Series::from_volume(Volume::filled(grid, 0.0))
+                .admit(Use::Exam)
+                .map_err(|r| (r.code, r.plane))
         };
         let diagonal = |x, y, z| [[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]];
         assert_eq!(volume(diagonal(3.0, 0.8, 0.8), [9, 128, 128]), Ok(()));
@@ -300,5 +328,14 @@ mod tests {
         assert_eq!(coarse, Err((RefusalCode::Resolution, Some(Plane::Sagittal))));
         let few = volume(diagonal(4.0, 0.8, 0.8), [3, 128, 128]);
         assert_eq!(few, Err((RefusalCode::TooFewSlices, Some(Plane::Sagittal))));
+    }
+
+    #[test]
+    fn a_localiser_is_enough_for_levels() {
+        let three = Series::stack(images(3), Use::Levels).unwrap();
+        assert_eq!(three.admit(Use::Levels), Ok(()));
+        assert_eq!(three.admit(Use::Exam).unwrap_err().code, RefusalCode::TooFewSlices);
+        let two = Series::stack(images(2), Use::Levels).unwrap_err();
+        assert_eq!((two.code, two.dims), (RefusalCode::TooFewSlices, Some([128, 160, 2])));
     }
 }

@@ -3,6 +3,7 @@
 use super::{Outcome, input, log, refused, table};
 use crate::decode;
 use crate::jobs::clock::StageClock;
+use crate::jobs::levels::Neighbours;
 use crate::jobs::produce::{ProduceError, Request, Workshop};
 use crate::jobs::source::Source;
 use crate::messages::JobStage;
@@ -10,7 +11,7 @@ use crate::objects::Made;
 use clap::Args;
 use dicom_dictionary_std::tags;
 use models::nifti;
-use pipeline::Series;
+use pipeline::{Series, Use};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `sagitta segment`.
@@ -44,6 +45,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         folder: folder.clone(),
         made: made(&source),
         generation: 1,
+        neighbours: Neighbours::default(),
     };
     let mut workshop = Workshop::open(arguments.threads)?;
     let product = match workshop.produce(&source, &request, &mut clock, &mut |_| {}) {
@@ -82,13 +84,13 @@ fn made(source: &Source) -> Made {
 fn read(path: &Path) -> anyhow::Result<Source> {
     if input::is_nifti(path) {
         let series = Series::from_volume(nifti::read(path)?);
-        series.admit()?;
+        series.admit(Use::Exam)?;
         return Ok(Source::Volume(Box::new(series)));
     }
     let folder = input::series_folder(path)?;
     let decoded = std::thread::Builder::new()
         .stack_size(decode::dicom::STACK_BYTES)
-        .spawn(move || decode::dicom::decode(&folder.files))?
+        .spawn(move || decode::dicom::decode(&folder.files, Use::Exam))?
         .join();
     Ok(Source::Dicom(Box::new(decoded.map_err(|_| anyhow::anyhow!("the decoder panicked"))??)))
 }

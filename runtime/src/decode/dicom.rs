@@ -13,7 +13,7 @@ use crate::part10;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use kernels::volume::MAX_VOXELS;
-use pipeline::{Plane, Refusal, RefusalCode, Series, SourceImage};
+use pipeline::{Plane, Refusal, RefusalCode, Series, SourceImage, Use};
 
 pub use super::folder::{Folder, FolderError, read_folder};
 
@@ -22,12 +22,13 @@ pub const STACK_BYTES: usize = 64 << 20;
 /// Echo times of one stack agree within this, ms.
 const ECHO_TOLERANCE: f64 = 0.1;
 
-/// Decodes the files (DICOM part 10) of one series, in any order, and checks that the nets can take it.
+/// Decodes the files (DICOM part 10) of one series, in any order, and checks that the nets can take it. Where only levels
+/// are wanted, slices that are not sagittal are left out: a localiser has three planes.
 ///
 /// # Errors
 /// A [`Refusal`] with plane, class, dims and spacing as far as they were known.
-pub fn decode<B: AsRef<[u8]>>(files: &[B]) -> Result<DicomSeries, Refusal> {
-    let mut decoder = Decoder::default();
+pub fn decode<B: AsRef<[u8]>>(files: &[B], wanted: Use) -> Result<DicomSeries, Refusal> {
+    let mut decoder = Decoder::new(wanted);
     for (index, file) in files.iter().enumerate() {
         decoder
             .add(file.as_ref())
@@ -43,8 +44,9 @@ struct Stack {
     echo: Option<f64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Decoder {
+    wanted: Use,
     images: Vec<SourceImage>,
     frames: Vec<FrameRef>,
     instances: Vec<InstanceRef>,
@@ -60,6 +62,20 @@ fn refuse<T>(code: RefusalCode, text: impl Into<String>) -> Result<T, Refusal> {
 }
 
 impl Decoder {
+    fn new(wanted: Use) -> Decoder {
+        Decoder {
+            wanted,
+            images: Vec::new(),
+            frames: Vec::new(),
+            instances: Vec::new(),
+            headers: Vec::new(),
+            contrast: None,
+            series: None,
+            plane: None,
+            voxels: 0,
+        }
+    }
+
     /// Adds one file.
     fn add(&mut self, file: &[u8]) -> Result<(), Refusal> {
         let (transfer_syntax, data_set) = part10::split(file)
@@ -90,10 +106,13 @@ impl Decoder {
             };
             if frame == 0 {
                 self.plane = self.plane.or_else(|| view.place().ok().and_then(plane_of));
-                self.contrast = self.contrast.or(gate::classify(&header, view)?);
+                self.contrast = self.contrast.or(gate::classify(&header, view, self.wanted)?);
             }
             stack.check(view)?;
             let place = place(view)?;
+            if self.wanted == Use::Levels && plane_of(place) != Some(Plane::Sagittal) {
+                continue;
+            }
             let values = pixels::frame(&pixels, &layout, frame, view.rescale())
                 .map_err(|e| Refusal::new(RefusalCode::UnreadablePixels, e))?;
             self.images.push(image(self.frames.len(), &layout, place, values));
@@ -155,8 +174,8 @@ impl Decoder {
             class: refusal.class.or(class),
             ..refusal
         };
-        let series = Series::stack(self.images).map_err(known)?;
-        series.admit().map_err(known)?;
+        let series = Series::stack(self.images, self.wanted).map_err(known)?;
+        series.admit(self.wanted).map_err(known)?;
         let first = self.frames[series.sources[0]].instance;
         let header = self.headers.into_iter().nth(first);
         Ok(DicomSeries {

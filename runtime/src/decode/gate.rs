@@ -7,11 +7,12 @@
 use super::geometry::{FrameView, integer, text, words};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use pipeline::{Refusal, RefusalCode};
+use pipeline::{Refusal, RefusalCode, Use};
 
+/// The value of Image Type of a localiser: anatomy, too coarse for more than telling levels.
+const LOCALISER: &str = "LOCALIZER";
 /// Values of Image Type that name something else than a magnitude image of anatomy. Looked for at any place.
-const NOT_ANATOMY: [&str; 26] = [
-    "LOCALIZER",
+const NOT_ANATOMY: [&str; 25] = [
     "MOSAIC",
     "PHASE",
     "PHASE MAP",
@@ -117,17 +118,18 @@ impl Facts {
     }
 }
 
-/// Contrast class of an image, `None` where the header does not tell it.
+/// Contrast class of an image, `None` where the header does not tell it. A localiser is none for an exam.
 ///
 /// # Errors
 /// [`RefusalCode::NotAnatomical`] for what is no magnitude image of anatomy.
 pub(super) fn classify(
     header: &InMemDicomObject,
     view: FrameView<'_>,
+    wanted: Use,
 ) -> Result<Option<&'static str>, Refusal> {
     let facts = Facts::of(header, view);
     let class = contrast(&facts);
-    match not_anatomical(&facts) {
+    match not_anatomical(&facts, wanted) {
         None => Ok(class),
         Some(reason) => Err(Refusal {
             class,
@@ -140,9 +142,11 @@ pub(super) fn classify(
 }
 
 /// Why an image is none of anatomy; the words are ours, never the header's.
-fn not_anatomical(facts: &Facts) -> Option<String> {
+fn not_anatomical(facts: &Facts, wanted: Use) -> Option<String> {
     let types = &facts.image_type;
-    if let Some(name) = NOT_ANATOMY.iter().find(|name| types.iter().any(|value| value == *name)) {
+    let localiser = (wanted == Use::Exam).then_some(&LOCALISER);
+    let mut names = NOT_ANATOMY.iter().chain(localiser);
+    if let Some(name) = names.find(|name| types.iter().any(|value| value == *name)) {
         return Some(format!("its Image Type says {name}"));
     }
     if types.iter().skip(2).any(|value| COMPONENTS.contains(&value.as_str())) {
@@ -246,20 +250,25 @@ mod tests {
 
     #[test]
     fn what_is_not_anatomy_is_named() {
-        assert_eq!(not_anatomical(&facts()), None);
+        assert_eq!(not_anatomical(&facts(), Use::Exam), None);
         let typed = |values: &[&str]| {
             let image_type = values.iter().map(|&value| value.to_owned()).collect();
-            not_anatomical(&Facts { image_type, ..facts() })
+            not_anatomical(&Facts { image_type, ..facts() }, Use::Exam)
         };
         assert!(typed(&["ORIGINAL", "PRIMARY", "M", "MOSAIC"]).is_some());
         assert!(typed(&["ORIGINAL", "PRIMARY", "LOCALIZER"]).is_some());
+        let image_type = ["ORIGINAL", "PRIMARY", "LOCALIZER"].map(str::to_owned).to_vec();
+        assert_eq!(not_anatomical(&Facts { image_type, ..facts() }, Use::Levels), None);
         assert!(typed(&["ORIGINAL", "PRIMARY", "P", "ND"]).is_some());
         assert!(typed(&["DERIVED", "SECONDARY", "OTHER"]).is_some(), "our own results");
         assert_eq!(typed(&["DERIVED", "SECONDARY", "M", "COMP_SP"]), None, "a composed spine");
         assert_eq!(typed(&["ORIGINAL", "PRIMARY", "M_SE", "M", "SE"]), None, "Philips");
-        assert!(not_anatomical(&Facts { diffusion: true, ..facts() }).is_some());
-        assert!(not_anatomical(&Facts { echo_planar: true, ..facts() }).is_some());
-        assert!(not_anatomical(&Facts { time_points: 5, ..facts() }).is_some());
-        assert!(not_anatomical(&Facts { component: "PHASE".to_owned(), ..facts() }).is_some());
+        assert!(not_anatomical(&Facts { diffusion: true, ..facts() }, Use::Exam).is_some());
+        assert!(not_anatomical(&Facts { echo_planar: true, ..facts() }, Use::Exam).is_some());
+        assert!(not_anatomical(&Facts { time_points: 5, ..facts() }, Use::Exam).is_some());
+        assert!(
+            not_anatomical(&Facts { component: "PHASE".to_owned(), ..facts() }, Use::Exam)
+                .is_some()
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! The service and `sagitta segment` both run this, so that they give the same bytes.
 
 use super::clock::StageClock;
+use super::levels::Neighbours;
 use super::source::Source;
 use crate::error::Move;
 use crate::identity::{NetName, Provenance};
@@ -29,6 +30,8 @@ pub struct Request {
     pub folder: PathBuf,
     pub made: Made,
     pub generation: u32,
+    /// What other series of the study know of the levels.
+    pub neighbours: Neighbours,
 }
 
 /// What came out.
@@ -101,14 +104,10 @@ impl ProduceError {
 }
 
 /// Writes a file durably, except for its name: [`sync_folders`] does that for all. What a delivery refers to must be there
-/// after a power cut.
+/// after a power cut, and whole at any time: one of an earlier run may be reading it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
-    let failed = |source| ProduceError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut file = std::fs::File::create(path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(failed)
+    durable::place(path, bytes)
+        .map_err(|source| ProduceError::Write { path: path.to_owned(), source })
 }
 
 /// One object a slice, in a folder of their own.
@@ -162,7 +161,9 @@ impl Workshop {
     }
 
     /// What will have made a result of this workshop.
-    pub fn provenance(&self, generation: u32) -> Provenance {
+    fn provenance(&self, request: &Request) -> Provenance {
+        let neighbours = request.neighbours.text();
+        let values: Vec<_> = neighbours.iter().map(|text| ("neighbours", text.as_str())).collect();
         let card = self.nets.semantic.card();
         Provenance {
             software: concat!("Sagitta ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -171,9 +172,14 @@ impl Workshop {
             weights_sha256: card.weights_sha256.clone(),
             instance: self.nets.instance.as_ref().map(|net| NetName::of(net.card())),
             engine: self.engine.name.clone(),
-            configuration_sha256: crate::identity::configuration_sha256(&[]),
-            generation,
+            configuration_sha256: crate::identity::configuration_sha256(&values),
+            generation: request.generation,
         }
+    }
+
+    /// Segments a series from which only the levels are wanted.
+    pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
+        segment(source.series(), &[], &mut self.nets, &mut |_| {})
     }
 
     /// Segments `source` and writes every output. `tell` hears of each stage as it begins.
@@ -185,11 +191,12 @@ impl Workshop {
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
         let series = source.series();
-        let segmentation = segment(series, &mut self.nets, &mut |stage| {
+        let neighbours = request.neighbours.known();
+        let segmentation = segment(series, &neighbours, &mut self.nets, &mut |stage| {
             clock.begin(stage.into(), tell);
         })?;
         clock.begin(JobStage::Outputs, tell);
-        let provenance = self.provenance(request.generation);
+        let provenance = self.provenance(request);
         // Pictures and masks take about as long as the DICOM objects: one core each.
         let (pictures, objects) = std::thread::scope(|scope| {
             let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));
@@ -200,13 +207,14 @@ impl Workshop {
         let (objects, mut outputs) = objects?;
         outputs.extend(pictures.outputs);
         sync_folders(request, &outputs)?;
-        let report = Report::new(
+        let mut report = Report::new(
             SeriesReport::new(&request.name, source, request.generation),
             &segmentation,
             &provenance,
             self.engine.clone(),
             outputs,
         );
+        report.levels_from = request.neighbours.source_of(segmentation.numbering).cloned();
         let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
         Ok(Product { segmentation, report, objects, scene, overview })
     }

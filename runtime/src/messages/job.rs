@@ -301,6 +301,7 @@ pub enum ResultFlag {
     DiscCountMismatch,
     BodyTooLarge,
     LaterallyTruncated,
+    RowInterrupted,
     VertebraeDisputed,
 }
 
@@ -312,6 +313,7 @@ impl From<Flag> for ResultFlag {
             Flag::DiscCountMismatch => ResultFlag::DiscCountMismatch,
             Flag::BodyTooLarge => ResultFlag::BodyTooLarge,
             Flag::LaterallyTruncated => ResultFlag::LaterallyTruncated,
+            Flag::RowInterrupted => ResultFlag::RowInterrupted,
             Flag::VertebraeDisputed => ResultFlag::VertebraeDisputed,
         }
     }
@@ -349,6 +351,8 @@ pub struct JobResult {
     vertebrae: Vec<VertebraEntry>,
     sacrum: bool,
     numbering: Numbering,
+    /// The job whose levels these are, where another series of the study names them.
+    pub levels_from: Option<JobId>,
     flags: Vec<ResultFlag>,
     volumes_ml: VolumesMl,
     /// Mean probability of the winning class over the labelled voxels, 0..1; 0 where nothing was labelled.
@@ -380,6 +384,7 @@ impl JobResult {
             vertebrae: segmentation.vertebrae.iter().map(entry).collect(),
             sacrum: segmentation.sacrum,
             numbering: segmentation.numbering,
+            levels_from: None,
             flags: segmentation.flags.iter().copied().map(ResultFlag::from).collect(),
             volumes_ml: volumes_ml(segmentation),
             confidence: rounded(f64::from(segmentation.confidence), 4),
@@ -402,6 +407,7 @@ impl Serialize for JobResult {
         map.serialize_entry("vertebrae", &self.vertebrae)?;
         map.serialize_entry("sacrum", &self.sacrum)?;
         map.serialize_entry("numbering", &self.numbering)?;
+        map.serialize_entry("levels_from", &self.levels_from)?;
         map.serialize_entry("flags", &self.flags)?;
         map.serialize_entry("volumes_ml", &self.volumes_ml)?;
         map.serialize_entry("confidence", &self.confidence)?;

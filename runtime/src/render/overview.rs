@@ -165,6 +165,9 @@ fn notes(canvas: &mut Canvas, scene: &Scene, [x, y]: [usize; 2], width: usize) {
         lines.push(match scene.numbering {
             Numbering::FromSacrum => (MUTED, "Levels are counted upwards from the sacrum."),
             Numbering::FromC2 => (MUTED, "Levels are counted downwards from C2."),
+            Numbering::FromStudy { .. } => {
+                (MUTED, "Levels are those another series of this study shows.")
+            }
             Numbering::Unverified => {
                 (WARNING, "Levels unverified: no landmark in view, numbers only run downwards.")
             }
@@ -186,13 +189,14 @@ fn notes(canvas: &mut Canvas, scene: &Scene, [x, y]: [usize; 2], width: usize) {
 fn sentence(flag: Flag) -> Option<&'static str> {
     match flag {
         Flag::LevelUnverified => None,
-        Flag::LandmarksDisagree => {
-            Some("Counting from C2 and from the sacrum give different levels: check them.")
-        }
+        Flag::LandmarksDisagree => Some("Two landmarks give different levels: check them."),
         Flag::DiscCountMismatch => Some("The discs do not match the vertebral bodies in number."),
         Flag::BodyTooLarge => Some("One vertebral body is very large: two may be merged."),
         Flag::LaterallyTruncated => {
             Some("The spine reaches the outermost slice: lateral parts may be missing.")
+        }
+        Flag::RowInterrupted => {
+            Some("Two neighbouring bodies lie far apart: one between them may be missing.")
         }
         Flag::VertebraeDisputed => Some("Two methods tell the vertebrae apart differently."),
     }

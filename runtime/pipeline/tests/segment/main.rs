@@ -4,14 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-#[path = "segment/truth_net.rs"]
+mod order;
 mod truth_net;
 
 use kernels::{Affine, AxisMap, Dims, Direction, Grid, Volume};
 use phantom::{Phantom, Recipe, Region, generate};
 use pipeline::{
-    Flag, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage, Structure,
-    VertebraId, segment,
+    Flag, Neighbour, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage,
+    Structure, VertebraId, segment,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use truth_net::{TruthNet, blank_series, card, working_grid};
@@ -28,9 +28,17 @@ fn exam(region: Region, seed: u64) -> Phantom {
 }
 
 fn run(series: &Series, net: TruthNet) -> Result<Segmentation, SegmentError> {
+    run_beside(series, &[], net)
+}
+
+fn run_beside(
+    series: &Series,
+    neighbours: &[Neighbour],
+    net: TruthNet,
+) -> Result<Segmentation, SegmentError> {
     let mut stages = Vec::new();
     let mut nets = Nets { semantic: Box::new(net), instance: None };
-    let result = segment(series, &mut nets, &mut |stage| stages.push(stage));
+    let result = segment(series, neighbours, &mut nets, &mut |stage| stages.push(stage));
     if result.is_ok() {
         assert_eq!(
             (stages[0], stages.last(), stages.len()),
@@ -210,7 +218,6 @@ fn without_a_landmark_levels_are_unverified() {
     }
 }
 
-/// All 48 ways to store one volume: the labels stay where they are in the patient, to the voxel.
 /// A net took brain for sacrum in a cervical field of view, and every level was named from it.
 #[test]
 fn a_sacrum_above_the_spine_is_no_landmark() {
@@ -229,6 +236,7 @@ fn a_sacrum_above_the_spine_is_no_landmark() {
     assert!(!result.sacrum, "a sacrum was kept above the spine");
 }
 
+/// All 48 ways to store one volume: the labels stay where they are in the patient, to the voxel.
 #[test]
 fn the_order_of_the_axes_changes_nothing() {
     use Direction::{Anterior, Inferior, Left, Posterior, Right, Superior};

@@ -1,0 +1,211 @@
+//! What the series of a study learn of one another's levels: where a landmark is in view, its levels are kept for the
+//! series that have none.
+//!
+//! Layout: `LEVELS/FRAME/JOB.json` holds the vertebrae of a series that shows a landmark; FRAME stands for study and frame
+//! of reference as a job id stands for a series. What a generation was numbered by is kept in its own folder before its
+//! first run, so that a run after a crash numbers alike whatever came in between.
+
+use super::source::Source;
+use crate::durable;
+use crate::identity::{JobId, frame_id};
+use dicom_dictionary_std::tags;
+use pipeline::{Flag, KnownLevel, Neighbour, Numbering, Segmentation, VertebraId};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Name of the file in a generation's folder.
+const FILE_NAME: &str = "neighbours.json";
+
+/// Other series of a study and frame of reference: their names outside this device, and what they know.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Neighbours(Vec<File>);
+
+/// A series with a landmark in view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct File {
+    job: JobId,
+    vertebrae: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    id: u8,
+    body_centroid_mm: [f64; 3],
+}
+
+impl Neighbours {
+    /// As the pipeline takes them.
+    pub fn known(&self) -> Vec<Neighbour> {
+        let level = |entry: &Entry| {
+            let body_centroid_mm = entry.body_centroid_mm;
+            VertebraId::new(entry.id).map(|level| KnownLevel { level, body_centroid_mm })
+        };
+        let levels = |file: &File| file.vertebrae.iter().filter_map(level).collect();
+        self.0.iter().map(|file| Neighbour { levels: levels(file) }).collect()
+    }
+
+    /// The series whose levels a result has.
+    pub fn source_of(&self, numbering: Numbering) -> Option<&JobId> {
+        let Numbering::FromStudy { neighbour } = numbering else { return None };
+        self.0.get(neighbour).map(|file| &file.job)
+    }
+
+    /// All of it as one text, for the configuration that a result depends on; `None` where there is nothing to depend on.
+    pub fn text(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| serde_json::to_string(self).expect("names and numbers"))
+    }
+}
+
+/// The levels kept on this device.
+#[derive(Debug)]
+pub struct Levels {
+    folder: PathBuf,
+    site_key: Vec<u8>,
+}
+
+impl Levels {
+    /// Keeps files in `folder`, which need not be there yet.
+    pub fn new(folder: PathBuf, site_key: Vec<u8>) -> Levels {
+        Levels { folder, site_key }
+    }
+
+    /// What other series of the frame of reference of `source` know, for the generation in `folder`. Blocks on the disk.
+    pub fn neighbours(
+        &self,
+        source: &Source,
+        job: &JobId,
+        folder: &Path,
+    ) -> io::Result<Neighbours> {
+        let Some(frame) = self.frame(source) else { return Ok(Neighbours::default()) };
+        let path = folder.join(FILE_NAME);
+        // One that cannot be read was never finished: nothing was numbered by it.
+        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let mut files = Vec::new();
+        for path in files_of(&frame)? {
+            let file: Option<File> = serde_json::from_slice(&std::fs::read(path)?).ok();
+            files.extend(file.filter(|file| file.job != *job));
+        }
+        files.sort_by(|a, b| a.job.cmp(&b.job));
+        let neighbours = Neighbours(files);
+        durable::write(&path, &serde_json::to_vec(&neighbours)?)?;
+        Ok(neighbours)
+    }
+
+    /// Keeps the levels of a series that shows a landmark itself, and no second one that speaks against it. Returns whether
+    /// there were any.
+    pub fn keep(
+        &self,
+        source: &Source,
+        job: &JobId,
+        segmentation: &Segmentation,
+    ) -> io::Result<bool> {
+        let doubtful = segmentation.flags.contains(&Flag::LandmarksDisagree);
+        let Some(frame) = self.frame(source) else { return Ok(false) };
+        if doubtful || !segmentation.numbering.is_by_own_landmark() {
+            return Ok(false);
+        }
+        let entry = |v: &pipeline::Vertebra| Entry {
+            id: v.id.value(),
+            body_centroid_mm: v.body_centroid_mm,
+        };
+        let vertebrae = segmentation.vertebrae.iter().map(entry).collect();
+        let file = File { job: job.clone(), vertebrae };
+        durable::write(&place(&frame, job), &serde_json::to_vec(&file)?)?;
+        Ok(true)
+    }
+
+    /// Whether the levels of a series were kept earlier.
+    pub fn are_kept(&self, source: &Source, job: &JobId) -> bool {
+        self.frame(source).is_some_and(|frame| place(&frame, job).exists())
+    }
+
+    /// The folder for the frame of reference of `source`, `None` where it has none.
+    fn frame(&self, source: &Source) -> Option<PathBuf> {
+        let Source::Dicom(dicom) = source else { return None };
+        let uid = |tag| {
+            let element = dicom.header.element_opt(tag).ok().flatten()?;
+            let text = element.to_str().ok()?;
+            let text = text.trim_end_matches(['\0', ' ']);
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let (study, frame) = (uid(tags::STUDY_INSTANCE_UID)?, uid(tags::FRAME_OF_REFERENCE_UID)?);
+        Some(self.folder.join(frame_id(&self.site_key, &study, &frame)))
+    }
+}
+
+fn place(frame: &Path, job: &JobId) -> PathBuf {
+    frame.join(format!("{job}.json"))
+}
+
+/// The files in a frame's folder; none where it is not there.
+fn files_of(frame: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(frame) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+    Ok(paths.into_iter().filter(is_whole).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::DicomSeries;
+    use dicom_core::{DataElement, VR};
+    use dicom_object::InMemDicomObject;
+    use kernels::{Affine, Dims, Grid, Volume};
+    use pipeline::Series;
+
+    fn source(study: &str, frame: &str) -> Source {
+        let axes = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let affine = Affine::new(axes, [0.0; 3]).unwrap();
+        let volume = Volume::filled(Grid { dims: Dims::new([1, 1, 1]).unwrap(), affine }, 0.0);
+        let uid = |tag, value: &str| DataElement::new(tag, VR::UI, value);
+        let header = InMemDicomObject::from_element_iter([
+            uid(tags::STUDY_INSTANCE_UID, study),
+            uid(tags::FRAME_OF_REFERENCE_UID, frame),
+        ]);
+        Source::Dicom(Box::new(DicomSeries {
+            series: Series::from_volume(volume),
+            frames: Vec::new(),
+            instances: Vec::new(),
+            header,
+            contrast: None,
+        }))
+    }
+
+    fn kept(levels: &Levels, source: &Source, job: &JobId) {
+        let frame = levels.frame(source).unwrap();
+        let vertebrae = vec![Entry { id: 24, body_centroid_mm: [1.0, 2.0, 3.0] }];
+        let file = serde_json::to_vec(&File { job: job.clone(), vertebrae }).unwrap();
+        durable::write(&place(&frame, job), &file).unwrap();
+    }
+
+    #[test]
+    fn a_generation_keeps_what_it_was_numbered_by() {
+        let root = std::env::temp_dir().join(format!("sagitta-levels-{}", std::process::id()));
+        let levels = Levels::new(root.join("levels"), b"key".to_vec());
+        let [lumbar, thoracic, other] = ["1", "2", "3"].map(|uid| JobId::new(b"key", uid));
+        let here = source("1.2", "1.3");
+        kept(&levels, &here, &lumbar);
+        kept(&levels, &here, &thoracic);
+        kept(&levels, &source("1.2", "1.4"), &other);
+        let ask = |place: &str| levels.neighbours(&here, &thoracic, &root.join(place)).unwrap();
+        // Another frame of reference and the job itself are no neighbours.
+        let first = ask("first");
+        assert_eq!(first.0.iter().map(|file| &file.job).collect::<Vec<_>>(), [&lumbar]);
+        assert_eq!(first.known()[0].levels[0].level, VertebraId::L5);
+        assert_eq!(first.source_of(Numbering::FromStudy { neighbour: 0 }), Some(&lumbar));
+        kept(&levels, &here, &other);
+        assert_eq!(ask("first"), first, "a repetition");
+        assert_eq!(ask("second").0.len(), 2);
+        assert_eq!((Neighbours::default().text(), first.text().is_some()), (None, true));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
