@@ -31,10 +31,29 @@ __device__ inline void add_runs(const T* labels, int* counts, int* least, int* m
     }
 }
 
+// Bytes are few: each block adds up its own rows first, since all threads of a device would wait at those of a large label.
 KERNEL occupied_by_bytes(const u8* __restrict__ labels, int* __restrict__ counts,
                          int* __restrict__ least, int* __restrict__ most, u64* __restrict__ sums,
                          int ni, int nj, int nk) {
-    add_runs(labels, counts, least, most, sums, ni, nj, nk);
+    const int ROWS = 255;
+    __shared__ int counts_here[ROWS], least_here[3 * ROWS], most_here[3 * ROWS];
+    __shared__ u64 sums_here[3 * ROWS];
+    for (int n = threadIdx.x; n < 3 * ROWS; n += THREADS) {
+        if (n < ROWS) counts_here[n] = 0;
+        least_here[n] = 0x7f7f7f7f;
+        most_here[n] = -1;
+        sums_here[n] = 0;
+    }
+    __syncthreads();
+    add_runs(labels, counts_here, least_here, most_here, sums_here, ni, nj, nk);
+    __syncthreads();
+    for (int n = threadIdx.x; n < 3 * ROWS; n += THREADS) {
+        if (counts_here[n / 3] == 0) continue;
+        if (n % 3 == 0) atomicAdd(&counts[n / 3], counts_here[n / 3]);
+        atomicMin(&least[n], least_here[n]);
+        atomicMax(&most[n], most_here[n]);
+        atomicAdd(&sums[n], sums_here[n]);
+    }
 }
 
 KERNEL occupied_by_numbers(const u32* __restrict__ labels, int* __restrict__ counts,

@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod engines;
 pub mod generation;
 pub mod levels;
 pub mod produce;
@@ -16,6 +17,7 @@ use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
 use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
+use crate::report::{EngineReport, FallbackReport};
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
@@ -41,6 +43,11 @@ pub const MAX_WAITING: usize = 64;
 pub struct Settings {
     /// Threads of the engine; all cores when absent.
     pub threads: Option<usize>,
+    /// `auto`, `tensorrt` or `simd`.
+    #[serde(default)]
+    pub engine: engines::Choice,
+    /// Folder of the shims of TensorRT; that of our package when absent.
+    pub shims: Option<PathBuf>,
 }
 
 /// What is to be done with a series.
@@ -194,6 +201,7 @@ impl Bench {
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
         clock.end();
+        tell_engine(job, &product);
         let handover = Handover::new(&job.id, generation.number);
         self.show(job, completion, generation, &product, &clock, &handover)?;
         self.hand_over(&handover, &product)
@@ -214,6 +222,7 @@ impl Bench {
         let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
+        result.fallback = product.passed;
         result.levels_from = product.report.levels_from.clone();
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
@@ -244,6 +253,17 @@ impl Bench {
             self.board.finished(&handover.job, |this| this == handover);
         }
         Ok(())
+    }
+}
+
+/// The line of a job about its engine.
+fn tell_engine(job: &Job, product: &Product) {
+    let EngineReport { name, reason, fallback, .. } = &product.report.engine;
+    match fallback {
+        None => tracing::info!(job = %job.id, engine = %name, "segmented; {reason}"),
+        Some(FallbackReport { from, state, .. }) => {
+            tracing::warn!(job = %job.id, engine = %name, instead_of = %from, state, "segmented; {reason}");
+        }
     }
 }
 

@@ -81,6 +81,17 @@ pub struct EngineReport {
     pub instruction_set: &'static str,
     pub threads: usize,
     pub reason: String,
+    /// The engine that was asked for, or had begun, and did not make the result.
+    pub fallback: Option<FallbackReport>,
+}
+
+/// An engine that was passed over. The text comes from libraries and files of our own and holds no patient data.
+#[derive(Debug, Clone, Serialize)]
+pub struct FallbackReport {
+    pub from: String,
+    /// `device_lost`: one of the words of `models::engine::trouble::State`.
+    pub state: &'static str,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, Serialize)]

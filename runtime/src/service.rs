@@ -9,7 +9,7 @@ use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose, generation};
+use crate::jobs::{self, Bench, Job, Purpose, engines, generation};
 use crate::messages::{Completion, FailureCode, JobState};
 use crate::outbox::Outbox;
 use crate::page::Page;
@@ -85,13 +85,19 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let bench = Bench {
-            workshop: Workshop::open(config.jobs.threads)?,
+            workshop: Workshop::open(
+                config.jobs.threads,
+                &engines::settings(&config.jobs, Some(&config.data)),
+                Some(engines::logged()),
+            )?,
             board: board.clone(),
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
             results: results.clone(),
             levels: Levels::new(config.data.join("levels"), key),
         };
+        let engine = bench.workshop.engine();
+        tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let deliveries =
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };

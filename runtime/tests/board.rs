@@ -62,6 +62,7 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
         instruction_set: "",
         threads: 1,
         reason: String::new(),
+        fallback: None,
     };
     let report = Report::new(series, &segmentation, &provenance, engine, Outputs::default());
     let scene = Scene::new(&Volume::filled(grid, 0.0), &segmentation, &provenance, None);

@@ -4,12 +4,13 @@
 
 mod support;
 
+use models::engine::trouble::State;
 use pipeline::Numbering;
 use pipeline::RefusalCode;
 use sagitta::error::Move;
 use sagitta::messages::{
-    Boot, Completion, DeviceState, Envelope, FailureCode, JobStage, JobState, Name, Presence,
-    Timestamp, Topics, Version,
+    Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage, JobState,
+    JobStatus, Name, Passed, Presence, Timestamp, Topics, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -71,6 +72,18 @@ fn published() -> Vec<(&'static str, Value)> {
         let mut status = status(&job("1.2.3"), state);
         status.stages_ms = timings();
         add("status", encode(7, &status));
+    }
+    for because in State::ALL {
+        for engine in [EngineKind::Tensorrt, EngineKind::Cuda] {
+            let fallback = Some(Passed { engine, because });
+            add(
+                "status",
+                encode(7, &JobStatus { fallback, ..status(&job("1.2.3"), JobState::Done) }),
+            );
+            let mut result = result(&job("1.2.3"), Numbering::FromSacrum);
+            result.fallback = fallback;
+            add("result", encode(8, &result));
+        }
     }
     for numbering in
         [Numbering::FromSacrum, Numbering::FromStudy { neighbour: 0 }, Numbering::Unverified]

@@ -40,13 +40,6 @@ TISSUE = 0.25
 MOST_VARIATION, LEAST_LIKENESS = 1.02, 0.4
 
 
-def in_peers_environment():
-    """Starts again under the peers' Python."""
-    python = peers.python()
-    if pathlib.Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        os.execv(python, [str(python), *sys.argv])
-
-
 def chosen_exams(quick):
     """The first primary exam of each data set and contrast."""
     first = {}
@@ -190,7 +183,7 @@ def main():
     quick = parser.parse_args().quick
     if not (EXAMS / "exams.toml").is_file():
         sys.exit(f"bias: {EXAMS / 'exams.toml'} is missing; set SAGITTA_SHARED to the shared folder")
-    in_peers_environment()
+    peers.enter()
     build = ["cargo", "build", "--release", "--locked", "-q", "-p", "kernels", "--example", "bias"]
     subprocess.run(build, check=True)
     runs = {}

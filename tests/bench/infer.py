@@ -9,41 +9,22 @@ Usage: infer.py [--quick | --roofline]   (--roofline: our layers as a share of t
 
 import argparse
 import datetime
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 
 import history
+import peers
 
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", history.ROOT / "target"))
-EXAMPLES = TARGET / "release/examples"
-# The peers in an environment of their own: their packages are no others' business.
-PEER_ENVIRONMENT = TARGET / "venv-bench"
-REQUIREMENTS = history.ROOT / "tests/bench/requirements.txt"
-INSTALL_LIMIT_S = 900
+EXAMPLES = peers.TARGET / "release/examples"
 THREADS = 2
 # Net: shape of a batch, and batches of a series (20 slices of 353 x 353 padded to multiples of 32; ten vertebrae).
 NETS = {"semantic": ((2, 5, 384, 384), 10), "instance": ((2, 180, 96, 80), 5)}
 # Largest difference from ONNX Runtime, as a fraction of the range of its logits.
 TOLERANCE = 1e-4
-
-
-def enter_environment():
-    """Starts this script again in the peers' environment, which is made when its list has changed; wheels only."""
-    if pathlib.Path(sys.prefix) == PEER_ENVIRONMENT.resolve():
-        return
-    python, done = PEER_ENVIRONMENT / "bin/python", PEER_ENVIRONMENT / "installed.txt"
-    if not done.is_file() or done.read_text() != REQUIREMENTS.read_text():
-        venv.create(PEER_ENVIRONMENT, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "-q", "--only-binary=:all:", "-r", REQUIREMENTS]
-        subprocess.run(install, check=True, timeout=INSTALL_LIMIT_S)
-        done.write_text(REQUIREMENTS.read_text())
-    os.execv(python, [str(python), *sys.argv])
 
 
 class Ours:
@@ -161,10 +142,6 @@ def best_instructions():
     return "avx512" if "avx512f" in flags else "avx2"
 
 
-def pinned():
-    return [line for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith("#")]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one series")
@@ -174,7 +151,7 @@ def main():
     subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "models", "--example", example], check=True)
     if arguments.roofline:
         sys.exit(subprocess.run([EXAMPLES / "roofline"]).returncode)
-    enter_environment()
+    peers.enter()
     quick, series = arguments.quick, 1 if arguments.quick else 6
     runs = {net: bench(net, shape, series * batches) for net, (shape, batches) in NETS.items()}
     run = {
@@ -182,7 +159,7 @@ def main():
         "command": "tests/bench/run infer" + (" --quick" if quick else ""),
         "machine": history.machine() | {"python": sys.version.split()[0], "instructions": best_instructions()},
         "threads": THREADS,
-        "peer": pinned(),
+        "peer": peers.pins(),
         "runs": runs,
     }
     path = history.keep(run, "infer", quick)

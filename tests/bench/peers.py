@@ -3,6 +3,7 @@
 import os
 import pathlib
 import subprocess
+import sys
 import venv
 
 import history
@@ -30,3 +31,10 @@ def python(environment="venv-bench", requirements="requirements.txt", dependenci
         subprocess.run(install + pins(requirements), check=True, timeout=INSTALL_LIMIT_S)
         done.write_text(wanted)
     return folder / "bin/python"
+
+
+def enter():
+    """Starts the running script again under the peers' Python, unless it is that one."""
+    interpreter = python()
+    if pathlib.Path(sys.prefix).resolve() != interpreter.parent.parent.resolve():
+        os.execv(interpreter, [str(interpreter), *sys.argv])

@@ -23,6 +23,9 @@ impl Shape {
     }
 }
 
+/// Most items of such a kernel: an `int` goes over them in steps of all threads, and must not overflow.
+const MAX_ITEMS: usize = 1 << 30;
+
 /// One argument as `cuLaunchKernel` takes it, in the low bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Argument {
@@ -108,7 +111,10 @@ impl Call {
     }
 
     /// Launches a kernel that goes over `items` by a grid-stride loop.
-    pub fn over(self, on: &dyn Launcher, items: usize) -> Result<(), DeviceError> {
+    pub fn over(mut self, on: &dyn Launcher, items: usize) -> Result<(), DeviceError> {
+        if items > MAX_ITEMS {
+            self.too_large = Some(items);
+        }
         self.launch(on, Shape::over(items))
     }
 

@@ -57,6 +57,8 @@ fn another_list_of_arguments_is_refused() {
     assert!(error.to_string().contains("no source has it"), "{error}");
     let error = Call::of("overflow").write(&mut to).count(1 << 31).launch(&on, BLOCK).unwrap_err();
     assert!(error.to_string().contains("too many"), "{error}");
+    let error = Call::of("overflow").write(&mut to).count(1).over(&on, 1 << 31).unwrap_err();
+    assert!(error.to_string().contains("too many"), "{error}");
 }
 
 #[test]

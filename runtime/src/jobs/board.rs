@@ -2,7 +2,9 @@
 
 use crate::error::Move;
 use crate::identity::JobId;
-use crate::messages::{Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, Timings};
+use crate::messages::{
+    Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, Timings,
+};
 use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
 use crate::render::Scene;
@@ -58,6 +60,8 @@ pub struct Record {
     /// Order of arrival in this run of the service.
     pub order: u64,
     pub timings: Timings,
+    /// The engine that should have made the result and did not.
+    pub fallback: Option<Passed>,
     pub shown: Option<Shown>,
     /// Why the series is not for us.
     pub refusal: Option<Refusal>,
@@ -125,6 +129,7 @@ impl Board {
         self.update(job, |record| {
             record.generation = generation;
             record.timings = Timings::default();
+            record.fallback = None;
             record.refusal = None;
         });
         self.change(job, JobState::Complete { reason });
@@ -166,6 +171,7 @@ impl Board {
             let mut records = self.records();
             if let Some(record) = records.get_mut(job) {
                 record.timings = produced.result.stages_ms.clone();
+                record.fallback = produced.result.fallback;
                 record.shown = Some(shown);
                 record.produced = Some(produced);
             }
@@ -274,6 +280,7 @@ impl Record {
             instances: 0,
             order,
             timings: Timings::default(),
+            fallback: None,
             shown: None,
             refusal: None,
             result: None,
@@ -293,6 +300,7 @@ impl Record {
             instances: self.instances,
             elapsed_ms: self.since.elapsed().as_millis() as u64,
             stages_ms: self.timings.clone(),
+            fallback: self.fallback,
         }
     }
 
