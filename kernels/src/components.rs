@@ -61,94 +61,88 @@ impl Component {
     }
 }
 
-/// The components of a label map.
-#[derive(Debug, Clone, PartialEq)]
+/// The components of a label map, and where their voxels lie: as runs, which are fewer than voxels.
+#[derive(Debug, Clone)]
 pub struct Components {
-    /// Component number of each voxel, 0 for the background.
-    pub labels: Volume<u32>,
-    /// `parts[n - 1]` is component `n`.
+    /// In memory order of their first voxels.
     pub parts: Vec<Component>,
-}
-
-/// The components of a label map as runs of voxels, without a volume of their numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pieces {
-    /// `parts[n - 1]` is component `n`.
-    pub parts: Vec<Component>,
+    dims: Dims,
     runs: Runs,
 }
 
-impl Pieces {
-    /// Where in memory the voxels lie that follow each other in a row and belong together, with the number of their
-    /// component, in memory order.
-    pub fn runs(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
-        (0..self.runs.count()).map(|n| (self.runs.parents[n], self.runs.range(n)))
+impl Components {
+    /// Extent of the label map.
+    pub fn dims(&self) -> Dims {
+        self.dims
+    }
+
+    /// Where in memory the voxels lie that follow each other in a row and belong together, in memory order; before each range
+    /// the place of its component in `parts`.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        (0..self.runs.count()).map(|run| (self.runs.parents[run] as usize, self.runs.range(run)))
+    }
+
+    /// The ranges of `parts[n]`.
+    pub fn runs_of(&self, n: usize) -> impl Iterator<Item = Range<usize>> {
+        let nj = self.dims.counts()[1];
+        let [first, last] = [self.parts[n].min, self.parts[n].max].map(|[_, j, k]| j + k * nj);
+        let own = move |run: &usize| self.runs.parents[*run] as usize == n;
+        self.runs.of_rows(first..last + 1).filter(own).map(|run| self.runs.range(run))
+    }
+
+    /// The ranges of all components that are `chosen`.
+    pub fn runs_where(
+        &self,
+        chosen: impl Fn(&Component) -> bool,
+    ) -> impl Iterator<Item = Range<usize>> {
+        let chosen: Vec<bool> = self.parts.iter().map(chosen).collect();
+        self.runs().filter(move |&(n, _)| chosen[n]).map(|(_, range)| range)
+    }
+
+    /// Erases the components that are `gone` from `map`, which must have the extent of the one they were found in.
+    pub fn erase(&self, map: &mut Volume<u8>, gone: impl Fn(&Component) -> bool) {
+        self.runs_where(gone).for_each(|range| map.voxels_mut()[range].fill(0));
     }
 }
 
-/// Numbers the connected components of a label map from 1 in memory order of their first voxel. Voxels
-/// connect when they are neighbours and equal; 0 is background. A mask is a label map of 0 and 1.
+/// Finds the connected components of a label map. Voxels connect when they are neighbours and equal; 0 is background. A mask
+/// is a label map of 0 and 1.
 pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
-    let pieces = pieces(map, connectivity);
-    let mut labels = Volume::filled(*map.grid(), 0u32);
-    for (number, range) in pieces.runs() {
-        fill(labels.voxels_mut(), range, number);
+    let dims = map.dims();
+    let [ni, nj, nk] = dims.counts();
+    let mut runs = Runs::of(map, connectivity);
+    let mut places = std::mem::take(&mut runs.parents);
+    let mut parts: Vec<Component> = Vec::new();
+    for row in 0..nj * nk {
+        for run in runs.of_rows(row..row + 1) {
+            let range = runs.range(run);
+            let index = [range.start - row * ni, row % nj, row / nj];
+            // A parent comes before its run, so it has its place already.
+            let place = if places[run] as usize == run {
+                let value = map.voxels()[range.start];
+                parts.push(Component { value, voxels: 0, min: index, max: index, sum: [0; 3] });
+                parts.len() as u32 - 1
+            } else {
+                places[places[run] as usize]
+            };
+            places[run] = place;
+            add_run(&mut parts[place as usize], index, index[0] + range.len());
+        }
     }
-    Components { labels, parts: pieces.parts }
+    runs.parents = places;
+    Components { parts, dims, runs }
 }
 
 /// What each value of a label map occupies, connected or not, in ascending order; 0 is background.
 pub fn occupied(map: &Volume<u8>) -> Vec<Component> {
     let mut wholes: Vec<Option<Component>> = vec![None; 256];
-    for part in pieces(map, Connectivity::Faces6).parts {
+    for part in label(map, Connectivity::Faces6).parts {
         match &mut wholes[usize::from(part.value)] {
             Some(whole) => whole.join(&part),
             none => *none = Some(part),
         }
     }
     wholes.into_iter().flatten().collect()
-}
-
-/// Voxels filled at once: most runs of a structure's edge or of noise are shorter.
-const STEP: usize = 8;
-
-/// Fills a range behind which all is background, in whole steps: a loop over single voxels is foreseen wrongly for every
-/// short run. What the last step wrote past the range is made background again.
-fn fill(labels: &mut [u32], range: Range<usize>, number: u32) {
-    let Some(tail) = labels.get_mut(range.start..range.end + STEP) else {
-        return labels[range].fill(number);
-    };
-    let count = range.len();
-    for steps in tail.chunks_exact_mut(STEP).take(count.div_ceil(STEP)) {
-        steps.fill(number);
-    }
-    tail[count..].fill(0);
-}
-
-/// The components of [`label`] without the volume of numbers: for callers that want the parts, or go over their voxels.
-pub fn pieces(map: &Volume<u8>, connectivity: Connectivity) -> Pieces {
-    let [ni, nj, _] = map.dims().counts();
-    let mut runs = Runs::of(map, connectivity);
-    let mut numbers = std::mem::take(&mut runs.parents);
-    let mut parts: Vec<Component> = Vec::new();
-    for (row, of_row) in runs.by_row().enumerate() {
-        for n in of_row {
-            let range = runs.range(n);
-            let index = [range.start - row * ni, row % nj, row / nj];
-            // A parent comes before its run, so it has its number already.
-            let number = if numbers[n] as usize == n {
-                let value = map.voxels()[range.start];
-                parts.push(Component { value, voxels: 0, min: index, max: index, sum: [0; 3] });
-                parts.len() as u32
-            } else {
-                numbers[numbers[n] as usize]
-            };
-            numbers[n] = number;
-            add_run(&mut parts[number as usize - 1], index, index[0] + range.len());
-        }
-    }
-    runs.parents = numbers;
-    Pieces { parts, runs }
 }
 
 fn add_run(part: &mut Component, [first, j, k]: [usize; 3], end: usize) {
@@ -249,9 +243,21 @@ mod tests {
 
     #[test]
     fn different_values_do_not_connect() {
-        let parts = label(&volume([4, 1, 1], vec![1, 2, 2, 1]), Connectivity::Corners26);
-        assert_eq!(parts.labels.voxels(), [1, 2, 2, 3]);
-        assert_eq!(parts.parts.iter().map(|p| p.value).collect::<Vec<_>>(), [1, 2, 1]);
+        let found = label(&volume([4, 1, 1], vec![1, 2, 2, 1]), Connectivity::Corners26);
+        assert_eq!(found.runs().collect::<Vec<_>>(), [(0, 0..1), (1, 1..3), (2, 3..4)]);
+        assert_eq!(found.parts.iter().map(|p| p.value).collect::<Vec<_>>(), [1, 2, 1]);
+    }
+
+    #[test]
+    fn runs_are_told_for_one_component_and_for_chosen_ones() {
+        // A ring around a voxel, and one beside them.
+        let mut map = volume([4, 3, 1], vec![1, 1, 1, 0, 1, 2, 1, 0, 1, 1, 1, 3]);
+        let found = label(&map, Connectivity::Faces6);
+        assert_eq!(found.runs_of(0).collect::<Vec<_>>(), [0..3, 4..5, 6..7, 8..11]);
+        assert_eq!(found.runs_of(1).next(), Some(5..6));
+        assert_eq!(found.runs_where(|part| part.voxels == 1).collect::<Vec<_>>(), [5..6, 11..12]);
+        found.erase(&mut map, |part| part.value != 2);
+        assert_eq!(map.voxels(), [0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

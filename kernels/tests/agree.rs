@@ -139,8 +139,18 @@ fn connected_components() {
     over_grids(|random, grid, case| {
         let map = label_map(random, grid, 3);
         for connectivity in CONNECTIVITIES {
-            let want = reference::components::label(&map, connectivity);
-            assert_eq!(components::label(&map, connectivity), want, "{case} {connectivity:?}");
+            let (numbers, parts) = reference::components::label(&map, connectivity);
+            let found = components::label(&map, connectivity);
+            assert_eq!(found.parts, parts, "{case} {connectivity:?}");
+            let mut painted = Volume::filled(*map.grid(), 0);
+            for (n, range) in found.runs() {
+                painted.voxels_mut()[range].fill(n as u32 + 1);
+            }
+            assert_eq!(painted, numbers, "{case} {connectivity:?}");
+            let by_part = (0..parts.len()).flat_map(|n| found.runs_of(n).map(move |run| (n, run)));
+            let mut by_part: Vec<_> = by_part.collect();
+            by_part.sort_by_key(|(_, run)| run.start);
+            assert!(found.runs().eq(by_part), "{case} {connectivity:?}");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Runs of equal voxels along `i` and which of them connect: the work behind [`super::pieces`].
+//! Runs of equal voxels along `i` and which of them connect: the work behind [`super::label`].
 //!
 //! A row becomes two bits a voxel: whether it is inside a structure, and whether it differs from the one before. Which runs
 //! of two rows meet is then a few operations on 64 voxels at once, whatever the rows hold: background costs one comparison
@@ -10,7 +10,7 @@ use crate::Volume;
 use std::ops::Range;
 
 /// All runs of a map that are not background, in memory order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Runs {
     /// Where each run begins in memory, and where it has ended: no grid has more voxels than a u32 can count.
     firsts: Vec<u32>,
@@ -67,9 +67,9 @@ impl Runs {
         self.firsts[run] as usize..self.ends[run] as usize
     }
 
-    /// The runs of each row.
-    pub(super) fn by_row(&self) -> impl Iterator<Item = Range<usize>> {
-        self.rows.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
+    /// The numbers of the runs of some rows.
+    pub(super) fn of_rows(&self, rows: Range<usize>) -> Range<usize> {
+        self.rows[rows.start] as usize..self.rows[rows.end] as usize
     }
 
     /// Appends the runs of one row, and tells what its words are.

@@ -1,6 +1,6 @@
 //! Definitions of `crate::components`: flood each component from its first voxel; collect each value by itself.
 
-use crate::components::{Component, Components, Connectivity};
+use crate::components::{Component, Connectivity};
 use crate::{Dims, Volume};
 
 /// The neighbours of a voxel inside the grid.
@@ -19,8 +19,9 @@ pub fn neighbours(
     })
 }
 
-/// See [`crate::components::label`].
-pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
+/// See [`crate::components::label`]. Gives the number of each voxel's component from 1, 0 for the background, and the
+/// components.
+pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> (Volume<u32>, Vec<Component>) {
     let dims = map.dims();
     let mut labels = Volume::filled(*map.grid(), 0u32);
     let mut parts = Vec::new();
@@ -50,7 +51,7 @@ pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
         }
         parts.push(part);
     }
-    Components { labels, parts }
+    (labels, parts)
 }
 
 /// See [`crate::components::occupied`].

@@ -62,28 +62,16 @@ fn keep_main(classes: &mut Volume<u8>, card: &ModelCard, structures: &[Structure
 /// Erases from `classes` the components of `mask` that are smaller than `share` of its largest one; voxels outside
 /// `mask` stay.
 fn keep_parts(classes: &mut Volume<u8>, mask: &Volume<u8>, share: f64) {
-    let parts = components::label(mask, Connectivity::Corners26);
-    let sizes: Vec<usize> = parts.parts.iter().map(|part| part.voxels).collect();
-    let largest = sizes.iter().copied().max().unwrap_or(0);
-    let keep: Vec<bool> = sizes.iter().map(|&n| n as f64 >= share * largest as f64).collect();
-    for (class, &label) in classes.voxels_mut().iter_mut().zip(parts.labels.voxels()) {
-        if label != 0 && !keep[label as usize - 1] {
-            *class = 0;
-        }
-    }
+    let found = components::label(mask, Connectivity::Corners26);
+    let largest = found.parts.iter().map(|part| part.voxels).max().unwrap_or(0);
+    found.erase(classes, |part| (part.voxels as f64) < share * largest as f64);
 }
 
 /// Erases components of single classes that are too small to be anything.
 fn drop_crumbs(classes: &mut Volume<u8>) {
     let voxel_ml = classes.grid().affine.spacing().iter().product::<f64>() / 1000.0;
-    let parts = components::label(classes, Connectivity::Corners26);
-    for (class, &label) in classes.voxels_mut().iter_mut().zip(parts.labels.voxels()) {
-        if label != 0
-            && (parts.parts[label as usize - 1].voxels as f64) * voxel_ml < MIN_COMPONENT_ML
-        {
-            *class = 0;
-        }
-    }
+    let found = components::label(classes, Connectivity::Corners26);
+    found.erase(classes, |part| (part.voxels as f64) * voxel_ml < MIN_COMPONENT_ML);
 }
 
 /// Fills background enclosed within a slice by one solid structure: vacuum in a disc, flow voids in the canal. Holes in

@@ -147,12 +147,7 @@ fn drop_high_sacrum(semantic: &mut Volume<u8>, bodies: &Bodies) {
     let pieces = components::label(&mask, Connectivity::Corners26);
     let place = |at| bodies.course.place(at);
     let is_below = |part: &Component| place(part.centroid()) > place(*lowest);
-    let below: Vec<bool> = pieces.parts.iter().map(is_below).collect();
-    for (value, &piece) in semantic.voxels_mut().iter_mut().zip(pieces.labels.voxels()) {
-        if piece != 0 && !below[piece as usize - 1] {
-            *value = 0;
-        }
-    }
+    pieces.erase(semantic, |part| !is_below(part));
 }
 
 /// Gives discs, endplates and sacrum their instance values; returns how many vertebrae have a disc below.
@@ -174,11 +169,9 @@ fn name_between(
         if structure == Structure::Disc {
             above.iter().flatten().for_each(|&vertebra| with_disc[vertebra] = true);
         }
-        for (offset, &label) in found.labels.voxels().iter().enumerate() {
-            if label != 0 {
-                let above = above[label as usize - 1].map(|vertebra| ids[vertebra]);
-                instances.voxels_mut()[offset] = base + above_or_before_first(above, ids);
-            }
+        for (n, range) in found.runs() {
+            let above = above[n].map(|vertebra| ids[vertebra]);
+            instances.voxels_mut()[range].fill(base + above_or_before_first(above, ids));
         }
     }
     for (instance, &value) in instances.voxels_mut().iter_mut().zip(semantic.voxels()) {

@@ -59,28 +59,28 @@ pub fn assign(classes: &Volume<u8>, bodies: &Bodies, card: &ModelCard) -> Volume
         })
         .collect();
     let mut owners = bodies.labels.clone();
-    let parts = components::label(
+    let found = components::label(
         &classes.map(|class| if places[usize::from(class)].is_some() { class } else { 0 }),
         Connectivity::Corners26,
     );
-    let mut votes = vec![vec![0usize; levels.len() + 1]; parts.parts.len()];
+    let mut votes = vec![vec![0usize; levels.len() + 1]; found.parts.len()];
     let spacing = classes.grid().affine.spacing();
     let dims = classes.dims();
-    for (offset, &part) in parts.labels.voxels().iter().enumerate().filter(|(_, part)| **part != 0)
-    {
-        let class = classes.voxels()[offset];
-        let Some(place) = &places[usize::from(class)] else { continue };
-        let index = dims.index(offset);
-        let point = std::array::from_fn(|axis| index[axis] as f64 * spacing[axis]);
-        let owner = nearest(&levels, point, place);
-        owners.voxels_mut()[offset] = owner;
-        votes[part as usize - 1][usize::from(owner)] += 1;
+    for (n, range) in found.runs() {
+        let Some(place) = &places[usize::from(found.parts[n].value)] else { continue };
+        for offset in range {
+            let index = dims.index(offset);
+            let point = std::array::from_fn(|axis| index[axis] as f64 * spacing[axis]);
+            let owner = nearest(&levels, point, place);
+            owners.voxels_mut()[offset] = owner;
+            votes[n][usize::from(owner)] += 1;
+        }
     }
     let whole: Vec<Option<u16>> = votes.iter().map(|votes| winner(votes)).collect();
-    for (offset, &part) in parts.labels.voxels().iter().enumerate().filter(|(_, part)| **part != 0)
-    {
-        let owner = &mut owners.voxels_mut()[offset];
-        *owner = whole[part as usize - 1].unwrap_or(*owner);
+    for (n, range) in found.runs() {
+        if let Some(owner) = whole[n] {
+            owners.voxels_mut()[range].fill(owner);
+        }
     }
     owners
 }

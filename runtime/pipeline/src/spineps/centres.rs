@@ -1,14 +1,15 @@
 //! A centre for every vertebral body of a semantic mask: where the cutouts of the instance net go.
 
 use super::Rules;
-use super::clean::first_voxel;
 use super::ended::Ended;
+use super::pieces::{painted, scanned};
 use super::split;
 use crate::labels::Structure;
 use kernels::components::{self, Bounds, Components, Connectivity, crop, paste};
 use kernels::morphology::{Element, erode};
 use kernels::volume::add;
 use kernels::{Grid, Volume};
+use std::ops::Range;
 
 /// Bodies whose dense core is a class of its own, and that class (nets for CT).
 pub const DENSE_BODY: u8 = 50;
@@ -42,8 +43,8 @@ const COMPARED: usize = 3;
 /// One connected piece of bodies or discs.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
-    /// Its number in the map it was found in.
-    number: u32,
+    /// Its number among the pieces of its structure.
+    number: usize,
     /// Along (P, I, R), voxels of the whole mask.
     centre: [f64; 3],
     voxels: usize,
@@ -93,19 +94,15 @@ fn cores(mut mask: Volume<u8>, rules: Rules) -> Volume<u8> {
     }
     let least = MIN_CORE_MM3 / spacing.iter().product::<f64>();
     let found = components::label(&mask, Connectivity::Faces6);
-    let small: Vec<bool> =
-        found.parts.iter().map(|part| (part.voxels as f64) < least.round()).collect();
-    if small.contains(&true) {
-        for (v, &number) in mask.voxels_mut().iter_mut().zip(found.labels.voxels()) {
-            *v &= u8::from(number == 0 || !small[number as usize - 1]);
-        }
-    }
+    found.erase(&mut mask, |part| (part.voxels as f64) < least.round());
     mask
 }
 
-/// The pieces of one structure, numbered, in their box.
+/// The pieces of one structure, in their box.
 struct Bodies {
-    map: Volume<u32>,
+    grid: Grid,
+    /// Where in the memory of the box the voxels of each number lie.
+    places: Vec<Vec<Range<usize>>>,
     /// Where the box lies in the whole mask, and the grid of that.
     bounds: Bounds,
     whole: Grid,
@@ -123,61 +120,62 @@ impl Bodies {
         let mask = shaped(crop(labels, bounds).map(|v| u8::from(v == value)));
         let found = components::label(&mask, Connectivity::Corners26);
         let pieces = pieces(&found, bounds.min, false);
-        let whole = *labels.grid();
-        (!pieces.is_empty()).then_some(Bodies { map: found.labels, bounds, whole, pieces })
+        let places = (0..found.parts.len()).map(|n| found.runs_of(n).collect()).collect();
+        let (grid, whole) = (*mask.grid(), *labels.grid());
+        (!pieces.is_empty()).then_some(Bodies { grid, places, bounds, whole, pieces })
     }
 
     /// The voxels of one piece, in the box.
-    fn mask(&self, number: u32) -> Volume<u8> {
-        self.map.map(|n| u8::from(n == number))
+    fn mask(&self, number: usize) -> Volume<u8> {
+        painted(self.grid, self.places[number].iter().cloned())
     }
 
-    /// Makes two pieces of one: voxels of `halves` (in the box) that are 2 get a number of their own, at the end of the list.
-    /// Does nothing where one half is empty.
-    fn divide(&mut self, number: u32, halves: &Volume<u8>) -> bool {
-        let half = |value: u8| measured(&halves.map(|v| u8::from(v == value)), self.bounds.min);
-        let (Some(upper), Some(lower)) = (half(1), half(2)) else { return false };
-        let new = self.pieces.iter().map(|piece| piece.number).max().unwrap_or(0) + 1;
-        for (n, &half) in self.map.voxels_mut().iter_mut().zip(halves.voxels()) {
-            if half == 2 {
-                *n = new;
-            }
-        }
+    /// Makes two pieces of one: its voxels that are 2 in `halves` (of the box, 1 for the others) get a number of their own, at
+    /// the end of the list. Does nothing where one half is empty.
+    fn divide(&mut self, number: usize, halves: &Volume<u8>) -> bool {
+        let half = |value: u8, number: usize| {
+            let mask = halves.map(|v| u8::from(v == value));
+            let found = components::label(&mask, Connectivity::Corners26);
+            let piece = measured(&found, self.bounds.min, number)?;
+            Some((piece, found.runs().map(|(_, range)| range).collect()))
+        };
+        let (upper, lower) = (half(1, number), half(2, self.places.len()));
+        let (Some((upper, above)), Some((lower, below))) = (upper, lower) else { return false };
+        self.places[number] = above;
+        self.places.push(below);
         for piece in self.pieces.iter_mut().filter(|piece| piece.number == number) {
-            *piece = Piece { number, ..upper };
+            *piece = upper;
         }
-        self.pieces.push(Piece { number: new, ..lower });
+        self.pieces.push(lower);
         true
     }
 }
 
 /// All components in SPINEPS' order; `origin` is where their box lies in the whole mask.
 fn pieces(found: &Components, origin: [usize; 3], disc: bool) -> Vec<Piece> {
-    let mut order: Vec<usize> = (0..found.parts.len()).collect();
-    order.sort_by_cached_key(|&n| first_voxel(found, n));
     let start = origin.map(|v| v as f64);
     let piece = |n: usize| {
         let part = &found.parts[n];
         Piece {
-            number: n as u32 + 1,
+            number: n,
             centre: add(part.centroid(), start),
             voxels: part.voxels,
             rows: [part.min[1] + origin[1], part.max[1] + origin[1]],
             disc,
         }
     };
-    order.into_iter().map(piece).collect()
+    scanned(found).into_iter().map(piece).collect()
 }
 
-/// All voxels of a mask as one piece; `None` where there is none.
-fn measured(mask: &Volume<u8>, origin: [usize; 3]) -> Option<Piece> {
-    let all = pieces(&components::label(mask, Connectivity::Corners26), origin, false);
+/// All components as one piece; `None` where there is none.
+fn measured(found: &Components, origin: [usize; 3], number: usize) -> Option<Piece> {
+    let all = pieces(found, origin, false);
     let voxels: usize = all.iter().map(|piece| piece.voxels).sum();
     let sum =
         |axis: usize| all.iter().map(|piece| piece.centre[axis] * piece.voxels as f64).sum::<f64>();
     let rows = [all.iter().map(|p| p.rows[0]).min()?, all.iter().map(|p| p.rows[1]).max()?];
     let centre = [0, 1, 2].map(|axis| sum(axis) / voxels as f64);
-    Some(Piece { number: 0, centre, voxels, rows, disc: false })
+    Some(Piece { number, centre, voxels, rows, disc: false })
 }
 
 /// Discs with their endplates.
@@ -215,7 +213,7 @@ fn split_by_alternation(bodies: &mut Bodies, discs: &[Piece]) {
 }
 
 /// Cuts a body by the plane between the parts into which it falls. The plane runs through the whole mask.
-fn split_by_plane(bodies: &mut Bodies, number: u32) {
+fn split_by_plane(bodies: &mut Bodies, number: usize) {
     let mut body = Volume::filled(bodies.whole, 0);
     paste(&mut body, &bodies.mask(number), bodies.bounds);
     if let Some(split) = split::split(&body) {
@@ -224,7 +222,7 @@ fn split_by_plane(bodies: &mut Bodies, number: u32) {
 }
 
 /// The number of the largest body around place `at` of the list, itself left out, if it is far larger than the others.
-fn far_largest(list: &[Piece], at: usize) -> Option<u32> {
+fn far_largest(list: &[Piece], at: usize) -> Option<usize> {
     let around = list[at.saturating_sub(NEIGHBOURS)..(at + NEIGHBOURS + 1).min(list.len())].iter();
     let start = at.saturating_sub(NEIGHBOURS);
     let others = around.enumerate().filter(|&(n, piece)| start + n != at && !piece.disc);

@@ -3,11 +3,13 @@
 use super::boxed::Boxed;
 use super::centres::DENSE_BODY;
 use super::ended::Ended;
+use super::pieces::scanned;
 use super::{Rules, rows};
 use crate::labels::Structure;
 use kernels::components::{self, Bounds, Component, Components, Connectivity, crop};
 use kernels::threads::{available, parallel_map};
 use kernels::{Volume, fill};
+use std::cmp::Reverse;
 
 /// Smallest component of one structure, mm³: 30 voxels of the nets' grid.
 const MIN_COMPONENT_MM3: f64 = 30.0 * 0.928_125;
@@ -85,35 +87,14 @@ pub fn drop_crumbs(labels: &mut Volume<u8>) {
     let least = voxels(labels, MIN_COMPONENT_MM3);
     let found = components::label(labels, Connectivity::Faces6);
     let others = [Structure::SpinalCanal.value(), Structure::Disc.value()];
-    for (n, part) in found.parts.iter().enumerate() {
-        let crumbles = CRUMBLING.contains(&part.value) || others.contains(&part.value);
-        if crumbles && part.voxels < least {
-            erase(labels, &found, n);
-        }
-    }
+    let crumbles = |value: u8| CRUMBLING.contains(&value) || others.contains(&value);
+    found.erase(labels, |part| part.voxels < least && crumbles(part.value));
 }
 
 /// How many voxels `mm3` are, at least one.
 fn voxels<T: Copy>(volume: &Volume<T>, mm3: f64) -> usize {
     let voxel = volume.grid().affine.spacing().iter().product::<f64>();
     ((mm3 / voxel).round_ties_even() as usize).max(1)
-}
-
-/// Erases the voxels of `found.parts[n]`.
-fn erase(labels: &mut Volume<u8>, found: &Components, n: usize) {
-    let Component { min, max, .. } = found.parts[n];
-    for k in min[2]..=max[2] {
-        for j in min[1]..=max[1] {
-            let row = labels.dims().offset([min[0], j, k]);
-            let row = row..=row + max[0] - min[0];
-            let numbers = &found.labels.voxels()[row.clone()];
-            for (label, &number) in labels.voxels_mut()[row].iter_mut().zip(numbers) {
-                if number as usize == n + 1 {
-                    *label = 0;
-                }
-            }
-        }
-    }
 }
 
 /// Keeps the largest component of all structures together and what lies near it, or near what is kept already. Returns how
@@ -135,24 +116,15 @@ pub fn keep_spine(labels: &mut Volume<u8>, rules: Rules) -> usize {
             }
         }
     }
-    (0..kept.len()).filter(|&n| !kept[n]).for_each(|n| erase(labels, &found, n));
+    for (_, range) in found.runs().filter(|&(n, _)| !kept[n]) {
+        labels.voxels_mut()[range].fill(0);
+    }
     beyond_gap
 }
 
 /// The largest component; of equal ones the first in SPINEPS' order.
 fn largest(found: &Components) -> Option<usize> {
-    let most = found.parts.iter().map(|part| part.voxels).max()?;
-    let largest = (0..found.parts.len()).filter(|&n| found.parts[n].voxels == most);
-    largest.min_by_key(|&n| first_voxel(found, n))
-}
-
-/// The first voxel of `found.parts[n]` in NumPy's order, the last index fastest: the order in which SPINEPS numbers
-/// components.
-pub(super) fn first_voxel(found: &Components, n: usize) -> [usize; 3] {
-    let Component { min, max, .. } = found.parts[n];
-    let rows = (min[1]..=max[1]).flat_map(|j| (min[2]..=max[2]).map(move |k| [min[0], j, k]));
-    let mut rows = rows.filter(|&index| found.labels.at(index) as usize == n + 1);
-    rows.next().unwrap_or(min)
+    scanned(found).into_iter().min_by_key(|&n| Reverse(found.parts[n].voxels))
 }
 
 /// How many voxels may lie between the boxes of two components of one spine. SPINEPS counts voxels of the finest axis; along
@@ -193,15 +165,12 @@ fn join_near(parts: &[Component], kept: &mut [bool], reach: [usize; 3]) {
 /// Whether a component holds bodies and canal, and enough of both.
 fn is_spine(labels: &Volume<u8>, found: &Components, n: usize) -> bool {
     let (body, canal) = (voxels(labels, MIN_BODY_MM3), voxels(labels, MIN_CANAL_MM3));
-    let Component { min, max, voxels, .. } = found.parts[n];
-    if voxels < body + canal {
+    if found.parts[n].voxels < body + canal {
         return false;
     }
-    let bounds = Bounds { min, max };
     let mut counts = [0usize; 256];
-    let numbers = crop(&found.labels, bounds);
-    for (&number, &label) in numbers.voxels().iter().zip(crop(labels, bounds).voxels()) {
-        counts[usize::from(label)] += usize::from(number as usize == n + 1);
+    for &label in found.runs_of(n).flat_map(|range| &labels.voxels()[range]) {
+        counts[usize::from(label)] += 1;
     }
     let sum =
         |values: [u8; 2]| values.map(|value| counts[usize::from(value)]).iter().sum::<usize>();

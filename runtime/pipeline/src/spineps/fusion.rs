@@ -186,16 +186,8 @@ impl Fused {
         let crumbs = |id: u16, bounds: Bounds| {
             let mask = self.part(bounds, |v| u8::from(v == id));
             let found = components::label(&mask, Connectivity::Faces6);
-            if found.parts.iter().all(|part| part.voxels >= least) {
-                return Vec::new();
-            }
-            let small =
-                |&number: &u32| number != 0 && found.parts[number as usize - 1].voxels < least;
-            let numbers = found.labels.voxels().iter().enumerate();
-            numbers
-                .filter(|(_, number)| small(number))
-                .map(|(at, _)| mask.dims().index(at))
-                .collect()
+            let small = found.runs_where(|part| part.voxels < least).flatten();
+            small.map(|at| mask.dims().index(at)).collect()
         };
         for (_, at) in self.places(crumbs) {
             self.ids.voxels_mut()[at] = 0;

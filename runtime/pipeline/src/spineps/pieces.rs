@@ -1,8 +1,9 @@
 //! The connected pieces of chosen structures, found in the box around them: most structures fill a small part of a volume.
 
 use crate::spineps::rows;
-use kernels::Volume;
 use kernels::components::{self, Bounds, Component, Components, Connectivity};
+use kernels::{Grid, Volume};
+use std::ops::Range;
 
 /// Pieces of a label map. Those with different values never connect.
 #[derive(Debug)]
@@ -50,32 +51,43 @@ impl Pieces {
     /// The box around piece `n`, in the whole map.
     pub fn bounds(&self, n: usize) -> Bounds {
         let part = &self.found.parts[n];
-        let place = |at: [usize; 3]| std::array::from_fn(|axis| at[axis] + self.bounds.min[axis]);
-        Bounds { min: place(part.min), max: place(part.max) }
+        Bounds { min: add(part.min, self.bounds.min), max: add(part.max, self.bounds.min) }
     }
 
     /// Indices of piece `n` in the whole map, in memory order.
     pub fn voxels(&self, n: usize) -> impl Iterator<Item = [usize; 3]> + '_ {
-        let Component { min, max, .. } = self.found.parts[n];
-        let number = n as u32 + 1;
-        let rows = (min[2]..=max[2]).flat_map(move |k| (min[1]..=max[1]).map(move |j| (j, k)));
-        rows.flat_map(move |(j, k)| {
-            let start = self.found.labels.dims().offset([min[0], j, k]);
-            let row = &self.found.labels.voxels()[start..=start + max[0] - min[0]];
-            let hits = row.iter().enumerate().filter(move |&(_, &label)| label == number);
-            hits.map(move |(i, _)| {
-                let at = [min[0] + i, j, k];
-                std::array::from_fn(|axis| at[axis] + self.bounds.min[axis])
-            })
+        let origin = self.bounds.min;
+        self.found.runs_of(n).flat_map(move |range| {
+            let [i, j, k] = add(self.found.dims().index(range.start), origin);
+            (i..i + range.len()).map(move |i| [i, j, k])
         })
     }
 
-    /// The pieces in the order in which SPINEPS numbers them: by their first voxel with `k` fastest and `i` slowest, the
-    /// memory order of its arrays.
+    /// The pieces in the order in which SPINEPS numbers them.
     pub fn scanned(&self) -> Vec<usize> {
-        let first = |n: usize| self.voxels(n).min();
-        let mut order: Vec<usize> = (0..self.count()).collect();
-        order.sort_by_cached_key(|&n| first(n));
-        order
+        scanned(&self.found)
     }
+}
+
+/// The places of components in the order in which SPINEPS numbers them: by their first voxel with `k` fastest and `i`
+/// slowest, the memory order of its arrays.
+pub fn scanned(found: &Components) -> Vec<usize> {
+    let mut firsts = vec![[usize::MAX; 3]; found.parts.len()];
+    for (n, range) in found.runs() {
+        firsts[n] = firsts[n].min(found.dims().index(range.start));
+    }
+    let mut order: Vec<usize> = (0..firsts.len()).collect();
+    order.sort_by_key(|&n| firsts[n]);
+    order
+}
+
+/// A mask of the voxels in `runs`.
+pub fn painted(grid: Grid, runs: impl IntoIterator<Item = Range<usize>>) -> Volume<u8> {
+    let mut mask = Volume::filled(grid, 0);
+    runs.into_iter().for_each(|range| mask.voxels_mut()[range].fill(1));
+    mask
+}
+
+fn add(a: [usize; 3], b: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|axis| a[axis] + b[axis])
 }

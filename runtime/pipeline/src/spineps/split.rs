@@ -1,11 +1,11 @@
 //! One body that is two: worn down until it falls apart, then cut by a plane between the parts (SPINEPS' way); or cut where
 //! it is narrowest.
 
-use super::clean::first_voxel;
+use super::pieces::{painted, scanned};
 use kernels::components::{self, Bounds, Components, Connectivity, crop, paste};
 use kernels::morphology::{Element, dilate, erode};
 use kernels::volume::{dot, sub};
-use kernels::{Dims, Volume};
+use kernels::{Dims, Grid, Volume};
 
 /// Voxels by which a body is worn down at most before it is taken for one.
 const MAX_WEAR: usize = 10;
@@ -65,20 +65,19 @@ fn parts(body: &Volume<u8>) -> Option<(Volume<u8>, Volume<u8>)> {
         match found.parts.len() {
             0 => return None,
             1 => {}
-            _ => return Some(two_largest(&found)),
+            _ => return Some(two_largest(&found, worn.grid())),
         }
     }
     None
 }
 
 /// The two largest components, the larger first; of two and no more the first in SPINEPS' order first.
-fn two_largest(found: &Components) -> (Volume<u8>, Volume<u8>) {
-    let mut order: Vec<usize> = (0..found.parts.len()).collect();
-    order.sort_by_key(|&n| first_voxel(found, n));
+fn two_largest(found: &Components, grid: &Grid) -> (Volume<u8>, Volume<u8>) {
+    let mut order = scanned(found);
     if order.len() > 2 {
         order.sort_by_key(|&n| std::cmp::Reverse(found.parts[n].voxels));
     }
-    let part = |n: usize| found.labels.map(|number| u8::from(number as usize == n + 1));
+    let part = |n: usize| painted(*grid, found.runs_of(n));
     (part(order[0]), part(order[1]))
 }
 
@@ -162,7 +161,7 @@ fn halves(body: &Volume<u8>, plane: &Plane, bounds: Bounds) -> Volume<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::{Affine, Grid};
+    use kernels::Affine;
 
     /// A column whose rows have so many voxels.
     fn column(rows: &[usize]) -> Volume<u8> {
