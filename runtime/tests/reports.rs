@@ -1,5 +1,5 @@
-//! Our structured report, presentation state and label map as others see them: dciodvfy, highdicom, pydicom, DCMTK. The
-//! patient is drawn, so every measure has a value somewhere.
+//! Our structured report, presentation state and label map as others see them: dciodvfy, highdicom, dcmqi, pydicom, DCMTK.
+//! The patient is drawn, so every measure has a value somewhere.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -177,6 +177,41 @@ fn highdicom_reads_the_measures_of_our_report() {
     let [groups, values, missing] = totals;
     println!("groups {groups} values {values} not measurable {missing}");
     assert!(groups > 60 && values > 300 && missing > 10, "{totals:?}: too easy");
+}
+
+/// Compares what dcmqi reads with what highdicom reads: measures by tracking UID and code, and the segments they refer to.
+const DCMQI: &str = r#"
+import sys, json, pathlib, subprocess, highdicom as hd
+folder = pathlib.Path(sys.argv[1])
+reader = pathlib.Path(sys.executable).parent / "tid1500reader"
+report, read = folder / "sr-measurements.dcm", folder / "dcmqi.json"
+subprocess.run([reader, "--inputDICOM", report, "--outputMetadata", read], check=True, stdout=subprocess.DEVNULL)
+read = json.loads(read.read_text())
+theirs = {}
+for group in read["Measurements"]:
+    for item in group.get("measurementItems", []):
+        key = group["TrackingUniqueIdentifier"], item["quantity"]["CodeValue"]
+        theirs[key] = float(item["value"]), item["units"]["CodeValue"], group.get("ReferencedSegment")
+content, ours = hd.sr.srread(report).content, {}
+for group in content.get_volumetric_roi_measurement_groups():
+    for item in group.get_measurements():
+        segment = group.referenced_segment.referenced_segment_numbers[0]
+        ours[group.tracking_uid, item.name.value] = item.value, item.unit.value, segment
+for group in content.get_image_measurement_groups():
+    for item in group.get_measurements():
+        ours[group.tracking_uid, item.name.value] = item.value, item.unit.value, None
+assert theirs.keys() == ours.keys(), theirs.keys() ^ ours.keys()
+for key, (value, *rest) in ours.items():
+    assert abs(theirs[key][0] - value) <= 1e-9 * max(1, abs(value)) and list(theirs[key][1:]) == rest, (key, theirs[key])
+assert read["SeriesDescription"].startswith("AI measurements") and len(ours) > 100, len(ours)
+"#;
+
+#[test]
+fn dcmqi_reads_the_same_measures() {
+    let exam = exam(Vendor::Siemens, Form::Classic, Numbering::FromSacrum);
+    let folder = Folder::new();
+    folder.write(&objects(&exam));
+    python(DCMQI, &[folder.path().to_str().unwrap()]);
 }
 
 /// Fills the outlines of every layer on every image and compares them with the masks; prints the number of pixels.
