@@ -69,8 +69,25 @@ impl Config {
             if !matches!(port, Some(Ok(1..))) {
                 return Err(format!("the address of destination {name:?} must be host:port"));
             }
+            profile(destination)?;
         }
         Ok(())
+    }
+}
+
+/// A profile names at least one kind of output, each once: a slip of the pen would go unseen until
+/// a result is missed.
+fn profile(destination: &store::Destination) -> Result<(), String> {
+    let store::Destination { name, profile, .. } = destination;
+    if profile.is_empty() {
+        return Err(format!("the profile of destination {name:?} is empty: it would get nothing"));
+    }
+    let twice = (1..profile.len()).find(|&n| profile[..n].contains(&profile[n]));
+    match twice {
+        Some(n) => {
+            Err(format!("the profile of destination {name:?} has {} twice", profile[n].name()))
+        }
+        None => Ok(()),
     }
 }
 
@@ -114,6 +131,25 @@ mod tests {
         let pacs = "[[destination]]\nname = 'pacs'\naddress = 'h:104'\ncalled_ae = 'PACS'\n";
         assert!(read(&format!("{LEAST}{pacs}")).is_ok());
         assert!(read(&format!("{LEAST}{pacs}{pacs}")).unwrap_err().contains("two destinations"));
+    }
+
+    #[test]
+    fn a_profile_names_every_kind_and_the_default_is_what_every_console_takes() {
+        use crate::objects::OutputKind;
+        let pacs = "[[destination]]\nname = 'pacs'\naddress = 'h:104'\ncalled_ae = 'PACS'\n";
+        let with = |profile: &str| read(&format!("{LEAST}{pacs}profile = [{profile}]\n"));
+        let names = OutputKind::ALL.map(|kind| format!("'{}'", kind.name())).join(", ");
+        assert_eq!(with(&names).unwrap().destinations[0].profile, OutputKind::ALL);
+        let default = read(&format!("{LEAST}{pacs}")).unwrap().destinations[0].profile.clone();
+        assert_eq!(default, [OutputKind::DerivedMr, OutputKind::SecondaryCapture]);
+        for (profile, named) in [
+            ("", "is empty"),
+            ("'gsps', 'sr_measurements', 'gsps'", "gsps twice"),
+            ("'rtstruct'", "rtstruct"),
+        ] {
+            let error = with(profile).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

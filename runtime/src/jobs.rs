@@ -15,6 +15,7 @@ use crate::decode;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
+use crate::objects::OutputKind;
 use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
@@ -197,6 +198,7 @@ impl Bench {
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
+            labelmap: self.destinations.iter().any(|to| to.wants(OutputKind::Labelmap)),
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;

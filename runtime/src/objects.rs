@@ -1,15 +1,19 @@
-//! DICOM objects out: derived MR label series, RGB secondary capture, DICOM SEG. Built from the
-//! source header, byte for byte repeatable: the same series, result, provenance and date give the
-//! same bytes.
+//! DICOM objects out: derived MR label series, RGB secondary capture, DICOM SEG, measurements as
+//! structured report, outlines as presentation state. Built from the source header, byte for byte
+//! repeatable: the same series, result, provenance and date give the same bytes.
 //!
 //! Pictures are drawn by [`crate::render`]; objects leave by [`crate::publish::store`]. What all
 //! objects share is in `module`, codes and colours are in [`codes`].
 
 mod capture;
 pub mod codes;
+mod content;
 mod derived;
 mod element;
+mod header;
+mod measurements;
 mod module;
+mod presentation;
 mod segmentation;
 
 use crate::decode::DicomSeries;
@@ -36,14 +40,29 @@ pub enum OutputKind {
     /// Segmentation Storage, one object: vertebrae, discs and sacrum by level.
     #[serde(rename = "seg_instances")]
     InstanceSegmentation,
+    /// Comprehensive 3D SR Storage, one object: what was measured, with references to the segments.
+    #[serde(rename = "sr_measurements")]
+    Measurements,
+    /// Grayscale Softcopy Presentation State Storage, one object: outlines and level names on the
+    /// source images.
+    #[serde(rename = "gsps")]
+    PresentationState,
+    /// Label Map Segmentation Storage, one object: the structures of the semantic mask as one label
+    /// a pixel. Made only where a destination asks for it: see [`labelmap`].
+    #[serde(rename = "seg_labelmap")]
+    Labelmap,
 }
 
 impl OutputKind {
-    pub const ALL: [OutputKind; 4] = [
+    /// In the order of the numbers of our series: a new kind comes last.
+    pub const ALL: [OutputKind; 7] = [
         OutputKind::DerivedMr,
         OutputKind::SecondaryCapture,
         OutputKind::SemanticSegmentation,
         OutputKind::InstanceSegmentation,
+        OutputKind::Measurements,
+        OutputKind::PresentationState,
+        OutputKind::Labelmap,
     ];
 
     /// The stable name: configuration, reports and UIDs use it.
@@ -53,6 +72,9 @@ impl OutputKind {
             OutputKind::SecondaryCapture => "sc_rgb",
             OutputKind::SemanticSegmentation => "seg_semantic",
             OutputKind::InstanceSegmentation => "seg_instances",
+            OutputKind::Measurements => "sr_measurements",
+            OutputKind::PresentationState => "gsps",
+            OutputKind::Labelmap => "seg_labelmap",
         }
     }
 }
@@ -131,9 +153,10 @@ impl ObjectError {
     }
 }
 
-/// All objects of a result, in the order in which a destination wants them: derived MR by slice,
-/// captures as given, semantic SEG, instance SEG. A SEG without a segment is left out: the standard
-/// has no empty one.
+/// All objects of a result but the label map, in the order in which a destination wants them: derived MR by slice,
+/// captures as given, presentation state, semantic SEG, instance SEG, and the report that refers to
+/// both. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
+/// without a vertebra.
 pub fn build(
     source: &DicomSeries,
     result: &Segmentation,
@@ -142,9 +165,32 @@ pub fn build(
     captures: &[RgbImage],
 ) -> Result<Vec<OutputObject>, ObjectError> {
     let context = module::Context::new(source, result, provenance, made)?;
+    let structures = segmentation::structures(result);
+    let levels = segmentation::levels(result);
     let mut objects = derived::build(&context, result)?;
     objects.extend(capture::build(&context, captures)?);
-    objects.extend(segmentation::semantic(&context, result)?);
-    objects.extend(segmentation::instances(&context, result)?);
+    objects.extend(presentation::build(&context, result)?);
+    objects.extend(segmentation::build(&context, &structures)?);
+    objects.extend(segmentation::build(&context, &levels)?);
+    objects.extend(measurements::build(&context, result, &structures, &levels)?);
     Ok(objects)
+}
+
+/// The structures in the newer form of SEG, which most receivers refuse; `None` where there is none.
+pub fn labelmap(
+    source: &DicomSeries,
+    result: &Segmentation,
+    provenance: &Provenance,
+    made: &Made,
+) -> Result<Option<OutputObject>, ObjectError> {
+    let context = module::Context::new(source, result, provenance, made)?;
+    segmentation::labelmap(&context, &segmentation::structures(result))
+}
+
+/// The word that reports and messages have for an enumerated value.
+fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
 }

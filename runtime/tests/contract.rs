@@ -285,6 +285,9 @@ fn the_words_of_results_are_the_words_of_the_types() {
         OutputKind::ScRgb,
         OutputKind::SegSemantic,
         OutputKind::SegInstances,
+        OutputKind::SrMeasurements,
+        OutputKind::Gsps,
+        OutputKind::SegLabelmap,
     ];
     assert_eq!(words("/properties/outputs/items/enum"), serde_json::json!(outputs));
     let flags = [

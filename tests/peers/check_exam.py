@@ -2,7 +2,8 @@
 
 Usage: check_exam.py SOURCE.nii.gz SERIES_DIR CONSOLE_DIR RESULT_DIR
 SOURCE was dressed as the DICOM series in SERIES_DIR, which was sent; CONSOLE_DIR holds what came back (of many exams),
-RESULT_DIR the masks as NIfTI. Prints one JSON object with the files of this exam by kind; any difference is an error.
+RESULT_DIR the masks as NIfTI and report.json. Prints one JSON object with the files of this exam by kind; any difference
+is an error.
 Needs nibabel, numpy, pydicom, highdicom and the program dcm2niix.
 """
 
@@ -117,9 +118,41 @@ def check_derived(paths, places, spine):
     assert numpy.array_equal(counts, expected), "the derived series is not the mask"
 
 
+# Codes of the report and the fields of report.json that they must equal.
+BODY = {
+    "HEIGHT_ANTERIOR": "anterior_height_mm",
+    "HEIGHT_MIDDLE": "middle_height_mm",
+    "HEIGHT_POSTERIOR": "posterior_height_mm",
+    "HEIGHT_LOSS": "height_loss",
+}
+
+
+def check_report(path, report):
+    """The structured report has the numbers of report.json, and none where that has none."""
+    groups = highdicom.sr.srread(path).content.get_volumetric_roi_measurement_groups()
+    values = {g.tracking_identifier: {m.name.value: m.value for m in g.get_measurements()} for g in groups}
+    for vertebra in report["vertebrae"]:
+        unverified = f"Vertebra {vertebra['id']} (level unverified)"
+        name = f"{vertebra['level']} vertebra" if vertebra["level"] else unverified
+        for code, field in BODY.items():
+            want = vertebra["measures"]["body"][field].get("value")
+            got = values[name].get(code)
+            assert (got is None) == (want is None), f"{name}, {code}: {got} instead of {want}"
+            assert want is None or abs(got - want) <= 1e-9 * max(1.0, abs(want)), f"{name}, {code}: {got}, {want}"
+
+
+def check_outlines(path, sent):
+    """The presentation state draws on the images that were sent, and on no others."""
+    state = pydicom.dcmread(path)
+    images = {pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in sent}
+    (series,) = state.ReferencedSeriesSequence
+    assert {image.ReferencedSOPInstanceUID for image in series.ReferencedImageSequence} == images
+    assert any("GraphicObjectSequence" in item for item in state.GraphicAnnotationSequence), "no outline"
+
+
 def of_study(console_dir, study):
     """The console's files of one study, by modality and SEG content."""
-    kinds = {"MR": [], "OT": [], "SEG": []}
+    kinds = {"MR": [], "OT": [], "SEG": [], "SR": [], "PR": []}
     for path in sorted(console_dir.iterdir()):
         data = pydicom.dcmread(path, stop_before_pixels=True)
         if data.StudyInstanceUID == study:
@@ -140,12 +173,16 @@ def main():
         label = pydicom.dcmread(path, stop_before_pixels=True).ContentLabel
         check_seg(path, {"SPINE_STRUCTURES": spine, "SPINE_LEVELS": vertebrae}[label], places)
     check_derived(kinds["MR"], places, spine)
-    captures = [path for kind, paths in kinds.items() if kind not in ("MR", "SEG") for path in paths]
+    (report,), (outlines,) = kinds["SR"], kinds["PR"]
+    check_report(report, json.loads((result_dir / "report.json").read_text()))
+    check_outlines(outlines, sent)
+    captures = kinds["OT"]
     assert len(captures) == len(places), f"{len(captures)} captures of {len(places)} slices"
     for path in captures:
         data = pydicom.dcmread(path)
         assert data.pixel_array.shape[-1] == 3 and data.BurnedInAnnotation == "YES", "no RGB capture"
-    names = {"seg": kinds["SEG"], "derived": kinds["MR"], "capture": captures}
+    names = {"seg": kinds["SEG"], "report": kinds["SR"], "outlines": kinds["PR"], "derived": kinds["MR"]}
+    names["capture"] = captures
     print(json.dumps({kind: [str(path) for path in paths] for kind, paths in names.items()}))
 
 

@@ -59,7 +59,8 @@ impl Site {
              [dashboard]\nbind = '127.0.0.1:{page}'\n\
              [[destination]]\nname = 'console'\naddress = '127.0.0.1:{console}'\n\
              called_ae = '{CONSOLE}'\ncalling_ae = 'SAGITTA'\n\
-             profile = ['mr_derived', 'sc_rgb', 'seg_semantic', 'seg_instances']\n",
+             profile = ['mr_derived', 'sc_rgb', 'gsps', 'seg_semantic', 'seg_instances',\n\
+             'sr_measurements']\n",
             data.display()
         )
     }

@@ -35,7 +35,7 @@ fn checked(out: &Path, arguments: &[&str]) -> Value {
     for (kind, path) in printed["outputs"].as_object().unwrap() {
         assert!(Path::new(path.as_str().unwrap()).exists(), "{kind}: {path}");
     }
-    for name in ["seg.dcm", "overlay.png"] {
+    for name in ["seg.dcm", "sr.dcm", "gsps.dcm", "overlay.png"] {
         assert!(out.join(name).is_file(), "no {name}");
     }
     for end in ["_seg-spine_msk.nii.gz", "_seg-vert_msk.nii.gz"] {

@@ -83,7 +83,9 @@ fn check(site: &Site, exam: &Path, n: usize, dress: [&str; 2], nagle: Nagle) -> 
     for path in files["seg"].as_array().into_iter().flatten() {
         validate(path)?;
     }
-    validate(&files["derived"][0])?;
+    for kind in ["report", "outlines", "derived"] {
+        validate(&files[kind][0])?;
+    }
     validate(&files["capture"][0])?;
     Ok(vertebrae)
 }

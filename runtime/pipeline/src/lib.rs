@@ -5,6 +5,7 @@
 
 pub mod card;
 pub mod clean;
+pub mod contour;
 pub mod course;
 pub mod cutout;
 pub mod instances;

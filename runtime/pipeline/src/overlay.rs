@@ -28,6 +28,11 @@ impl Window {
         Window { low: centre - width / 2.0, high: centre + width / 2.0 }
     }
 
+    /// What [`Window::centred`] takes.
+    pub fn centre_and_width(self) -> [f32; 2] {
+        [(self.low + self.high) / 2.0, self.high - self.low]
+    }
+
     /// The grey of an intensity; a window without width shows black up to it and white above.
     pub fn grey(self, value: f32) -> u8 {
         let range = (self.high - self.low).max(f32::MIN_POSITIVE);

@@ -156,6 +156,9 @@ fn remove_earlier(out: &Path) -> std::io::Result<()> {
 fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Result<Config> {
     let broker = BrokerSettings::Embedded { listen: free_port()? };
     let name = |text: &str| Name::new(text).expect("a valid name");
+    // The label map's class is refused by our own receiver, too.
+    let mut kinds = OutputKind::ALL.to_vec();
+    kinds.retain(|&kind| kind != OutputKind::Labelmap);
     Ok(Config {
         data: folder.service.clone(),
         mqtt: mqtt::Settings { site: name("demo"), device: name("sagitta"), broker },
@@ -163,7 +166,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         complete: crate::ingest::assemble::Settings::default(),
         dashboard: dashboard::Settings { bind: page },
         jobs: jobs::Settings::default(),
-        destinations: vec![to("console", console, &OutputKind::ALL)],
+        destinations: vec![to("console", console, &kinds)],
     })
 }
 

@@ -49,6 +49,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         made: made(&source),
         generation: 1,
         neighbours: Neighbours::default(),
+        labelmap: false,
     };
     let mut workshop = Workshop::open(arguments.threads, &arguments.engine.settings()?, None)?;
     let product = match workshop.produce(&source, &request, &mut clock, &mut |_| {}) {

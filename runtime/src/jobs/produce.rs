@@ -32,6 +32,8 @@ pub struct Request {
     pub generation: u32,
     /// What other series of the study know of the levels.
     pub neighbours: Neighbours,
+    /// Whether anybody takes the label map.
+    pub labelmap: bool,
 }
 
 /// What came out.
@@ -124,6 +126,9 @@ fn place(kind: OutputKind) -> &'static str {
         OutputKind::SecondaryCapture => "capture",
         OutputKind::SemanticSegmentation => "seg.dcm",
         OutputKind::InstanceSegmentation => "seg-vert.dcm",
+        OutputKind::Measurements => "sr.dcm",
+        OutputKind::PresentationState => "gsps.dcm",
+        OutputKind::Labelmap => "seg-labelmap.dcm",
     }
 }
 
@@ -283,7 +288,11 @@ fn dicom_objects(
     let (mut written, mut outputs) = (Vec::new(), Outputs::default());
     let Source::Dicom(dicom) = source else { return Ok((written, outputs)) };
     let captures = render::captures(&dicom.series, segmentation, provenance);
-    for object in objects::build(dicom, segmentation, provenance, &request.made, &captures)? {
+    let mut objects = objects::build(dicom, segmentation, provenance, &request.made, &captures)?;
+    if request.labelmap {
+        objects.extend(objects::labelmap(dicom, segmentation, provenance, &request.made)?);
+    }
+    for object in objects {
         let place = request.folder.join(place(object.kind));
         outputs.add(Published::from(object.kind), place.clone());
         let path = if is_series(object.kind) { place.join(&object.file_name) } else { place };

@@ -242,6 +242,12 @@ pub enum OutputKind {
     SegSemantic,
     /// DICOM SEG of the instance mask.
     SegInstances,
+    /// DICOM structured report of the measurements.
+    SrMeasurements,
+    /// DICOM presentation state with outlines and levels.
+    Gsps,
+    /// DICOM SEG of the semantic mask as label map, where a destination asks for it.
+    SegLabelmap,
 }
 
 impl From<objects::OutputKind> for OutputKind {
@@ -251,6 +257,9 @@ impl From<objects::OutputKind> for OutputKind {
             objects::OutputKind::SecondaryCapture => OutputKind::ScRgb,
             objects::OutputKind::SemanticSegmentation => OutputKind::SegSemantic,
             objects::OutputKind::InstanceSegmentation => OutputKind::SegInstances,
+            objects::OutputKind::Measurements => OutputKind::SrMeasurements,
+            objects::OutputKind::PresentationState => OutputKind::Gsps,
+            objects::OutputKind::Labelmap => OutputKind::SegLabelmap,
         }
     }
 }

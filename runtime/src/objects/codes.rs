@@ -20,6 +20,9 @@ pub(super) const SOURCE_IMAGE: Code =
 pub(super) const ACQUISITION_EQUIPMENT: Code = Code::dcm("109101", "Acquisition Equipment");
 pub(super) const PROCESSING_EQUIPMENT: Code = Code::dcm("109102", "Processing Equipment");
 
+/// The spine as a whole (PS3.16 CID 4).
+pub(super) const SPINE: Code = Code::sct("421060004", "Spine");
+
 const LEFT: Code = Code::sct("7771000", "Left");
 const RIGHT: Code = Code::sct("24028007", "Right");
 const VERTEBRA: Code = Code::sct("51282000", "Vertebra");

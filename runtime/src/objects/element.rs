@@ -33,6 +33,10 @@ pub(super) fn shorts(tag: Tag, values: &[u16]) -> InMemElement {
     DataElement::new(tag, VR::US, PrimitiveValue::U16(values.iter().copied().collect()))
 }
 
+pub(super) fn floats(tag: Tag, values: &[f32]) -> InMemElement {
+    DataElement::new(tag, VR::FL, PrimitiveValue::F32(values.iter().copied().collect()))
+}
+
 /// Decimal strings, each as precise as its 16 bytes allow.
 pub(super) fn decimals(tag: Tag, values: &[f64]) -> InMemElement {
     let values: Vec<String> = values.iter().map(|&v| decimal(v)).collect();

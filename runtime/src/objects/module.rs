@@ -1,14 +1,14 @@
 //! What all our objects share: patient, study and frame of reference copied from the source,
 //! series, equipment, geometry, references to the source, identity, and the Part 10 file around it.
 //!
-//! Attributes of one kind of object are in [`super::derived`], [`super::capture`] and
-//! [`super::segmentation`].
+//! Attributes of one kind of object are in the module of each.
 
 use super::codes;
 use super::element::{
     Code, LO_CHARACTERS, ST_CHARACTERS, code, copied, decimals, empty, line, number_of, sequence,
     text, value_of,
 };
+use super::header::slice_thickness;
 use super::{Made, ObjectError, OutputKind, OutputObject};
 use crate::decode::{DicomSeries, FrameRef};
 use crate::identity::{NetName, Provenance, derived_uid};
@@ -19,12 +19,12 @@ use dicom_object::mem::InMemElement;
 use dicom_object::meta::FileMetaTableBuilder;
 use dicom_object::{FileMetaTable, InMemDicomObject};
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
-use kernels::Grid;
 use kernels::volume::{cross, dot, norm, scale};
+use kernels::{Grid, Volume};
 use pipeline::Segmentation;
 
 /// Manufacturer and model of the equipment that made our objects.
-const MANUFACTURER: &str = "Sagitta";
+pub(super) const MANUFACTURER: &str = "Sagitta";
 /// Enhanced General Equipment wants a serial number (type 1, PS3.3 C.7.5.2). The appliance's own is
 /// not part of a result: another device repeats the same bytes.
 const SERIAL_NUMBER: &str = "none";
@@ -127,6 +127,24 @@ impl<'a> Context<'a> {
         self.source.series.volume.grid()
     }
 
+    pub(super) fn image(&self) -> &Volume<f32> {
+        &self.source.series.volume
+    }
+
+    pub(super) fn study_uid(&self) -> &str {
+        &self.study_uid
+    }
+
+    /// The source's.
+    pub(super) fn series_uid(&self) -> &str {
+        &self.series_uid
+    }
+
+    /// The series of our objects of a kind.
+    pub(super) fn own_series_uid(&self, kind: OutputKind) -> String {
+        self.uid("series", kind, 0)
+    }
+
     pub(super) fn provenance(&self) -> &Provenance {
         self.provenance
     }
@@ -139,6 +157,16 @@ impl<'a> Context<'a> {
     /// and precision, software, generation) and of what it names in the result.
     pub(super) fn uid(&self, role: &str, kind: OutputKind, number: usize) -> String {
         derived_uid(&[&self.fingerprint, role, kind.name(), &number.to_string()])
+    }
+
+    /// Names a structure through all objects of the result: its value in the mask behind `kind`.
+    pub(super) fn tracking_uid(&self, kind: OutputKind, value: u16) -> String {
+        self.uid("tracking", kind, value.into())
+    }
+
+    /// The reference to an object of this result.
+    pub(super) fn own(&self, kind: OutputKind) -> InMemDicomObject {
+        reference(sop_class(kind), &self.uid("instance", kind, 1))
     }
 
     /// The attributes that every object has: SOP common, patient, study, series, frame of
@@ -156,7 +184,7 @@ impl<'a> Context<'a> {
             text(tags::SOP_CLASS_UID, VR::UI, sop_class(kind)),
             text(tags::SOP_INSTANCE_UID, VR::UI, self.uid("instance", kind, instance)),
             text(tags::STUDY_INSTANCE_UID, VR::UI, &*self.study_uid),
-            text(tags::SERIES_INSTANCE_UID, VR::UI, self.uid("series", kind, 0)),
+            text(tags::SERIES_INSTANCE_UID, VR::UI, self.own_series_uid(kind)),
             text(tags::FRAME_OF_REFERENCE_UID, VR::UI, self.frame_of_reference()),
             text(tags::SERIES_NUMBER, VR::IS, self.series_number(kind).to_string()),
             text(tags::SERIES_DESCRIPTION, VR::LO, self.series_description(kind)),
@@ -262,8 +290,8 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| derived_uid(&["frame of reference", &self.series_uid]))
     }
 
-    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-4
-    /// for the first result, 11-14 for the second, so a superseding series does not take its
+    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-7
+    /// for the first result, 11-17 for the second, so a superseding series does not take its
     /// predecessor's number.
     fn series_number(&self, kind: OutputKind) -> i64 {
         let source = number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64;
@@ -279,6 +307,9 @@ impl<'a> Context<'a> {
             OutputKind::SecondaryCapture => "overlay",
             OutputKind::SemanticSegmentation => "structures",
             OutputKind::InstanceSegmentation => "levels",
+            OutputKind::Measurements => "measurements",
+            OutputKind::PresentationState => "outlines",
+            OutputKind::Labelmap => "label map",
         };
         let revision = match self.provenance.generation {
             0 | 1 => String::new(),
@@ -297,14 +328,19 @@ impl<'a> Context<'a> {
         self.source.frames[self.source.series.sources[slice]]
     }
 
-    /// The reference from a result to the image behind slice `k` (PS3.3 table 10-3 and
-    /// C.7.6.16.2.6).
-    pub(super) fn source_image(&self, slice: usize) -> InMemDicomObject {
+    /// The image behind slice `k` (PS3.3 table 10-3).
+    pub(super) fn image_of(&self, slice: usize) -> InMemDicomObject {
         let frame = self.frame(slice);
         let mut item = self.reference(frame.instance);
         if let Some(number) = frame.frame {
             item.put(text(tags::REFERENCED_FRAME_NUMBER, VR::IS, number.to_string()));
         }
+        item
+    }
+
+    /// The reference from a result to the image behind slice `k` (PS3.3 C.7.6.16.2.6).
+    pub(super) fn source_image(&self, slice: usize) -> InMemDicomObject {
+        let mut item = self.image_of(slice);
         item.put(text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES"));
         item.put(code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, codes::SOURCE_IMAGE));
         item
@@ -312,24 +348,25 @@ impl<'a> Context<'a> {
 
     fn reference(&self, instance: usize) -> InMemDicomObject {
         let instance = &self.source.instances[instance];
-        InMemDicomObject::from_element_iter([
-            text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &*instance.sop_class_uid),
-            text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &*instance.sop_instance_uid),
-        ])
+        reference(&instance.sop_class_uid, &instance.sop_instance_uid)
+    }
+
+    /// The instances behind the slices, in slice order, each once.
+    pub(super) fn images(&self) -> Vec<InMemDicomObject> {
+        self.references((0..self.grid().dims.counts()[2]).map(|k| self.frame(k).instance))
+    }
+
+    fn references(&self, instances: impl Iterator<Item = usize>) -> Vec<InMemDicomObject> {
+        let mut listed = vec![false; self.source.instances.len()];
+        let once = instances.filter(|&instance| !std::mem::replace(&mut listed[instance], true));
+        once.map(|instance| self.reference(instance)).collect()
     }
 
     /// The source series with all its instances (PS3.3 C.12.2): those of the slices in slice order,
     /// then the others.
     pub(super) fn referenced_series(&self) -> InMemElement {
         let slices = (0..self.grid().dims.counts()[2]).map(|k| self.frame(k).instance);
-        let mut order: Vec<usize> = Vec::with_capacity(self.source.instances.len());
-        let mut listed = vec![false; self.source.instances.len()];
-        for instance in slices.chain(0..self.source.instances.len()) {
-            if !std::mem::replace(&mut listed[instance], true) {
-                order.push(instance);
-            }
-        }
-        let instances = order.into_iter().map(|instance| self.reference(instance)).collect();
+        let instances = self.references(slices.chain(0..self.source.instances.len()));
         let series = InMemDicomObject::from_element_iter([
             text(tags::SERIES_INSTANCE_UID, VR::UI, &*self.series_uid),
             sequence(tags::REFERENCED_INSTANCE_SEQUENCE, instances),
@@ -415,7 +452,17 @@ fn sop_class(kind: OutputKind) -> &'static str {
         OutputKind::SemanticSegmentation | OutputKind::InstanceSegmentation => {
             uids::SEGMENTATION_STORAGE
         }
+        OutputKind::Measurements => uids::COMPREHENSIVE3_DSR_STORAGE,
+        OutputKind::Labelmap => uids::LABEL_MAP_SEGMENTATION_STORAGE,
+        OutputKind::PresentationState => uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
     }
+}
+
+fn reference(class: &str, instance: &str) -> InMemDicomObject {
+    InMemDicomObject::from_element_iter([
+        text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class),
+        text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance),
+    ])
 }
 
 /// Everything that decides the pixels of a result.
@@ -444,19 +491,6 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
     let parts: Vec<&str> =
         images.iter().chain(made_by).chain(instance).map(String::as_str).collect();
     derived_uid(&parts)
-}
-
-/// Slice thickness of a classic header, or of the first pixel measures of an enhanced one.
-fn slice_thickness(header: &InMemDicomObject) -> Option<f64> {
-    let inner = |object: &InMemDicomObject, tag| Some(object.get(tag)?.items()?.first()?.clone());
-    let grouped = |groups| {
-        let measures = inner(&inner(header, groups)?, tags::PIXEL_MEASURES_SEQUENCE)?;
-        number_of(&measures, tags::SLICE_THICKNESS)
-    };
-    number_of(header, tags::SLICE_THICKNESS)
-        .or_else(|| grouped(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE))
-        .or_else(|| grouped(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE))
-        .filter(|&mm| mm > 0.0)
 }
 
 /// The derivation of an image from its source: what was done.

@@ -2,8 +2,9 @@
 //! because they overlap.
 //!
 //! One frame per segment and slice that holds any of it, on the grid of the source; empty frames
-//! are left out. Every viewer and PACS that knows SEG reads this form; the newer LABELMAP form is
-//! refused by most (scanner-side design, section 7).
+//! are left out. Every viewer and PACS that knows SEG reads this form. The newer LABELMAP form, one
+//! frame a slice, is made of the structures where a destination asks for it: most receivers refuse
+//! the class (scanner-side design, section 7).
 
 use super::codes::{self, Property};
 use super::element::{Code, LO_CHARACTERS, code, empty, item, line, sequence, short, shorts, text};
@@ -15,6 +16,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use kernels::Volume;
 use pipeline::{Segmentation, Structure, VertebraId};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One segment: the voxels of a mask that hold `value`.
@@ -26,39 +28,55 @@ struct Segment {
 
 /// A frame of the object: which segment on which slice. Ordered by segment, then slice.
 struct Frame {
-    /// Index into the segments.
-    segment: usize,
+    /// Index into the segments; `None` where a frame shows all of them.
+    segment: Option<usize>,
     slice: usize,
 }
 
-/// The structures of the semantic mask that are present; `None` when there is none.
-pub(super) fn semantic(
-    context: &Context<'_>,
-    result: &Segmentation,
-) -> Result<Option<OutputObject>, ObjectError> {
+/// A way to write the same segments.
+struct Encoding {
+    kind: OutputKind,
+    segmentation_type: &'static str,
+    bits: u16,
+    frames: Vec<Frame>,
+    pixels: Vec<u8>,
+}
+
+/// The segments of one object: those of its mask that hold any voxel, numbered from 1 in this order.
+pub(super) struct Segments<'a> {
+    pub(super) kind: OutputKind,
+    mask: Cow<'a, Volume<u16>>,
+    segments: Vec<Segment>,
+    /// The values on each slice.
+    present: Vec<BTreeSet<u16>>,
+}
+
+/// A segment as other objects refer to it.
+pub(super) struct SegmentName<'a> {
+    pub(super) number: u16,
+    pub(super) label: &'a str,
+    pub(super) property: Property,
+}
+
+/// The structures of the semantic mask.
+pub(super) fn structures(result: &Segmentation) -> Segments<'_> {
     let segments = Structure::ALL.map(|structure| Segment {
         value: u16::from(structure.value()),
         label: structure.name().to_owned(),
         property: codes::structure(structure),
     });
-    let mask = result.semantic.map(u16::from);
-    let kind = OutputKind::SemanticSegmentation;
-    object(context, kind, "seg.dcm", &mask, Vec::from(segments))
+    let mask = Cow::Owned(result.semantic.map(u16::from));
+    Segments::new(OutputKind::SemanticSegmentation, mask, Vec::from(segments))
 }
 
-/// The vertebrae, discs and sacrum of the instance mask that are present; `None` when there is
-/// none.
-pub(super) fn instances(
-    context: &Context<'_>,
-    result: &Segmentation,
-) -> Result<Option<OutputObject>, ObjectError> {
+/// The vertebrae, discs and sacrum of the instance mask.
+pub(super) fn levels(result: &Segmentation) -> Segments<'_> {
     let verified = result.numbering.is_verified();
     let ids = || (1..=u8::MAX).filter_map(VertebraId::new);
     let vertebrae = ids().map(|id| vertebra(id, verified));
     let discs = ids().filter(|&id| id != VertebraId::SACRUM).map(|id| disc(id, verified));
-    let segments = vertebrae.chain(discs).collect();
-    let kind = OutputKind::InstanceSegmentation;
-    object(context, kind, "seg-instances.dcm", &result.instances, segments)
+    let mask = Cow::Borrowed(&result.instances);
+    Segments::new(OutputKind::InstanceSegmentation, mask, vertebrae.chain(discs).collect())
 }
 
 fn vertebra(id: VertebraId, verified: bool) -> Segment {
@@ -82,26 +100,88 @@ fn disc(id: VertebraId, verified: bool) -> Segment {
     Segment { value: VertebraId::DISC_OFFSET + u16::from(id.value()), label, property }
 }
 
-fn object(
+impl<'a> Segments<'a> {
+    fn new(kind: OutputKind, mask: Cow<'a, Volume<u16>>, mut segments: Vec<Segment>) -> Self {
+        let slices = mask.dims().counts()[2];
+        let present: Vec<BTreeSet<u16>> = (0..slices).map(|k| values(mask.slice(k))).collect();
+        segments.retain(|segment| present.iter().any(|slice| slice.contains(&segment.value)));
+        Segments { kind, mask, segments, present }
+    }
+
+    /// The segment of a mask value; `None` where no voxel has it.
+    pub(super) fn of(&self, value: u16) -> Option<SegmentName<'_>> {
+        let at = self.segments.iter().position(|segment| segment.value == value)?;
+        let Segment { label, property, .. } = &self.segments[at];
+        Some(SegmentName { number: at as u16 + 1, label, property: *property })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// One bit a pixel, a frame for each segment and slice that holds any of it.
+    fn binary(&self) -> Encoding {
+        let slices = self.present.len();
+        let frames: Vec<Frame> = (0..self.segments.len())
+            .flat_map(|n| (0..slices).map(move |slice| (n, slice)))
+            .filter(|&(n, slice)| self.present[slice].contains(&self.segments[n].value))
+            .map(|(n, slice)| Frame { segment: Some(n), slice })
+            .collect();
+        let pixels = pack(&self.mask, &self.segments, &frames);
+        Encoding { kind: self.kind, segmentation_type: "BINARY", bits: 1, frames, pixels }
+    }
+
+    /// The number of the segment in each pixel, 0 for none; a frame for each slice that holds any.
+    fn labelmap(&self) -> Encoding {
+        let mut numbers = [0u8; 256];
+        for (n, segment) in self.segments.iter().enumerate() {
+            numbers[usize::from(segment.value)] = n as u8 + 1;
+        }
+        let number = |&value: &u16| numbers.get(usize::from(value)).copied().unwrap_or(0);
+        let holds = |slice: &usize| self.present[*slice].iter().any(|value| number(value) != 0);
+        let slices: Vec<usize> = (0..self.present.len()).filter(holds).collect();
+        let mut pixels: Vec<u8> =
+            slices.iter().flat_map(|&slice| self.mask.slice(slice).iter().map(number)).collect();
+        pixels.resize(pixels.len().next_multiple_of(2), 0);
+        let frames = slices.into_iter().map(|slice| Frame { segment: None, slice }).collect();
+        let kind = OutputKind::Labelmap;
+        Encoding { kind, segmentation_type: "LABELMAP", bits: 8, frames, pixels }
+    }
+}
+
+/// The object of the segments; `None` when there is none.
+pub(super) fn build(
     context: &Context<'_>,
-    kind: OutputKind,
-    file_name: &str,
-    mask: &Volume<u16>,
-    mut segments: Vec<Segment>,
+    content: &Segments<'_>,
 ) -> Result<Option<OutputObject>, ObjectError> {
-    let [columns, rows, slices] = mask.dims().counts();
-    let present: Vec<BTreeSet<u16>> = (0..slices).map(|k| values(mask.slice(k))).collect();
-    segments.retain(|segment| present.iter().any(|slice| slice.contains(&segment.value)));
-    if segments.is_empty() {
+    if content.is_empty() {
         return Ok(None);
     }
-    let frames: Vec<Frame> = (0..segments.len())
-        .flat_map(|segment| (0..slices).map(move |slice| Frame { segment, slice }))
-        .filter(|frame| present[frame.slice].contains(&segments[frame.segment].value))
-        .collect();
-    let pixels = pack(mask, &segments, &frames);
+    write(context, content, content.binary()).map(Some)
+}
+
+/// The structures as LABELMAP; `None` when there is none.
+pub(super) fn labelmap(
+    context: &Context<'_>,
+    structures: &Segments<'_>,
+) -> Result<Option<OutputObject>, ObjectError> {
+    if structures.is_empty() {
+        return Ok(None);
+    }
+    write(context, structures, structures.labelmap()).map(Some)
+}
+
+fn write(
+    context: &Context<'_>,
+    content: &Segments<'_>,
+    encoding: Encoding,
+) -> Result<OutputObject, ObjectError> {
+    let Encoding { kind, segmentation_type, bits, frames, pixels } = encoding;
+    let [columns, rows, _] = content.mask.dims().counts();
     let mut object = context.common(kind, 1);
-    let description = segments.iter().enumerate().map(|(n, s)| describe(context, kind, n, s));
+    // Both forms of a segment have one tracking identity: that of the mask.
+    let segments = content.segments.iter().enumerate();
+    let description = segments.map(|(n, segment)| describe(context, content.kind, n, segment));
     let elements = [
         text(tags::MODALITY, VR::CS, "SEG"),
         text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
@@ -111,11 +191,11 @@ fn object(
         text(tags::NUMBER_OF_FRAMES, VR::IS, frames.len().to_string()),
         short(tags::ROWS, rows as u16),
         short(tags::COLUMNS, columns as u16),
-        short(tags::BITS_ALLOCATED, 1),
-        short(tags::BITS_STORED, 1),
-        short(tags::HIGH_BIT, 0),
+        short(tags::BITS_ALLOCATED, bits),
+        short(tags::BITS_STORED, bits),
+        short(tags::HIGH_BIT, bits - 1),
         short(tags::PIXEL_REPRESENTATION, 0),
-        text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
+        text(tags::SEGMENTATION_TYPE, VR::CS, segmentation_type),
         text(tags::SEGMENTS_OVERLAP, VR::CS, "NO"),
         text(tags::CONTENT_LABEL, VR::CS, content_label(kind)),
         text(tags::CONTENT_DESCRIPTION, VR::LO, WARNING),
@@ -129,13 +209,23 @@ fn object(
     for element in elements.into_iter().chain(dimensions(context, kind)) {
         object.put(element);
     }
-    context.file(kind, 1, file_name.to_owned(), &object).map(Some)
+    if kind == OutputKind::Labelmap {
+        // Background has no segment of its own.
+        object.put(short(tags::PIXEL_PADDING_VALUE, 0));
+    }
+    let file_name = match kind {
+        OutputKind::InstanceSegmentation => "seg-instances.dcm",
+        OutputKind::Labelmap => "seg-labelmap.dcm",
+        _ => "seg.dcm",
+    };
+    context.file(kind, 1, file_name.to_owned(), &object)
 }
 
 /// Code strings allow capitals, digits, blank and underscore, 16 bytes.
 fn content_label(kind: OutputKind) -> &'static str {
     match kind {
         OutputKind::InstanceSegmentation => "SPINE_LEVELS",
+        OutputKind::Labelmap => "SPINE_LABELMAP",
         _ => "SPINE_STRUCTURES",
     }
 }
@@ -180,11 +270,11 @@ fn describe(
         sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, vec![property]),
         shorts(tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, &codes::cielab(colour)),
         text(tags::TRACKING_ID, VR::UT, &*segment.label),
-        text(tags::TRACKING_UID, VR::UI, context.uid("tracking", kind, segment.value.into())),
+        text(tags::TRACKING_UID, VR::UI, context.tracking_uid(kind, segment.value)),
     ])
 }
 
-/// The dimensions of the frames: segment, then position (PS3.3 C.7.6.17).
+/// The dimensions of the frames: segment, where frames have one, then position (PS3.3 C.7.6.17).
 fn dimensions(context: &Context<'_>, kind: OutputKind) -> [InMemElement; 2] {
     let organization = context.uid("dimensions", kind, 0);
     let uid = || text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, &*organization);
@@ -197,23 +287,16 @@ fn dimensions(context: &Context<'_>, kind: OutputKind) -> [InMemElement; 2] {
             text(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label),
         ])
     };
+    let mut indices =
+        vec![index(tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Slice position")];
+    if kind != OutputKind::Labelmap {
+        let (number, group) =
+            (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE);
+        indices.insert(0, index(number, group, "Segment number"));
+    }
     [
         item(tags::DIMENSION_ORGANIZATION_SEQUENCE, [uid()]),
-        sequence(
-            tags::DIMENSION_INDEX_SEQUENCE,
-            vec![
-                index(
-                    tags::REFERENCED_SEGMENT_NUMBER,
-                    tags::SEGMENT_IDENTIFICATION_SEQUENCE,
-                    "Segment number",
-                ),
-                index(
-                    tags::IMAGE_POSITION_PATIENT,
-                    tags::PLANE_POSITION_SEQUENCE,
-                    "Slice position",
-                ),
-            ],
-        ),
+        sequence(tags::DIMENSION_INDEX_SEQUENCE, indices),
     ]
 }
 
@@ -231,9 +314,9 @@ fn frame_groups(context: &Context<'_>, frames: &[Frame]) -> Vec<InMemDicomObject
     let ranks: Vec<usize> = used.into_iter().collect();
     let group = |frame: &Frame| {
         let rank = ranks.partition_point(|&slice| slice < frame.slice) as u32 + 1;
-        let index = PrimitiveValue::U32([frame.segment as u32 + 1, rank].into_iter().collect());
-        let number = short(tags::REFERENCED_SEGMENT_NUMBER, frame.segment as u16 + 1);
-        InMemDicomObject::from_element_iter([
+        let number = frame.segment.map(|n| n as u32 + 1);
+        let index = PrimitiveValue::U32(number.into_iter().chain([rank]).collect());
+        let mut groups = InMemDicomObject::from_element_iter([
             item(
                 tags::DERIVATION_IMAGE_SEQUENCE,
                 [
@@ -246,8 +329,12 @@ fn frame_groups(context: &Context<'_>, frames: &[Frame]) -> Vec<InMemDicomObject
                 [DataElement::new(tags::DIMENSION_INDEX_VALUES, VR::UL, index)],
             ),
             item(tags::PLANE_POSITION_SEQUENCE, [context.position(frame.slice)]),
-            item(tags::SEGMENT_IDENTIFICATION_SEQUENCE, [number]),
-        ])
+        ]);
+        if let Some(number) = number {
+            let number = short(tags::REFERENCED_SEGMENT_NUMBER, number as u16);
+            groups.put(item(tags::SEGMENT_IDENTIFICATION_SEQUENCE, [number]));
+        }
+        groups
     };
     frames.iter().map(group).collect()
 }
@@ -264,7 +351,7 @@ fn pack(mask: &Volume<u16>, segments: &[Segment], frames: &[Frame]) -> Vec<u8> {
             .iter()
             .enumerate()
             .filter(|(_, frame)| frame.slice == slice)
-            .map(|(n, frame)| (segments[frame.segment].value, n * plane))
+            .filter_map(|(n, frame)| Some((segments[frame.segment?].value, n * plane)))
             .collect();
         let mut at = 0;
         for run in mask.slice(slice).chunk_by(|a, b| a == b) {
@@ -295,13 +382,15 @@ mod tests {
             let mask = Volume::new(grid, voxels).unwrap();
             let id = |v| vertebra(VertebraId::new(v).unwrap(), true);
             let segments = [id(1), id(2)];
-            let frames = [(0, 0), (0, 2), (1, 1)].map(|(segment, slice)| Frame { segment, slice });
+            let frames =
+                [(0, 0), (0, 2), (1, 1)].map(|(n, slice)| Frame { segment: Some(n), slice });
             let bytes = pack(&mask, &segments, &frames);
             assert!(bytes.len().is_multiple_of(2) && bytes.len() <= (3 * length).div_ceil(8) + 1);
             for n in 0..bytes.len() * 8 {
                 let frame = frames.get(n / length);
                 let want = frame.is_some_and(|frame| {
-                    mask.slice(frame.slice)[n % length] == segments[frame.segment].value
+                    let value = segments[frame.segment.unwrap()].value;
+                    mask.slice(frame.slice)[n % length] == value
                 });
                 assert_eq!(bytes[n / 8] >> (n % 8) & 1 == 1, want, "length {length}, bit {n}");
             }

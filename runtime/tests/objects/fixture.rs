@@ -1,14 +1,18 @@
 //! A small synthetic source series with a result, and the outside tools the tests check our objects
 //! with.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, value::DataSetSequence};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use kernels::{Affine, Dims, Grid, Volume};
-use pipeline::{Numbering, Segmentation, Series};
+use phantom::{Recipe, Region};
+use pipeline::{Numbering, Segmentation, Series, Use, VertebraId};
 use sagitta::decode::{DicomSeries, FrameRef, InstanceRef};
+use sagitta::dress::{self, Contrast, Dress, DressedObject, Vendor, dress};
 use sagitta::identity::{NetName, Provenance};
 use sagitta::objects::{Made, OutputObject, RgbImage, build};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +46,12 @@ fn text(tag: Tag, vr: VR, value: &str) -> DataElement<InMemDicomObject> {
 
 /// A source whose slices come from its images in reverse order.
 pub(crate) fn source(form: Form) -> DicomSeries {
-    let slices = DIMS[2];
+    source_on(grid(), form, (0..DIMS[2]).rev().collect())
+}
+
+/// A source on any grid; `order` names the image or frame (from 0) behind each slice.
+pub(crate) fn source_on(grid: Grid, form: Form, order: Vec<usize>) -> DicomSeries {
+    let slices = order.len();
     let instance = |n: usize| InstanceRef {
         sop_class_uid: match form {
             Form::Classic => "1.2.840.10008.5.1.4.1.1.4".to_owned(),
@@ -60,8 +69,8 @@ pub(crate) fn source(form: Form) -> DicomSeries {
             (1..=slices as u32).map(|n| FrameRef { instance: 0, frame: Some(n) }).collect(),
         ),
     };
-    let volume = Volume::filled(grid(), 0.0f32);
-    let series = Series { volume, sources: (0..slices).rev().collect(), slice_axis: 2 };
+    let volume = Volume::filled(grid, 0.0f32);
+    let series = Series { volume, sources: order, slice_axis: 2 };
     DicomSeries { series, frames, instances, header: header(form), contrast: Some("t2") }
 }
 
@@ -129,19 +138,64 @@ pub(crate) fn result(numbering: Numbering) -> Segmentation {
         semantic.voxels_mut()[offset] = structure;
         instances.voxels_mut()[offset] = id;
     }
+    segmentation(semantic, instances, numbering)
+}
+
+/// What the pipeline makes of finished masks.
+pub(crate) fn segmentation(
+    semantic: Volume<u8>,
+    instances: Volume<u16>,
+    numbering: Numbering,
+) -> Segmentation {
+    // Top to bottom: T13 (28) lies between T12 and L1, and no mask of ours has one.
+    let seen: BTreeSet<u16> = instances.voxels().iter().copied().collect();
+    let ids: Vec<VertebraId> = (1..VertebraId::SACRUM.value())
+        .filter(|id| seen.contains(&u16::from(*id)))
+        .filter_map(VertebraId::new)
+        .collect();
+    let vertebrae = pipeline::measure::vertebrae(&semantic, &instances, &ids, &[]);
     let measures =
-        pipeline::measure::measurements(&semantic, &instances, &[], numbering, (&[], 0.9));
+        pipeline::measure::measurements(&semantic, &instances, &vertebrae, numbering, (&[], 0.9));
     Segmentation {
         measures,
         semantic,
         instances,
-        vertebrae: Vec::new(),
+        vertebrae,
         sacrum: true,
         numbering,
         likely: Vec::new(),
         flags: Vec::new(),
         confidence: 0.9,
     }
+}
+
+/// A drawn patient as a vendor's series: its files, what we decode of them, and the result whose
+/// masks are the truth.
+pub(crate) struct Exam {
+    pub(crate) files: Vec<DressedObject>,
+    pub(crate) source: DicomSeries,
+    pub(crate) result: Segmentation,
+}
+
+pub(crate) fn exam(vendor: Vendor, form: dress::Form, numbering: Numbering) -> Exam {
+    let made = phantom::generate(&Recipe {
+        columns: 200,
+        rows: 260,
+        slices: 13,
+        in_plane_mm: 1.2,
+        slice_mm: 4.5,
+        ..Recipe::of(Region::Lumbar, 3)
+    });
+    let made = made.unwrap();
+    let recipe = Dress { vendor, form, contrast: Contrast::T2, seed: 5, series_number: 7 };
+    let files = dress(&made.image, &recipe).unwrap();
+    let bytes: Vec<&[u8]> = files.iter().map(|file| &*file.bytes).collect();
+    let source = sagitta::decode::dicom::decode(&bytes, Use::Exam).unwrap();
+    // The files hold the same grid in decimals.
+    let grid = *source.series.volume.grid();
+    let semantic = Volume::new(grid, made.semantic.voxels().to_vec()).unwrap();
+    let instances = Volume::new(grid, made.vertebrae.voxels().to_vec()).unwrap();
+    Exam { files, source, result: segmentation(semantic, instances, numbering) }
 }
 
 pub(crate) fn provenance() -> Provenance {
@@ -221,6 +275,21 @@ pub(crate) fn tool(name: &str, package: &str, arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap_or_else(|e| panic!("{name} cannot run ({e}): install the Debian package {package}"))
+}
+
+/// The error lines of dciodvfy about a file.
+pub(crate) fn dciodvfy(path: &Path) -> Vec<String> {
+    let output = tool("dciodvfy", "dicom3tools", &["-new", path.to_str().unwrap()]);
+    let report = String::from_utf8_lossy(&output.stderr);
+    let checked = [
+        "MRImage",
+        "SCImage",
+        "Segmentation",
+        "Comprehensive3DSR",
+        "GrayscaleSoftcopyPresentationState",
+    ];
+    assert!(report.lines().any(|line| checked.contains(&line)), "{report}");
+    report.lines().filter(|line| line.starts_with("Error")).map(str::to_owned).collect()
 }
 
 /// Runs a script of the peers' Python with the arguments; returns what it printed.
