@@ -5,12 +5,14 @@
 //! the image, one writer, and its crash tests are part of its repository. Sending is left to `publish`.
 //!
 //! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
-//! `last_seq`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
+//! `last_seq`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
 //! ((job, destination) -> time in ms, file paths as a JSON list).
 
 mod deliveries;
+mod marks;
 
 pub use deliveries::Delivery;
+pub use marks::JournalMark;
 
 use crate::error::Move;
 use crate::messages::{MAX_PAYLOAD_BYTES, Timestamp};
@@ -162,25 +164,15 @@ impl Outbox {
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
         let transaction = self.write()?;
-        let seq = {
-            let mut meta = transaction.open_table(META)?;
-            let mut messages = transaction.open_table(MESSAGES)?;
-            if messages.len()? >= MAX_MESSAGES {
-                return Err(OutboxError::Full);
-            }
-            let seq = meta.get("last_seq")?.map_or(0, |value| value.value()) + 1;
-            let payload = payload(seq);
-            if payload.len() > MAX_PAYLOAD_BYTES {
-                return Err(OutboxError::TooLarge { bytes: payload.len() });
-            }
-            let row = (destination.code(), retained, now_ms(), topic, payload.as_slice());
-            messages.insert(seq, row)?;
-            meta.insert("last_seq", seq)?;
-            seq
-        };
+        let seq = insert(&transaction, destination, topic, retained, payload)?;
         transaction.commit()?;
-        self.pushed.send_if_modified(|last| std::mem::replace(last, seq.max(*last)) < seq);
+        self.announce(seq);
         Ok(seq)
+    }
+
+    /// Tells who waits for messages that they are there up to this number.
+    fn announce(&self, seq: u64) {
+        self.pushed.send_if_modified(|last| std::mem::replace(last, seq.max(*last)) < seq);
     }
 
     /// The oldest `limit` messages to `destination` with a number above `after`.
@@ -234,6 +226,30 @@ impl Outbox {
             oldest_age_ms: oldest.map(|then| now_ms().saturating_sub(then)),
         })
     }
+}
+
+/// Puts a message into its table under the next number.
+fn insert(
+    transaction: &WriteTransaction,
+    destination: Destination,
+    topic: &str,
+    retained: bool,
+    payload: impl FnOnce(u64) -> Vec<u8>,
+) -> Result<u64, OutboxError> {
+    let mut meta = transaction.open_table(META)?;
+    let mut messages = transaction.open_table(MESSAGES)?;
+    if messages.len()? >= MAX_MESSAGES {
+        return Err(OutboxError::Full);
+    }
+    let seq = meta.get("last_seq")?.map_or(0, |value| value.value()) + 1;
+    let payload = payload(seq);
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(OutboxError::TooLarge { bytes: payload.len() });
+    }
+    let row = (destination.code(), retained, now_ms(), topic, payload.as_slice());
+    messages.insert(seq, row)?;
+    meta.insert("last_seq", seq)?;
+    Ok(seq)
 }
 
 fn now_ms() -> u64 {

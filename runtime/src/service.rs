@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::Move;
+use crate::health::{Hand, Health, Part};
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::ingest::spool::Spool;
 use crate::ingest::{Arrival, Event, association};
@@ -14,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
-use crate::{dashboard, durable};
+use crate::{dashboard, durable, supervise};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,7 @@ impl Service {
         let results = config.data.join("results");
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
+        let health = Health::new();
         let bench = Bench {
             workshop: Workshop::open(config.jobs.threads)?,
             board: board.clone(),
@@ -90,11 +92,14 @@ impl Service {
             destinations: config.destinations.clone(),
             results: results.clone(),
             levels: Levels::new(config.data.join("levels"), key),
+            hand: Arc::new(health.hand(Part::Jobs)),
         };
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
+        threads.extend(supervision(&config, &health, &publisher, &stopped)?);
         let deliveries = Deliveries { outbox, board: board.clone(), results: results.clone() };
         for destination in config.destinations {
-            threads.push(deliveries.start(destination, stopped.clone())?);
+            let hand = health.hand(Part::Deliveries);
+            threads.push(deliveries.start(destination, hand, stopped.clone())?);
         }
 
         let (events, incoming) = mpsc::channel(ARRIVALS);
@@ -103,12 +108,13 @@ impl Service {
             board: board.clone(),
             queue,
             results,
+            hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
         tasks.push(tokio::spawn(bring(found, events.clone())));
         let receiver =
             association::serve(listener, config.dicom, Arc::new(spool), events, stopped.clone());
-        tasks.push(tokio::spawn(receiver));
+        tasks.push(tokio::spawn(held(health.hand(Part::Ingest), receiver)));
         if let Some(listener) = page_listener {
             let page = Arc::new(Page::new(board.clone()));
             let served = dashboard::serve(listener, page, heard, stopped);
@@ -142,6 +148,24 @@ impl Service {
         }
         self.publisher.shutdown().await;
     }
+}
+
+/// The thread that speaks to the supervisor MCU, where the configuration names one.
+fn supervision(
+    config: &Config,
+    health: &Arc<Health>,
+    publisher: &Arc<Publisher>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<thread::JoinHandle<()>>> {
+    let Some(settings) = config.mcu.clone() else { return Ok(None) };
+    let (health, publisher) = (health.clone(), publisher.clone());
+    Ok(Some(supervise::start(settings, config, health, publisher, stop.clone())?))
+}
+
+/// `work` with the hand of its part, which is missed when the work ends.
+async fn held(hand: Hand, work: impl Future<Output = ()>) {
+    work.await;
+    drop(hand);
 }
 
 /// What lay in the spool at start is brought like any arrival, while the service already receives.
@@ -207,6 +231,7 @@ struct Assembly {
     board: Arc<Board>,
     queue: SyncSender<Job>,
     results: PathBuf,
+    hand: Hand,
 }
 
 impl Assembly {
@@ -232,7 +257,10 @@ impl Assembly {
         loop {
             let due = self.assembler.next_deadline();
             let pause = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
-            match tokio::time::timeout(pause, events.recv()).await {
+            self.hand.rests();
+            let event = tokio::time::timeout(pause, events.recv()).await;
+            self.hand.moves();
+            match event {
                 Ok(None) => return,
                 Ok(Some(event)) => {
                     if let Event::Arrived(arrival) = &event {
@@ -287,6 +315,8 @@ impl Assembly {
     fn enqueue(&self, decision: Decision, purpose: Purpose) {
         let Decision { job: id, paths: files, .. } = decision;
         let waited = self.board.waited(&id);
+        // A full queue is the worker's progress, not ours.
+        self.hand.rests();
         // The worker is gone: the service is stopping, and the instances in the spool run at the next start.
         let _ = self.queue.send(Job { id, files, purpose, waited });
     }

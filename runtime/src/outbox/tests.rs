@@ -122,3 +122,22 @@ fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
     assert_eq!((left[0].destination.as_str(), &left[0].files), ("pacs", &files("3.dcm")));
     assert_eq!(outbox.backlog().unwrap().deliveries, 1);
 }
+
+#[test]
+fn an_entry_and_its_mark_are_stored_together() {
+    let folder = Folder::new("outbox-mark");
+    let mark = JournalMark { sequence: 41, run: 3, at_ms: u64::from(u32::MAX) + 7 };
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert_eq!(outbox.journal_mark().unwrap(), None);
+        push(&outbox, "a");
+        let seq = outbox.push_entry(Destination::Mqtt, "j", mark, |seq| vec![seq as u8]).unwrap();
+        assert_eq!((seq, *outbox.pushed().borrow()), (2, 2));
+        let large = |_| vec![0; MAX_PAYLOAD_BYTES + 1];
+        let next = JournalMark { sequence: 42, ..mark };
+        assert!(outbox.push_entry(Destination::Mqtt, "j", next, large).is_err());
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    assert_eq!(outbox.journal_mark().unwrap(), Some(mark), "a refused message leaves no mark");
+    assert_eq!(outbox.pending(Destination::Mqtt, 1, 10).unwrap()[0].topic, "j");
+}
