@@ -2,7 +2,12 @@
 //!
 //! Runs along `i` are joined by union-find: work grows with the number of runs, not of voxels.
 
+mod runs;
+mod words;
+
 use crate::{Affine, Dims, Grid, Volume};
+use runs::Runs;
+use std::ops::Range;
 
 /// Which neighbours connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,16 @@ impl Component {
     pub fn centroid(&self) -> [f64; 3] {
         self.sum.map(|sum| sum as f64 / self.voxels as f64)
     }
+
+    /// Takes the voxels of another one of the same value.
+    fn join(&mut self, other: &Component) {
+        self.voxels += other.voxels;
+        for axis in 0..3 {
+            self.min[axis] = self.min[axis].min(other.min[axis]);
+            self.max[axis] = self.max[axis].max(other.max[axis]);
+            self.sum[axis] += other.sum[axis];
+        }
+    }
 }
 
 /// The components of a label map.
@@ -55,107 +70,85 @@ pub struct Components {
     pub parts: Vec<Component>,
 }
 
-/// Equal neighbouring voxels of one row: `first..end` along `i`.
-struct Run {
-    first: usize,
-    end: usize,
-    row: usize,
-    value: u8,
+/// The components of a label map as runs of voxels, without a volume of their numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pieces {
+    /// `parts[n - 1]` is component `n`.
+    pub parts: Vec<Component>,
+    runs: Runs,
+}
+
+impl Pieces {
+    /// Where in memory the voxels lie that follow each other in a row and belong together, with the number of their
+    /// component, in memory order.
+    pub fn runs(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
+        (0..self.runs.count()).map(|n| (self.runs.parents[n], self.runs.range(n)))
+    }
 }
 
 /// Numbers the connected components of a label map from 1 in memory order of their first voxel. Voxels
 /// connect when they are neighbours and equal; 0 is background. A mask is a label map of 0 and 1.
 pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
-    let [ni, nj, nk] = map.dims().counts();
-    let (runs, starts) = find_runs(map);
-    let mut parent: Vec<u32> = (0..runs.len() as u32).collect();
-    for row in 0..nj * nk {
-        let (j, k) = (row % nj, row / nj);
-        let before = [
-            (j > 0).then(|| (row - 1, 1)),
-            (k > 0).then(|| (row - nj, 1)),
-            (k > 0 && j > 0).then(|| (row - nj - 1, 2)),
-            (k > 0 && j + 1 < nj).then(|| (row - nj + 1, 2)),
-        ];
-        for (other, axes) in before.into_iter().flatten().filter(|&(_, a)| connectivity.admits(a)) {
-            let reach = usize::from(connectivity.admits(axes + 1));
-            let (here, there) = (starts[row]..starts[row + 1], starts[other]..starts[other + 1]);
-            join_rows(&runs, here, there, reach, &mut parent);
-        }
-    }
-    let mut numbers = vec![0u32; runs.len()];
-    let mut parts: Vec<Component> = Vec::new();
+    let pieces = pieces(map, connectivity);
     let mut labels = Volume::filled(*map.grid(), 0u32);
-    for (n, run) in runs.iter().enumerate() {
-        // The root is the first run of its component, so it has its number already or gets it now.
-        let root = find(&mut parent, n as u32) as usize;
-        let index = [run.first, run.row % nj, run.row / nj];
-        if root == n {
-            let empty =
-                Component { value: run.value, voxels: 0, min: index, max: index, sum: [0; 3] };
-            parts.push(empty);
-            numbers[n] = parts.len() as u32;
-        }
-        let number = numbers[root];
-        add_run(&mut parts[number as usize - 1], index, run.end);
-        labels.voxels_mut()[run.row * ni + run.first..run.row * ni + run.end].fill(number);
+    for (number, range) in pieces.runs() {
+        fill(labels.voxels_mut(), range, number);
     }
-    Components { labels, parts }
+    Components { labels, parts: pieces.parts }
 }
 
-/// All runs in memory order, and where each row's runs start (one more entry than rows).
-fn find_runs(map: &Volume<u8>) -> (Vec<Run>, Vec<usize>) {
-    let ni = map.dims().counts()[0];
-    let mut runs = Vec::new();
-    let mut starts = vec![0];
-    for (row, values) in map.voxels().chunks_exact(ni).enumerate() {
-        let mut first = 0;
-        while let Some(skip) = values[first..].iter().position(|&v| v != 0) {
-            first += skip;
-            let value = values[first];
-            let length = values[first..].iter().position(|&v| v != value);
-            let end = length.map_or(ni, |length| first + length);
-            runs.push(Run { first, end, row, value });
-            first = end;
+/// What each value of a label map occupies, connected or not, in ascending order; 0 is background.
+pub fn occupied(map: &Volume<u8>) -> Vec<Component> {
+    let mut wholes: Vec<Option<Component>> = vec![None; 256];
+    for part in pieces(map, Connectivity::Faces6).parts {
+        match &mut wholes[usize::from(part.value)] {
+            Some(whole) => whole.join(&part),
+            none => *none = Some(part),
         }
-        starts.push(runs.len());
     }
-    (runs, starts)
+    wholes.into_iter().flatten().collect()
 }
 
-/// Joins the runs of two rows that touch; `reach` 1 also across a diagonal along `i`.
-fn join_rows(
-    runs: &[Run],
-    here: std::ops::Range<usize>,
-    there: std::ops::Range<usize>,
-    reach: usize,
-    parent: &mut [u32],
-) {
-    let mut from = there.start;
-    for n in here {
-        let run = &runs[n];
-        while from < there.end && runs[from].end + reach <= run.first {
-            from += 1;
-        }
-        for (other, candidate) in runs.iter().enumerate().take(there.end).skip(from) {
-            if candidate.first >= run.end + reach {
-                break;
-            }
-            if candidate.value == run.value {
-                let (a, b) = (find(parent, n as u32), find(parent, other as u32));
-                parent[a.max(b) as usize] = a.min(b);
-            }
-        }
+/// Voxels filled at once: most runs of a structure's edge or of noise are shorter.
+const STEP: usize = 8;
+
+/// Fills a range behind which all is background, in whole steps: a loop over single voxels is foreseen wrongly for every
+/// short run. What the last step wrote past the range is made background again.
+fn fill(labels: &mut [u32], range: Range<usize>, number: u32) {
+    let Some(tail) = labels.get_mut(range.start..range.end + STEP) else {
+        return labels[range].fill(number);
+    };
+    let count = range.len();
+    for steps in tail.chunks_exact_mut(STEP).take(count.div_ceil(STEP)) {
+        steps.fill(number);
     }
+    tail[count..].fill(0);
 }
 
-/// The root of a run, halving the path on the way.
-fn find(parent: &mut [u32], mut n: u32) -> u32 {
-    while parent[n as usize] != n {
-        parent[n as usize] = parent[parent[n as usize] as usize];
-        n = parent[n as usize];
+/// The components of [`label`] without the volume of numbers: for callers that want the parts, or go over their voxels.
+pub fn pieces(map: &Volume<u8>, connectivity: Connectivity) -> Pieces {
+    let [ni, nj, _] = map.dims().counts();
+    let mut runs = Runs::of(map, connectivity);
+    let mut numbers = std::mem::take(&mut runs.parents);
+    let mut parts: Vec<Component> = Vec::new();
+    for (row, of_row) in runs.by_row().enumerate() {
+        for n in of_row {
+            let range = runs.range(n);
+            let index = [range.start - row * ni, row % nj, row / nj];
+            // A parent comes before its run, so it has its number already.
+            let number = if numbers[n] as usize == n {
+                let value = map.voxels()[range.start];
+                parts.push(Component { value, voxels: 0, min: index, max: index, sum: [0; 3] });
+                parts.len() as u32
+            } else {
+                numbers[numbers[n] as usize]
+            };
+            numbers[n] = number;
+            add_run(&mut parts[number as usize - 1], index, index[0] + range.len());
+        }
     }
-    n
+    runs.parents = numbers;
+    Pieces { parts, runs }
 }
 
 fn add_run(part: &mut Component, [first, j, k]: [usize; 3], end: usize) {

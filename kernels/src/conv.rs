@@ -3,23 +3,29 @@
 //! be read at twice its size (nearest upsampling), without either being written out. Max-pooling
 //! and the change of layout are in [`map`].
 //!
-//! **Definition** (`scalar`): every output starts from its bias; then taps in row order, then the
-//! channels of the first source, then of the second, each added by one fused multiply-add; then
-//! ReLU. Every instruction set keeps this order, so their results are equal to the bit.
+//! **Definition** (`scalar`): every output starts from its bias; then come the sources, of each the
+//! pixels under the window in row order, of each its channels, each added by one fused
+//! multiply-add; then ReLU. Products are saved where sums can be shared: rows of a 3x3 window are
+//! taken in pairs (`pairs`), and a pixel that upsampling puts under several taps is multiplied once
+//! (`weights`). Every instruction set keeps this order, so their results are equal to the bit.
 //!
 //! What a network is, which map lies in which buffer and how slices are spread over threads is
 //! crate `models`' matter.
 
 pub mod map;
+mod pairs;
+pub mod peak;
 mod scalar;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
+mod weights;
 
 pub use map::{FeatureMap, FeatureMapMut, MapSize, from_planar, max_pool, to_planar};
 
 use crate::threads::parallel_chunks;
 use std::fmt;
 use thiserror::Error;
+use weights::{Reading, Way};
 
 /// Outputs are computed and stored in blocks of this many channels: one AVX-512 register, two of
 /// AVX2, four of NEON.
@@ -41,6 +47,8 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl InstructionSet {
@@ -55,6 +63,8 @@ impl InstructionSet {
             Kind::Avx2,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon,
         ];
         known.into_iter().filter(|kind| kind.detected()).map(InstructionSet).collect()
     }
@@ -71,6 +81,8 @@ impl InstructionSet {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
         }
     }
 }
@@ -83,6 +95,8 @@ impl Kind {
             Kind::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => std::arch::is_aarch64_feature_detected!("neon"),
         }
     }
 }
@@ -122,11 +136,19 @@ pub struct InputChannels {
     pub stored: usize,
 }
 
+/// One source of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Input {
+    pub channels: InputChannels,
+    /// Read at twice its size, every pixel four times.
+    pub upsampled: bool,
+}
+
 /// A convolution as the training framework writes it.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvSpec<'a> {
     /// One or two sources, in the order of the concat.
-    pub inputs: &'a [InputChannels],
+    pub inputs: &'a [Input],
     pub outputs: usize,
     pub window: Window,
     /// `[outputs, inputs, window rows, window columns]`, columns fastest; inputs of all sources
@@ -147,15 +169,15 @@ pub enum ConvError {
     Length { what: &'static str, got: usize, want: usize },
 }
 
-/// A convolution ready to run: weights packed `[output block][tap][stored input channel][BLOCK]`,
-/// zero where a stored channel is not used.
+/// A convolution ready to run.
 #[derive(Clone)]
 pub struct Conv {
-    inputs: Vec<InputChannels>,
+    /// How each source is read.
+    readings: Vec<Reading>,
     /// A multiple of [`BLOCK`].
     outputs: usize,
-    window: Window,
     relu: bool,
+    /// Packed by [`weights::pack`].
     weights: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -165,10 +187,11 @@ impl Conv {
         if !(1..=2).contains(&spec.inputs.len()) {
             return Err(ConvError::Sources(spec.inputs.len()));
         }
-        if spec.outputs == 0 || spec.inputs.iter().any(|c| c.used == 0 || c.used > c.stored) {
+        let channels = || spec.inputs.iter().map(|i| i.channels);
+        if spec.outputs == 0 || channels().any(|c| c.used == 0 || c.used > c.stored) {
             return Err(ConvError::Channels);
         }
-        let used: usize = spec.inputs.iter().map(|c| c.used).sum();
+        let used: usize = channels().map(|c| c.used).sum();
         let want = spec.outputs * used * spec.window.taps();
         if spec.weights.len() != want {
             return Err(ConvError::Length { what: "weights", got: spec.weights.len(), want });
@@ -180,14 +203,8 @@ impl Conv {
         let outputs = stored_channels(spec.outputs);
         let mut bias = spec.bias.to_vec();
         bias.resize(outputs, 0.0);
-        Ok(Conv {
-            inputs: spec.inputs.to_vec(),
-            outputs,
-            window: spec.window,
-            relu: spec.relu,
-            weights: pack(&spec, outputs),
-            bias,
-        })
+        let (readings, weights) = weights::pack(&spec);
+        Ok(Conv { readings, outputs, relu: spec.relu, weights, bias })
     }
 
     /// Applies ReLU to the results from now on.
@@ -195,12 +212,18 @@ impl Conv {
         self.relu = true;
     }
 
-    /// Multiply-adds per output pixel, counted over the stored channels.
+    /// Multiply-adds that run per output pixel, counted over the stored channels.
     pub fn multiply_adds(&self) -> usize {
-        self.weights.len()
+        let of_pair: usize = self.readings.iter().map(Reading::products_of_pair).sum();
+        of_pair * self.outputs / 2
     }
 
-    /// Fills `out` and its border, its rows spread over `threads`.
+    /// Multiply-adds per output pixel of the same convolution without anything saved.
+    pub fn textbook_multiply_adds(&self) -> usize {
+        self.readings.iter().map(|r| r.taps * r.stored).sum::<usize>() * self.outputs
+    }
+
+    /// Fills `out` and its border from one map per source, its rows spread over `threads`.
     ///
     /// # Panics
     /// When the maps do not have the channels and sizes of this convolution: a fault of the caller,
@@ -208,28 +231,33 @@ impl Conv {
     pub fn run(
         &self,
         set: InstructionSet,
-        sources: &[Source<'_>],
+        maps: &[FeatureMap<'_>],
         out: FeatureMapMut<'_>,
         threads: usize,
     ) {
         let size = out.size();
         assert_eq!(size.channels, self.outputs, "output channels");
-        assert_eq!(sources.len(), self.inputs.len(), "number of sources");
-        for (source, channels) in sources.iter().zip(&self.inputs) {
-            assert_eq!(source.map.size().channels, channels.stored, "source channels");
-            assert_eq!(source.seen(), (size.rows, size.cols), "source size");
+        assert_eq!(maps.len(), self.readings.len(), "number of sources");
+        for (map, reading) in maps.iter().zip(&self.readings) {
+            assert_eq!(map.size().channels, reading.stored, "source channels");
+            let factor = reading.factor();
+            let seen = (factor * map.size().rows, factor * map.size().cols);
+            assert_eq!(seen, (size.rows, size.cols), "source size");
         }
-        let rows_of_chunk = map::rows_per_chunk(size.rows, threads);
+        // Pairs of rows stay together.
+        let rows_of_chunk = map::rows_per_chunk(size.rows, threads).next_multiple_of(2);
         let interior = out.clear_border();
         parallel_chunks(threads, interior, rows_of_chunk * size.row_stride(), |number, chunk| {
-            let part =
-                RowRange { conv: self, sources, first: number * rows_of_chunk, cols: size.cols };
+            let first = number * rows_of_chunk;
+            let part = RowRange { conv: self, maps, first, rows: size.rows, cols: size.cols };
             match set.0 {
                 Kind::Scalar => scalar::run(&part, chunk),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2 => simd::run_avx2(&part, chunk),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512 => simd::run_avx512(&part, chunk),
+                #[cfg(target_arch = "aarch64")]
+                Kind::Neon => simd::run_neon(&part, chunk),
             }
         });
     }
@@ -239,77 +267,59 @@ impl Conv {
 impl fmt::Debug for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conv")
-            .field("inputs", &self.inputs)
+            .field("readings", &self.readings)
             .field("outputs", &self.outputs)
-            .field("window", &self.window)
             .field("relu", &self.relu)
             .finish_non_exhaustive()
-    }
-}
-
-/// A map to read.
-#[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
-    pub map: FeatureMap<'a>,
-    /// Read at twice its size, every pixel four times.
-    pub upsampled: bool,
-}
-
-impl Source<'_> {
-    /// Rows and columns as the convolution sees them.
-    fn seen(&self) -> (usize, usize) {
-        let factor = if self.upsampled { 2 } else { 1 };
-        (self.map.size().rows * factor, self.map.size().cols * factor)
     }
 }
 
 /// Some rows of an output: what one call of a kernel computes.
 struct RowRange<'a> {
     conv: &'a Conv,
-    sources: &'a [Source<'a>],
-    /// Number of the first row.
+    /// One for each reading of the convolution.
+    maps: &'a [FeatureMap<'a>],
+    /// Number of the first row; even.
     first: usize,
+    /// Rows and columns of the whole output.
+    rows: usize,
     cols: usize,
 }
 
-fn pack(spec: &ConvSpec<'_>, outputs: usize) -> Vec<f32> {
-    let taps = spec.window.taps();
-    let used: usize = spec.inputs.iter().map(|c| c.used).sum();
-    let stored: usize = spec.inputs.iter().map(|c| c.stored).sum();
-    // Where each used channel lies among the stored ones.
-    let mut places = Vec::with_capacity(used);
-    let mut start = 0;
-    for channels in spec.inputs {
-        places.extend(start..start + channels.used);
-        start += channels.stored;
+impl RowRange<'_> {
+    /// The maps of which rows are combined.
+    fn paired(&self) -> impl Iterator<Item = &FeatureMap<'_>> {
+        let readings = self.conv.readings.iter().zip(self.maps);
+        readings.filter(|(reading, _)| reading.way == Way::Paired).map(|(_, map)| map)
     }
-    let mut packed = vec![0.0; outputs * taps * stored];
-    for (at, &weight) in spec.weights.iter().enumerate() {
-        let (tap, input, output) = (at % taps, at / taps % used, at / taps / used);
-        let row = (output / BLOCK * taps + tap) * stored + places[input];
-        packed[row * BLOCK + output % BLOCK] = weight;
+
+    /// Rows of the pair that begins at `row`: the last of an odd number is alone.
+    fn rows_at(&self, row: usize) -> usize {
+        (self.rows - row).min(2)
     }
-    packed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn spec<'a>(weights: &'a [f32], bias: &'a [f32], inputs: &'a [InputChannels]) -> ConvSpec<'a> {
+    fn spec<'a>(weights: &'a [f32], bias: &'a [f32], inputs: &'a [Input]) -> ConvSpec<'a> {
         ConvSpec { inputs, outputs: 2, window: Window::Three, weights, bias, relu: false }
+    }
+
+    fn input(used: usize, stored: usize) -> [Input; 1] {
+        [Input { channels: InputChannels { used, stored }, upsampled: false }]
     }
 
     #[test]
     fn a_contradicting_specification_is_refused_by_name() {
-        let five = [InputChannels { used: 5, stored: 5 }];
-        let error = Conv::new(spec(&[0.0; 89], &[0.0; 2], &five)).unwrap_err();
+        let error = Conv::new(spec(&[0.0; 89], &[0.0; 2], &input(5, 5))).unwrap_err();
         assert_eq!(error, ConvError::Length { what: "weights", got: 89, want: 90 });
-        let error = Conv::new(spec(&[0.0; 90], &[0.0; 3], &five)).unwrap_err();
+        let error = Conv::new(spec(&[0.0; 90], &[0.0; 3], &input(5, 5))).unwrap_err();
         assert_eq!(error, ConvError::Length { what: "biases", got: 3, want: 2 });
         assert_eq!(Conv::new(spec(&[], &[], &[])).unwrap_err(), ConvError::Sources(0));
-        let less = [InputChannels { used: 5, stored: 4 }];
-        assert_eq!(Conv::new(spec(&[0.0; 90], &[0.0; 2], &less)).unwrap_err(), ConvError::Channels);
+        let error = Conv::new(spec(&[0.0; 90], &[0.0; 2], &input(5, 4))).unwrap_err();
+        assert_eq!(error, ConvError::Channels);
     }
 
     #[test]

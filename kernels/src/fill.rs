@@ -1,7 +1,7 @@
 //! Holes in the structures of a label map, in slices and in the volume: found here, filled by the caller.
 
 use crate::Volume;
-use crate::components::{Bounds, Connectivity, crop, label};
+use crate::components::{Bounds, Connectivity, crop, pieces};
 
 /// Memory offsets, ascending, of the background voxels (0) that no path through the 4 in-plane neighbours leads out of:
 /// every way to the edge of the slice (fixed `k`) crosses a voxel of `value`. Voxels of other structures count as open
@@ -38,20 +38,15 @@ pub fn holes(map: &Volume<u8>, value: u8) -> Vec<usize> {
 /// touches no edge along the first `axes` axes.
 fn enclosed(map: &Volume<u8>, value: u8, axes: usize) -> Vec<[usize; 3]> {
     let dims = map.dims();
-    let open = label(&map.map(|v| u8::from(v != value)), Connectivity::Faces6);
+    let open = pieces(&map.map(|v| u8::from(v != value)), Connectivity::Faces6);
     let closed: Vec<bool> = open
         .parts
         .iter()
         .map(|p| (0..axes).all(|a| p.min[a] > 0 && p.max[a] + 1 < dims.counts()[a]))
         .collect();
-    if !closed.contains(&true) {
-        return Vec::new();
-    }
-    let voxels = open.labels.voxels().iter().zip(map.voxels()).enumerate();
-    voxels
-        .filter(|&(_, (&n, &v))| v == 0 && n != 0 && closed[n as usize - 1])
-        .map(|(offset, _)| dims.index(offset))
-        .collect()
+    let runs = open.runs().filter(|&(number, _)| closed[number as usize - 1]);
+    let background = runs.flat_map(|(_, range)| range).filter(|&offset| map.voxels()[offset] == 0);
+    background.map(|offset| dims.index(offset)).collect()
 }
 
 #[cfg(test)]

@@ -4,14 +4,18 @@
 //! [`mod@reference`] and a fast version that the tests compare with it over awkward shapes.
 
 pub mod basins;
+pub mod bias;
 pub mod components;
 pub mod conv;
+pub mod cuda;
+pub mod decision;
 pub mod distance;
 pub mod fill;
 pub mod growth;
 pub mod morphology;
 pub mod reference;
 pub mod resample;
+pub mod slab;
 pub mod statistics;
 pub mod threads;
 pub mod volume;

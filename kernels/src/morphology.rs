@@ -3,16 +3,16 @@
 //! Discs are Euclidean in millimetres, centre to centre: slices are far thicker than pixels, so
 //! the slice axis is left alone. Elements are steps of one voxel, whatever its size.
 
-use crate::Volume;
 use crate::components::Connectivity;
 use crate::threads::{available, parallel_chunks};
+use crate::{Grid, Volume};
 
 /// Adds the voxels whose nearest centre of the mask in their slice is at most `radius_mm` away.
 ///
 /// Each run of the mask marks the rows around it: work grows with the number of runs, not of voxels.
 pub fn dilate_in_plane(mask: &Volume<u8>, radius_mm: f64) -> Volume<u8> {
     let [ni, nj, _] = mask.dims().counts();
-    let reach = reach(mask, radius_mm);
+    let reach = reach(mask.grid(), radius_mm);
     let mut grown = Volume::filled(*mask.grid(), 0u8);
     let slices = mask.voxels().chunks_exact(ni * nj);
     for (from, to) in slices.zip(grown.voxels_mut().chunks_exact_mut(ni * nj)) {
@@ -34,9 +34,9 @@ pub fn dilate_in_plane(mask: &Volume<u8>, radius_mm: f64) -> Volume<u8> {
 }
 
 /// For each row 0, 1, ... away: how many columns to each side the disc of `radius_mm` covers there.
-fn reach(mask: &Volume<u8>, radius_mm: f64) -> Vec<usize> {
-    let [ni, nj, _] = mask.dims().counts();
-    let [across, down, _] = mask.grid().affine.spacing();
+pub(crate) fn reach(grid: &Grid, radius_mm: f64) -> Vec<usize> {
+    let [ni, nj, _] = grid.dims.counts();
+    let [across, down, _] = grid.affine.spacing();
     let limit = (radius_mm * radius_mm) as f32;
     let covers = |i: usize, j: usize| {
         let (x, y) = (i as f64 * across, j as f64 * down);
@@ -141,7 +141,7 @@ fn swept(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Affine, Dims, Grid};
+    use crate::{Affine, Dims};
 
     #[test]
     fn radius_is_in_millimetres() {

@@ -2,10 +2,13 @@
 //!
 //! Slow on purpose and never called by the product; `tests/agree.rs` compares the fast versions with these.
 
+pub mod bias;
 pub mod components;
+pub mod decision;
 pub mod distance;
 pub mod fill;
 pub mod growth;
 pub mod morphology;
 pub mod resample;
+pub mod slab;
 pub mod statistics;

@@ -3,7 +3,7 @@
 
 mod onto;
 
-pub(crate) use onto::{POLE, positions};
+pub(crate) use onto::{BEYOND, GAIN, POLE, positions, spline_taps};
 pub use onto::{cubic, nearest, nearest_places};
 
 use crate::volume::{add, scale};

@@ -1,19 +1,23 @@
-//! Engines: what runs a network on this machine. [`load`] chooses one and says why.
+//! Engines: what runs a network on this machine. [`Engines`] holds those that are here, best first, and says why.
 //!
 //! Order (ARCHITECTURE.md): `tensorrt`, `cuda`, then `simd`, which is always there. This version
-//! has `simd` only. A missing library is a state that the reason names, never an error.
+//! has no `cuda`. A missing library is a [`trouble::State`] that the reason names, never an error.
 
 mod arena;
+mod fallback;
 mod plan;
 pub mod simd;
+pub mod tensorrt;
+pub mod trouble;
 
 pub use crate::weights::ModelError;
+pub use fallback::{Engines, Fallback, Listener, News, Ran};
+pub use tensorrt::{Place, Shipped};
 
 use crate::weights::{INSTANCE, SEMANTIC, Weights};
 use kernels::conv::InstructionSet;
 use pipeline::{InstanceCard, Nets};
-use simd::SimdNet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Which engine the configuration asks for.
@@ -22,25 +26,57 @@ pub enum EngineChoice {
     /// The best that is there.
     #[default]
     Auto,
+    /// TensorRT; the next one, with a word about it, where it cannot be.
+    TensorRt,
     /// Our CPU engine, whatever else is there.
     Simd,
+}
+
+impl EngineChoice {
+    /// The word of the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineChoice::Auto => "auto",
+            EngineChoice::TensorRt => "tensorrt",
+            EngineChoice::Simd => "simd",
+        }
+    }
 }
 
 impl FromStr for EngineChoice {
     type Err = ModelError;
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        match text {
-            "auto" => Ok(EngineChoice::Auto),
-            "simd" => Ok(EngineChoice::Simd),
-            other => Err(ModelError::UnknownEngine(other.to_owned())),
-        }
+        let known = [EngineChoice::Auto, EngineChoice::TensorRt, EngineChoice::Simd];
+        let found = known.into_iter().find(|choice| choice.name() == text);
+        found.ok_or_else(|| ModelError::UnknownEngine(text.to_owned()))
     }
 }
 
+/// What a site can say of engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub choice: EngineChoice,
+    pub place: Place,
+}
+
+impl Settings {
+    /// `choice`, with shims and plans where the packages put them.
+    pub fn of(choice: EngineChoice) -> Settings {
+        let (shims, plans) = (PathBuf::from(SHIMS), PathBuf::from(PLANS));
+        Settings { choice, place: Place { shims, plans } }
+    }
+}
+
+/// Where our packages install shims.
+pub const SHIMS: &str = "/usr/lib/sagitta";
+/// Where plans are kept unless the configuration says otherwise: in the state folder of the service.
+pub const PLANS: &str = "/var/lib/sagitta/plans";
+
 /// The shipped nets, ready to run on `threads` cores, and why on this engine.
 pub fn load(choice: EngineChoice, threads: usize) -> Result<(Nets, String), ModelError> {
-    start(Weights::embedded()?, Weights::embedded_instance()?, choice, threads)
+    let Shipped { semantic, instance } = Shipped::embedded()?;
+    start(semantic, instance, choice, threads)
 }
 
 /// As [`load`], with `semantic.onnx`, `instance.onnx` and their cards from a folder.
@@ -66,18 +102,8 @@ pub fn start(
     choice: EngineChoice,
     threads: usize,
 ) -> Result<(Nets, String), ModelError> {
-    let semantic = SimdNet::new(semantic, InstructionSet::best(), threads)?;
-    let instance = SimdNet::new(instance, InstructionSet::best(), threads)?;
-    let reason = match choice {
-        EngineChoice::Auto => {
-            format!(
-                "simd ({}): tensorrt and cuda are not built into this version",
-                instruction_set()
-            )
-        }
-        EngineChoice::Simd => format!("simd ({}): asked for", instruction_set()),
-    };
-    Ok((Nets { semantic: Box::new(semantic), instance: Some(Box::new(instance)) }, reason))
+    let weights = Shipped { semantic, instance };
+    Ok(Engines::open(&weights, &Settings::of(choice), threads, None)?.into_nets())
 }
 
 #[cfg(test)]
@@ -99,6 +125,6 @@ mod tests {
     fn an_unknown_engine_is_answered_with_the_list() {
         assert_eq!("simd".parse::<EngineChoice>().unwrap(), EngineChoice::Simd);
         let text = "gpu".parse::<EngineChoice>().unwrap_err().to_string();
-        assert_eq!(text, "engine \"gpu\" is not known; this version has: auto, simd");
+        assert_eq!(text, "engine \"gpu\" is not known; this version has: auto, tensorrt, simd");
     }
 }

@@ -4,6 +4,7 @@
 //! input, one output. Anything else is refused with the name of the operator and of the node. How a
 //! graph is run is `engine`'s matter.
 
+pub mod float16;
 mod wire;
 
 use half::f16;

@@ -46,7 +46,7 @@ pub enum ModelError {
     Mismatch { file: String, what: &'static str, card: String, weights: String },
     #[error("weights {file} cannot run on the engine: {what}")]
     Unsupported { file: String, what: String },
-    #[error("engine \"{0}\" is not known; this version has: auto, simd")]
+    #[error("engine \"{0}\" is not known; this version has: auto, tensorrt, simd")]
     UnknownEngine(String),
 }
 
@@ -259,7 +259,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 /// Lower-case hexadecimal SHA-256.
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     ] {
         publisher.status(&status(&job, state))?;
     }
-    publisher.result(&result(&job, Numbering::FromSacrum))?;
+    publisher.end(&result(&job, Numbering::FromSacrum), None)?;
     let (stop, stopped) = watch::channel(false);
     let listener = dashboard::bind(DEFAULT_LISTEN).await?;
     println!("http://{}", listener.local_addr()?);

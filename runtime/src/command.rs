@@ -1,6 +1,8 @@
 //! The command line, one module a command. `main` parses and sets the exit code; everything else happens here.
 
 pub mod demo;
+pub mod doctor;
+pub mod engine;
 pub mod input;
 pub mod phantom;
 pub mod run;
@@ -34,6 +36,10 @@ enum Command {
     Segment(segment::Arguments),
     /// Writes a synthetic DICOM series in a vendor's style.
     Phantom(phantom::Arguments),
+    /// Says what is on this machine, what is used of it, what is missing and what to do.
+    Doctor(doctor::Arguments),
+    /// Builds or lists what an engine needs on this device.
+    Engine(engine::Arguments),
 }
 
 /// How a command ended.
@@ -55,6 +61,8 @@ impl CommandLine {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Segment(arguments) => segment::run(&arguments),
             Command::Phantom(arguments) => phantom::run(&arguments),
+            Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Engine(arguments) => engine::run(&arguments),
         };
         match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

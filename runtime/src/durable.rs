@@ -4,19 +4,44 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file under its name only when all of it is on the disk. Its folder is made if need be.
+/// Writes a file under its name only when all of it is on the disk, and makes the name durable. Its folder is made if need be.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    place(path, bytes)?;
+    sync_folder(folder_of(path))
+}
+
+/// [`write()`] without the name: after a power cut the file may be missing until [`sync_folder`] has run, once for many
+/// files. A file of this name stays whole for its readers until the new one takes its place.
+pub fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    make_folder(folder_of(path))?;
     let partial = path.with_extension("part");
     let mut file = File::create(&partial)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&partial, path)?;
-    sync_folder(folder)
+    fs::rename(&partial, path)
 }
 
 /// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry).
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Makes a folder and the missing ones above it, each with its name durable.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    make_folder(above)?;
+    match fs::create_dir(path) {
+        // Another thread was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(above),
+    }
+}
+
+/// The folder a path lies in; of a bare name the current one.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod engines;
 pub mod generation;
 pub mod levels;
 pub mod produce;
@@ -15,8 +16,9 @@ use crate::error::Move;
 use crate::health::Hand;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
-use crate::outbox::Outbox;
+use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
+use crate::report::{EngineReport, FallbackReport};
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
@@ -42,6 +44,11 @@ pub const MAX_WAITING: usize = 64;
 pub struct Settings {
     /// Threads of the engine; all cores when absent.
     pub threads: Option<usize>,
+    /// `auto`, `tensorrt` or `simd`.
+    #[serde(default)]
+    pub engine: engines::Choice,
+    /// Folder of the shims of TensorRT; that of our package when absent.
+    pub shims: Option<PathBuf>,
 }
 
 /// What is to be done with a series.
@@ -202,8 +209,10 @@ impl Bench {
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
         clock.end();
-        self.show(job, completion, generation, &product, &clock)?;
-        self.hand_over(job, generation, &product)
+        tell_engine(job, &product);
+        let handover = Handover::new(&job.id, generation.number);
+        self.show(job, completion, generation, &product, &clock, &handover)?;
+        self.hand_over(&handover, &product)
     }
 
     /// Puts the result where the page and the last acknowledgement find it.
@@ -214,29 +223,27 @@ impl Bench {
         generation: &Generation,
         product: &Product,
         clock: &StageClock,
+        handover: &Handover,
     ) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
         let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
+        result.fallback = product.passed;
         result.levels_from = product.report.levels_from.clone();
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
         let folder = generation.folder.clone();
         let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
         let shown = Shown { scene, overview };
-        self.board.produced(&job.id, shown, Produced::new(result, report, folder));
+        let produced = Produced::new(result, report, folder, handover.clone());
+        self.board.produced(&job.id, shown, produced);
         Ok(())
     }
 
     /// Records what every destination has to get. Without destinations the job is done.
-    fn hand_over(
-        &self,
-        job: &Job,
-        generation: &Generation,
-        product: &Product,
-    ) -> Result<(), ProduceError> {
+    fn hand_over(&self, handover: &Handover, product: &Product) -> Result<(), ProduceError> {
         let mut wanted = Vec::new();
         for destination in &self.destinations {
             let objects = product.objects.iter().filter(|(kind, _)| destination.wants(*kind));
@@ -245,13 +252,26 @@ impl Bench {
                 wanted.push((destination.name.as_str(), files));
             }
         }
-        if wanted.is_empty() {
-            self.board.finished(&job.id, &generation.folder);
-            return Ok(());
+        if !wanted.is_empty() {
+            // Before the record: a destination may have acknowledged everything when the next line runs.
+            self.board.change(&handover.job, JobState::Sending);
         }
-        // Before the record: a destination may have acknowledged everything when the next line runs.
-        self.board.change(&job.id, JobState::Sending);
-        Ok(self.outbox.record_deliveries(&job.id, &wanted)?)
+        self.outbox.record_deliveries(handover, &wanted)?;
+        if wanted.is_empty() {
+            self.board.finished(&handover.job, |this| this == handover);
+        }
+        Ok(())
+    }
+}
+
+/// The line of a job about its engine.
+fn tell_engine(job: &Job, product: &Product) {
+    let EngineReport { name, reason, fallback, .. } = &product.report.engine;
+    match fallback {
+        None => tracing::info!(job = %job.id, engine = %name, "segmented; {reason}"),
+        Some(FallbackReport { from, state, .. }) => {
+            tracing::warn!(job = %job.id, engine = %name, instead_of = %from, state, "segmented; {reason}");
+        }
     }
 }
 

@@ -4,13 +4,15 @@
 //! come from our own configuration or model cards, and no type here can be built from a DICOM string. The bytes are a
 //! contract (`packaging/asyncapi.yaml`, frozen by `tests/contract.rs`); sending them is left to `publish::mqtt`.
 
+mod engine;
 mod job;
 mod mcu;
 mod time;
 
+pub use engine::{Engine, EngineKind, Passed, Precision};
 pub use job::{
-    Completion, Engine, EngineKind, FailureCode, JobResult, JobStage, JobState, JobStatus,
-    ModelTag, OutputKind, Precision, ResultFlag, Timings, VertebraEntry, VolumesMl,
+    Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind,
+    ResultFlag, Timings, VertebraEntry, VolumesMl,
 };
 pub use mcu::{LinkState, McuCause, McuEntry, McuEvent, McuLink, McuPower, McuRail};
 pub use time::Timestamp;

@@ -6,12 +6,14 @@
 //!
 //! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
 //! `last_seq`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
-//! ((job, destination) -> time in ms, file paths as a JSON list).
+//! ((job, destination) -> time in ms, file paths as a JSON list), table `untold` (job -> generation).
 
 mod deliveries;
+mod ending;
 mod marks;
 
-pub use deliveries::Delivery;
+pub use deliveries::{Delivery, Handover};
+pub use ending::Draft;
 pub use marks::JournalMark;
 
 use crate::error::Move;
@@ -138,6 +140,7 @@ impl Outbox {
             }
             transaction.open_table(MESSAGES)?;
             deliveries::create(&transaction)?;
+            ending::create(&transaction)?;
             meta.get("last_seq")?.map_or(0, |value| value.value())
         };
         transaction.commit()?;

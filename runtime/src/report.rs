@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Name of the report in the folder of a result. It is written last: where it is, the job is done.
+/// Name of the report in the folder of a result. It is the last file: where it is, all that is left is to tell of it.
 pub const FILE_NAME: &str = "report.json";
 
 /// One series, from last byte to last acknowledgement. Holds no patient data.
@@ -81,6 +81,17 @@ pub struct EngineReport {
     pub instruction_set: &'static str,
     pub threads: usize,
     pub reason: String,
+    /// The engine that was asked for, or had begun, and did not make the result.
+    pub fallback: Option<FallbackReport>,
+}
+
+/// An engine that was passed over. The text comes from libraries and files of our own and holds no patient data.
+#[derive(Debug, Clone, Serialize)]
+pub struct FallbackReport {
+    pub from: String,
+    /// `device_lost`: one of the words of `models::engine::trouble::State`.
+    pub state: &'static str,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -3,13 +3,14 @@
 use crate::config::Config;
 use crate::error::Move;
 use crate::health::{Hand, Health, Part};
+use crate::identity::JobId;
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::ingest::spool::Spool;
 use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose, generation};
+use crate::jobs::{self, Bench, Job, Purpose, engines, generation};
 use crate::messages::{Completion, FailureCode, JobState};
 use crate::outbox::Outbox;
 use crate::page::Page;
@@ -86,7 +87,7 @@ impl Service {
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let health = Health::new();
         let bench = Bench {
-            workshop: Workshop::open(config.jobs.threads)?,
+            workshop: workshop(&config)?,
             board: board.clone(),
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
@@ -96,7 +97,8 @@ impl Service {
         };
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         threads.extend(supervision(&config, &health, &publisher, &stopped)?);
-        let deliveries = Deliveries { outbox, board: board.clone(), results: results.clone() };
+        let deliveries =
+            Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
         for destination in config.destinations {
             let hand = health.hand(Part::Deliveries);
             threads.push(deliveries.start(destination, hand, stopped.clone())?);
@@ -106,6 +108,7 @@ impl Service {
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
             board: board.clone(),
+            outbox,
             queue,
             results,
             hand: health.hand(Part::Assemble),
@@ -148,6 +151,15 @@ impl Service {
         }
         self.publisher.shutdown().await;
     }
+}
+
+/// The nets on the engine that the configuration asks for; the log says which one it became.
+fn workshop(config: &Config) -> Result<Workshop> {
+    let settings = engines::settings(&config.jobs, Some(&config.data));
+    let workshop = Workshop::open(config.jobs.threads, &settings, Some(engines::logged()))?;
+    let engine = workshop.engine();
+    tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
+    Ok(workshop)
 }
 
 /// The thread that speaks to the supervisor MCU, where the configuration names one.
@@ -229,6 +241,7 @@ fn site_key(data: &Path) -> Result<Vec<u8>> {
 struct Assembly {
     assembler: Assembler,
     board: Arc<Board>,
+    outbox: Arc<Outbox>,
     queue: SyncSender<Job>,
     results: PathBuf,
     hand: Hand,
@@ -288,14 +301,26 @@ impl Assembly {
                 return self.board.change(job, JobState::Failed { code, whose });
             }
         };
-        if generation.finished {
+        if generation.finished && self.is_told(job, generation.number) {
             tracing::info!(%job, "its result is there already");
-            return self.board.change(job, JobState::Done);
+            return self.board.found_done(job);
         }
         let (instances, generation_number) = (decision.have, generation.number);
         tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, "complete");
         self.board.completed(job, generation_number, completion);
         self.enqueue(decision, Purpose::Run { completion, generation });
+    }
+
+    /// Whether nobody waits for the end of a result whose report is there. An outbox that cannot be read does not tell: then
+    /// the series runs again, which harms nobody.
+    fn is_told(&self, job: &JobId, generation: u32) -> bool {
+        match self.outbox.is_untold(job, generation) {
+            Ok(untold) => !untold,
+            Err(error) => {
+                tracing::error!(%job, "the outbox cannot be read: {error}");
+                false
+            }
+        }
     }
 
     /// A series that stopped coming. Where the sender announced more, that is the reason; where not, a look at the images

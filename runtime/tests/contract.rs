@@ -6,12 +6,13 @@
 mod mcu;
 mod support;
 
+use models::engine::trouble::State;
 use pipeline::Numbering;
 use pipeline::RefusalCode;
 use sagitta::error::Move;
 use sagitta::messages::{
-    Boot, Completion, DeviceState, Envelope, FailureCode, JobStage, JobState, Name, Presence,
-    Timestamp, Topics, Version,
+    Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage, JobState,
+    JobStatus, Name, Passed, Presence, Timestamp, Topics, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -76,6 +77,18 @@ fn published() -> Vec<(&'static str, Value)> {
         let mut status = status(&job("1.2.3"), state);
         status.stages_ms = timings();
         add("status", encode(7, &status));
+    }
+    for because in State::ALL {
+        for engine in [EngineKind::Tensorrt, EngineKind::Cuda] {
+            let fallback = Some(Passed { engine, because });
+            add(
+                "status",
+                encode(7, &JobStatus { fallback, ..status(&job("1.2.3"), JobState::Done) }),
+            );
+            let mut result = result(&job("1.2.3"), Numbering::FromSacrum);
+            result.fallback = fallback;
+            add("result", encode(8, &result));
+        }
     }
     for numbering in
         [Numbering::FromSacrum, Numbering::FromStudy { neighbour: 0 }, Numbering::Unverified]
@@ -288,6 +301,7 @@ fn the_words_of_results_are_the_words_of_the_types() {
         ResultFlag::DiscCountMismatch,
         ResultFlag::BodyTooLarge,
         ResultFlag::LaterallyTruncated,
+        ResultFlag::RowInterrupted,
         ResultFlag::VertebraeDisputed,
     ];
     assert_eq!(words("/properties/flags/items/enum"), serde_json::json!(flags));

@@ -143,11 +143,12 @@ async fn a_job_is_seen_from_birth_to_farewell_on_the_embedded_broker() {
     let job = job("1.2.3");
     let complete = JobState::Complete { reason: Completion::CountKnown };
     let running = JobState::Running { stage: JobStage::Semantic };
-    for state in [JobState::Receiving, complete, running, JobState::Sending, JobState::Done] {
+    for state in [JobState::Receiving, complete, running, JobState::Sending] {
         publisher.status(&status(&job, state)).unwrap();
     }
-    publisher.result(&result(&job, Numbering::FromSacrum)).unwrap();
-    for (seq, state) in (1..).zip(["receiving", "complete", "running", "sending", "done"]) {
+    let done = status(&job, JobState::Done);
+    publisher.end(&result(&job, Numbering::FromSacrum), Some(&done)).unwrap();
+    for (seq, state) in (1..).zip(["receiving", "complete", "running", "sending"]) {
         let (topic, payload) = watcher.next().await;
         assert_eq!(topic, format!("jobs/{job}/status"));
         assert_eq!((&payload["state"], &payload["seq"]), (&state.into(), &seq.into()));
@@ -157,6 +158,9 @@ async fn a_job_is_seen_from_birth_to_farewell_on_the_embedded_broker() {
     assert_eq!(topic, format!("jobs/{job}/result"));
     assert_eq!(payload["vertebrae_count"], 2);
     assert_eq!(payload["vertebrae"][1]["level"], "L2");
+    let (topic, payload) = watcher.next().await;
+    assert_eq!(topic, format!("jobs/{job}/status"));
+    assert_eq!((&payload["state"], &payload["seq"]), (&"done".into(), &6.into()));
 
     publisher.shutdown().await;
     let farewell = watcher.next_state().await;

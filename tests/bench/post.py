@@ -16,36 +16,19 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 
 import history
+import peers
 import numpy
 
 SHARED = pathlib.Path(os.environ.get("SAGITTA_SHARED", history.ROOT.parent / "shared"))
 PEER = SHARED / "peers/spineps_post.py"
 CASES = SHARED / "reference/spineps"
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", history.ROOT / "target"))
-OURS = TARGET / "release/examples/post"
-# SPINEPS in an environment of its own: its packages are no others' business.
-PEER_ENVIRONMENT = TARGET / "venv-spineps"
-REQUIREMENTS = history.ROOT / "tests/bench/requirements-spineps.txt"
-INSTALL_LIMIT_S = 900
+OURS = peers.TARGET / "release/examples/post"
 RUN_LIMIT_S = 600
 # So many runs of ours make one round: one takes a fraction of a second.
 OUR_RUNS = 7
 WHOLE_SPINE = "whole_spine"
-
-
-def peer_python():
-    """SPINEPS' Python; its environment is made when it is not there, of wheels only."""
-    python = PEER_ENVIRONMENT / "bin/python"
-    done = PEER_ENVIRONMENT / "installed.txt"
-    if not done.is_file() or done.read_text() != REQUIREMENTS.read_text():
-        venv.create(PEER_ENVIRONMENT, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "-r", str(REQUIREMENTS)]
-        subprocess.run(install, check=True, timeout=INSTALL_LIMIT_S)
-        done.write_text(REQUIREMENTS.read_text())
-    return python
 
 
 def measured(command):
@@ -134,10 +117,10 @@ def main():
         sys.exit(f"post: {PEER} or the cases in {CASES} are missing; set SAGITTA_SHARED to the shared folder")
     build = ["cargo", "build", "--release", "--locked", "-q", "-p", "pipeline", "--example", "post"]
     subprocess.run(build, check=True)
-    python, rounds = peer_python(), 1 if quick else 3
+    python, rounds = peers.python("venv-spineps", "requirements-spineps.txt", dependencies=False), 1 if quick else 3
     runs = {case.stem.removeprefix("timing_"): bench(case, python, rounds) for case in cases}
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    pins = [line for line in REQUIREMENTS.read_text().splitlines() if not line.startswith("#")]
+    pins = peers.pins("requirements-spineps.txt")
     run = {
         "date": date,
         "command": "tests/bench/run post" + (" --quick" if quick else ""),

@@ -13,7 +13,7 @@ pub mod source;
 pub mod wait;
 
 pub use peers::{Broker, Guard, StoreScp, Subscriber};
-pub use place::{TempDir, python, root, sagitta, shared};
+pub use place::{TempDir, mock_shim, python, root, sagitta, shared};
 pub use series::{peer, phantom, send};
 pub use shell::{Finished, run};
 pub use site::{Appliance, Site};

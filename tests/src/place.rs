@@ -47,6 +47,19 @@ pub fn sagitta() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Puts the mock of TensorRT's shim into `folder`, by the name under which Sagitta looks for the one of TensorRT 10.
+pub fn mock_shim(folder: &Path) -> Result<()> {
+    let built = sagitta()?.with_file_name("libsagitta_tensorrt_mock.so");
+    ensure!(
+        built.is_file(),
+        "{} is not built: cargo build --release -p tensorrt-mock, or use tests/run",
+        built.display()
+    );
+    let name = folder.join("libsagitta_tensorrt10.so");
+    std::fs::copy(&built, &name).with_context(|| format!("write {}", name.display()))?;
+    Ok(())
+}
+
 /// A directory of its own, removed when dropped.
 #[derive(Debug)]
 pub struct TempDir(PathBuf);

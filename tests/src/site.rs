@@ -157,11 +157,20 @@ pub struct Appliance {
 impl Appliance {
     /// Starts `sagitta run` with this configuration; its files lie in `folder`. Does not wait.
     pub fn start(folder: &TempDir, config: &str) -> Result<Appliance> {
+        Appliance::start_with(folder, config, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_with(
+        folder: &TempDir,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Appliance> {
         let path = folder.join("sagitta.toml");
         std::fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
         let log = unused(folder, "log");
         let mut command = Command::new(sagitta()?);
-        command.arg("run").arg("--config").arg(&path);
+        command.arg("run").arg("--config").arg(&path).envs(environment.iter().copied());
         Ok(Appliance { process: Guard::start(&mut command, &log)?, log })
     }
 

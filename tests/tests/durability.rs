@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use sagitta::identity::JobId;
+use sagitta::outbox::{Handover, Outbox};
+use serde_json::Value;
 use tests::series::Nagle;
 use tests::site::series_uid;
 use tests::{Site, TempDir, phantom, run, sagitta, send};
@@ -20,6 +23,17 @@ const OBJECTS: usize = 17 + 17 + 2;
 fn console(site: &Site) -> BTreeMap<String, Vec<u8>> {
     let files = site.console.files().unwrap().into_iter();
     files.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
+}
+
+/// What was told of `job`, in order: states, and `result`. At least once: a message that was not acknowledged before a kill
+/// comes again, with its number, and counts as one.
+fn told(site: &Site, job: &JobId) -> Vec<String> {
+    let mut heard = site.heard(job).unwrap();
+    heard.sort_by_key(|(_, message)| message["seq"].as_u64());
+    heard.dedup_by_key(|(_, message)| message["seq"].as_u64());
+    let word =
+        |(kind, message): (String, Value)| message["state"].as_str().map_or(kind, str::to_owned);
+    heard.into_iter().map(word).collect()
 }
 
 fn name(path: &Path) -> String {
@@ -49,10 +63,11 @@ fn a_killed_service_finishes_its_jobs_and_repeats_their_objects() {
     appliance.kill();
     let appliance = site.start().unwrap();
     let job = site.job(&uid).unwrap();
-    site.state(&job, &["running"]).unwrap();
+    site.state(&job, &["running", "sending", "done"]).unwrap();
     appliance.kill();
     let appliance = site.start().unwrap();
-    site.state(&job, &["sending"]).unwrap();
+    // On a busy machine it may have finished before we look; then all the same must hold.
+    site.state(&job, &["sending", "done"]).unwrap();
     appliance.kill();
     let written = outputs(&site.results(&job));
     let appliance = site.start().unwrap();
@@ -71,14 +86,9 @@ fn a_killed_service_finishes_its_jobs_and_repeats_their_objects() {
         "other UIDs"
     );
     assert!(written == outputs(&site.results(&job)), "the repetition has other bytes");
-    let mut heard = site.heard(&job).unwrap();
-    // At least once: a message that was not acknowledged before kill -9 comes again, with its number.
-    heard.sort_by_key(|(_, message)| message["seq"].as_u64());
-    heard.dedup_by_key(|(_, message)| message["seq"].as_u64());
-    let states: Vec<&str> = heard.iter().filter_map(|(_, m)| m["state"].as_str()).collect();
-    let done = states.iter().filter(|state| **state == "done").count();
-    let results = heard.iter().filter(|(kind, _)| kind == "result").count();
-    assert_eq!((done, results), (1, 1), "told once, with its numbers: {states:?}");
+    let told = told(&site, &job);
+    let count = |word: &str| told.iter().filter(|told| *told == word).count();
+    assert_eq!((count("done"), count("result")), (1, 1), "told once, with its numbers: {told:?}");
 
     // A start that finds everything finished sends nothing again.
     appliance.kill();
@@ -90,6 +100,47 @@ fn a_killed_service_finishes_its_jobs_and_repeats_their_objects() {
     })
     .unwrap();
     assert!(site.console.files().unwrap().is_empty(), "objects were sent again");
+}
+
+/// Kill -9 between the report and the messages that tell of it: the numbers never came, or the site heard twice of them.
+#[test]
+fn an_end_that_was_not_told_before_a_kill_is_told_at_the_next_start_only() {
+    let folder = TempDir::new().unwrap();
+    let series = folder.join("series");
+    phantom(&series, &[]).unwrap();
+    let site = Site::new().unwrap();
+    let appliance = site.start().unwrap();
+    send(site.dicom, &series, Nagle::Off).unwrap().success().unwrap();
+    let job = site.job(&series_uid(&series).unwrap()).unwrap();
+    assert_eq!(site.settled(&job).unwrap()["state"], "done", "{}", appliance.log());
+    appliance.kill();
+    let results = || told(&site, &job).iter().filter(|told| *told == "result").count();
+    assert_eq!(results(), 1);
+
+    // As the kill would leave it: everything is there, and the note that the end is untold.
+    let handover = Handover { job: job.clone(), generation: 1, recorded_ms: 1 };
+    let outbox = Outbox::open(&site.folder.join("data/outbox.redb")).unwrap();
+    outbox.record_deliveries(&handover, &[]).unwrap();
+    drop(outbox);
+    let appliance = site.start().unwrap();
+    tests::wait_until("the untold end", LIMIT, || (results() == 2).then_some(())).unwrap();
+    assert_eq!(site.settled(&job).unwrap()["state"], "done", "{}", appliance.log());
+    appliance.kill();
+
+    let before = told(&site, &job);
+    let appliance = site.start().unwrap();
+    tests::wait_until("the finished job", LIMIT, || {
+        appliance.log().contains("its result is there already").then_some(())
+    })
+    .unwrap();
+    // Whatever it says at its end comes after all it had to say of the job.
+    appliance.process.signal("TERM").unwrap();
+    tests::wait_until("the farewell", LIMIT, || {
+        let all = site.messages.messages().unwrap();
+        all.last().is_some_and(|(_, payload)| payload.contains("offline")).then_some(())
+    })
+    .unwrap();
+    assert_eq!(told(&site, &job), before, "told again");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Definition of `crate::components::label`: flood each component from its first voxel.
+//! Definitions of `crate::components`: flood each component from its first voxel; collect each value by itself.
 
 use crate::components::{Component, Components, Connectivity};
 use crate::{Dims, Volume};
@@ -51,4 +51,22 @@ pub fn label(map: &Volume<u8>, connectivity: Connectivity) -> Components {
         parts.push(part);
     }
     Components { labels, parts }
+}
+
+/// See [`crate::components::occupied`].
+pub fn occupied(map: &Volume<u8>) -> Vec<Component> {
+    let of_value = |value: u8| {
+        let offsets = (0..map.dims().voxels()).filter(|&offset| map.voxels()[offset] == value);
+        let indices: Vec<[usize; 3]> = offsets.map(|offset| map.dims().index(offset)).collect();
+        let along = |axis: usize| indices.iter().map(move |index| index[axis]);
+        let first = *indices.first()?;
+        Some(Component {
+            value,
+            voxels: indices.len(),
+            min: [0, 1, 2].map(|axis| along(axis).min().unwrap_or(first[axis])),
+            max: [0, 1, 2].map(|axis| along(axis).max().unwrap_or(first[axis])),
+            sum: [0, 1, 2].map(|axis| along(axis).map(|at| at as u64).sum()),
+        })
+    };
+    (1..=255).filter_map(of_value).collect()
 }

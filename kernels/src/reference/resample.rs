@@ -78,7 +78,7 @@ fn cardinal(x: f64) -> f64 {
     3f64.sqrt() * (-2 * FAR..=2 * FAR).map(term).sum::<f64>()
 }
 
-fn cubic_b_spline(x: f64) -> f64 {
+pub(super) fn cubic_b_spline(x: f64) -> f64 {
     match x.abs() {
         x if x < 1.0 => 2.0 / 3.0 - x * x + x * x * x / 2.0,
         x if x < 2.0 => (2.0 - x).powi(3) / 6.0,

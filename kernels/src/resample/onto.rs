@@ -7,9 +7,9 @@ use crate::{Grid, Volume};
 /// The pole of the cubic B-spline's prefilter, `sqrt(3) - 2` (Unser 1999, table I).
 pub(crate) const POLE: f64 = -0.267_949_192_431_122_7;
 /// The prefilter's gain, `(1 - pole) * (1 - 1 / pole)`.
-const GAIN: f64 = 6.0;
+pub(crate) const GAIN: f64 = 6.0;
 /// Samples by which a line is lengthened at each end before it is filtered: the filter forgets to `|pole|^12`, 1e-7.
-const BEYOND: usize = 12;
+pub(crate) const BEYOND: usize = 12;
 /// Neighbouring lines filtered together: a block of 500 samples of them stays in the second-level cache.
 const LINES: usize = 256;
 /// Rows filtered together: two registers of eight numbers.
@@ -64,6 +64,11 @@ pub fn cubic(source: &Volume<f32>, target: &Grid) -> Volume<f32> {
 struct Taps {
     first: usize,
     weights: [f32; 4],
+}
+
+/// First coefficient and weights of each sample, for kernels elsewhere.
+pub(crate) fn spline_taps(places: &[f64], count: usize) -> Vec<(usize, [f32; 4])> {
+    taps(places, count).into_iter().map(|tap| (tap.first, tap.weights)).collect()
 }
 
 /// The samples of a lengthened line of `count` coefficients at `places` of the line itself.

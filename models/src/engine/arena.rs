@@ -1,8 +1,11 @@
-//! Which feature map lies in which buffer: buffers are taken over as soon as nobody reads their map
-//! any more, so that a slice needs a few of them instead of one per layer.
+//! Which feature map lies where in the memory of a slice: maps that are needed at the same time lie
+//! apart, all others share, so that a slice needs little more than its largest step.
 
 use super::plan::{Map, Plan};
-use kernels::conv::MapSize;
+use kernels::conv::{FeatureMap, FeatureMapMut, MapSize};
+
+/// Maps begin at multiples of so many values, a cache line: no register of the kernels spans two.
+const LINE: usize = 16;
 
 /// Sizes and places of the maps for one size of input.
 #[derive(Debug)]
@@ -11,10 +14,10 @@ pub(super) struct Layout {
     pub(super) cols: usize,
     /// Size of each map.
     pub(super) sizes: Vec<MapSize>,
-    /// Buffer of each map.
-    pub(super) buffers: Vec<usize>,
-    /// Values of each buffer.
-    lengths: Vec<usize>,
+    /// Where each map begins.
+    starts: Vec<usize>,
+    /// Values of all.
+    values: usize,
 }
 
 impl Layout {
@@ -25,57 +28,91 @@ impl Layout {
             channels: map.channels.stored,
         };
         let sizes: Vec<MapSize> = plan.maps.iter().map(size).collect();
-        let mut last_read = vec![0; sizes.len()];
-        for (number, step) in plan.steps.iter().enumerate() {
-            for map in step.reads() {
-                last_read[map] = number;
+        let lengths: Vec<usize> =
+            sizes.iter().map(|size| size.values().next_multiple_of(LINE)).collect();
+        let starts = places(&lives(plan), &lengths);
+        let values = starts.iter().zip(&lengths).map(|(start, length)| start + length).max();
+        Layout { rows, cols, sizes, starts, values: values.unwrap_or(0) }
+    }
+}
+
+/// First and last step at which each map must be there; the input is there before the first.
+fn lives(plan: &Plan) -> Vec<[usize; 2]> {
+    let mut lives = vec![[0, 0]; plan.maps.len()];
+    for (number, step) in plan.steps.iter().enumerate() {
+        lives[step.writes()] = [number; 2];
+        for map in step.reads() {
+            lives[map][1] = number;
+        }
+    }
+    lives
+}
+
+/// Where each map begins: the largest are placed first, each at the lowest place where it is free
+/// of those that live at the same time.
+fn places(lives: &[[usize; 2]], lengths: &[usize]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&map| (std::cmp::Reverse(lengths[map]), map));
+    let mut starts = vec![0; lengths.len()];
+    for (number, &map) in order.iter().enumerate() {
+        let meets = |other: &&usize| {
+            lives[map][0] <= lives[**other][1] && lives[**other][0] <= lives[map][1]
+        };
+        let mut taken: Vec<[usize; 2]> = order[..number]
+            .iter()
+            .filter(meets)
+            .map(|&other| [starts[other], starts[other] + lengths[other]])
+            .collect();
+        taken.sort_unstable();
+        for [from, to] in taken {
+            if starts[map] + lengths[map] <= from {
+                break;
             }
-        }
-        // The input is there before the first step.
-        let mut buffers = vec![0; sizes.len()];
-        let mut lengths = vec![sizes[0].values()];
-        let mut free: Vec<usize> = Vec::new();
-        for (number, step) in plan.steps.iter().enumerate() {
-            let to = step.writes();
-            buffers[to] = choose(&mut free, &mut lengths, sizes[to].values());
-            let mut read = step.reads();
-            read.sort_unstable();
-            read.dedup();
-            free.extend(
-                read.iter().filter(|&&map| last_read[map] == number).map(|&map| buffers[map]),
-            );
-        }
-        Layout { rows, cols, sizes, buffers, lengths }
-    }
-}
-
-/// The smallest free buffer that is large enough, else the largest made larger, else a new one.
-fn choose(free: &mut Vec<usize>, lengths: &mut Vec<usize>, need: usize) -> usize {
-    let fitting = free.iter().enumerate().filter(|(_, b)| lengths[**b] >= need);
-    let best = fitting.min_by_key(|(_, b)| lengths[**b]).map(|(at, _)| at);
-    let largest = || free.iter().enumerate().max_by_key(|(_, b)| lengths[**b]).map(|(at, _)| at);
-    match best.or_else(largest) {
-        Some(at) => {
-            let buffer = free.swap_remove(at);
-            lengths[buffer] = lengths[buffer].max(need);
-            buffer
-        }
-        None => {
-            lengths.push(need);
-            lengths.len() - 1
+            starts[map] = starts[map].max(to);
         }
     }
+    starts
 }
 
-/// The buffers of one thread.
+/// The memory of one thread.
 #[derive(Debug)]
 pub(super) struct Arena {
-    pub(super) buffers: Vec<Vec<f32>>,
+    buffer: Vec<f32>,
+    /// Where the first cache line of the buffer begins.
+    start: usize,
 }
 
 impl Arena {
     pub(super) fn new(layout: &Layout) -> Arena {
-        Arena { buffers: layout.lengths.iter().map(|&length| vec![0.0; length]).collect() }
+        let buffer = vec![0.0; layout.values + LINE];
+        let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>());
+        Arena { buffer, start }
+    }
+
+    /// The map `to` for writing, with `reads`, which are there at the same time.
+    pub(super) fn maps<const N: usize>(
+        &mut self,
+        layout: &Layout,
+        to: usize,
+        reads: [usize; N],
+    ) -> (FeatureMapMut<'_>, [FeatureMap<'_>; N]) {
+        let (start, size) = (layout.starts[to], layout.sizes[to]);
+        let (before, rest) = self.buffer[self.start..].split_at_mut(start);
+        let (out, after) = rest.split_at_mut(size.values());
+        let read = |map: usize| {
+            let (from, size) = (layout.starts[map], layout.sizes[map]);
+            match from.checked_sub(start + out.len()) {
+                Some(from) => FeatureMap::new(size, &after[from..]),
+                None => FeatureMap::new(size, &before[from..]),
+            }
+        };
+        let reads = reads.map(read);
+        (FeatureMapMut::new(size, out), reads)
+    }
+
+    /// A map for reading.
+    pub(super) fn map(&self, layout: &Layout, map: usize) -> FeatureMap<'_> {
+        FeatureMap::new(layout.sizes[map], &self.buffer[self.start + layout.starts[map]..])
     }
 }
 
@@ -84,22 +121,45 @@ mod tests {
     use super::*;
     use crate::weights::Weights;
 
+    /// The shipped nets with the sizes of a lumbar exam and of a cutout.
+    fn shipped() -> [(Plan, [usize; 2]); 2] {
+        let instance = Weights::embedded_instance().unwrap();
+        [
+            (Plan::new(&Weights::embedded().unwrap().graph).unwrap(), [384, 384]),
+            (Plan::new(&instance.graph).unwrap(), [96, 80]),
+        ]
+    }
+
     #[test]
-    fn no_step_overwrites_what_is_still_read_and_few_buffers_do() {
-        let plan = Plan::new(&Weights::embedded().unwrap().graph).unwrap();
-        let layout = Layout::new(&plan, 320, 320);
-        let mut holds = vec![usize::MAX; layout.lengths.len()];
-        holds[layout.buffers[0]] = 0;
-        for step in &plan.steps {
-            for map in step.reads() {
-                assert_eq!(holds[layout.buffers[map]], map, "map {map} is still there");
+    fn maps_that_are_needed_together_lie_apart() {
+        for (plan, [rows, cols]) in shipped() {
+            let layout = Layout::new(&plan, rows, cols);
+            let lives = lives(&plan);
+            for (a, b) in (0..lives.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
+                let together = lives[a][0] <= lives[b][1] && lives[b][0] <= lives[a][1];
+                let end = |map: usize| layout.starts[map] + layout.sizes[map].values();
+                let apart = end(a) <= layout.starts[b] || end(b) <= layout.starts[a];
+                assert!(apart || !together, "maps {a} and {b} at {rows} x {cols}");
             }
-            let to = step.writes();
-            assert!(!step.reads().iter().any(|&m| layout.buffers[m] == layout.buffers[to]));
-            assert!(layout.lengths[layout.buffers[to]] >= layout.sizes[to].values());
-            holds[layout.buffers[to]] = to;
         }
-        let megabytes = layout.lengths.iter().sum::<usize>() * 4 / 1_000_000;
-        assert!(megabytes <= 25, "{megabytes} MB in {} buffers", layout.lengths.len());
+    }
+
+    #[test]
+    fn the_memory_is_little_more_than_the_two_largest_maps_that_are_needed_together() {
+        for (plan, [rows, cols]) in shipped() {
+            let layout = Layout::new(&plan, rows, cols);
+            let lives = lives(&plan);
+            let two_largest = |step: usize| {
+                let there =
+                    (0..lives.len()).filter(|&m| (lives[m][0]..=lives[m][1]).contains(&step));
+                let mut values: Vec<usize> = there.map(|map| layout.sizes[map].values()).collect();
+                values.sort_unstable_by(|a, b| b.cmp(a));
+                values.iter().take(2).sum::<usize>()
+            };
+            let largest = (0..plan.steps.len()).map(two_largest).max().unwrap();
+            let ratio = layout.values as f64 / largest as f64;
+            println!("{rows} x {cols}: {} values, {ratio:.3} of the two largest", layout.values);
+            assert!(ratio <= 1.3, "{ratio} at {rows} x {cols}");
+        }
     }
 }

@@ -1,18 +1,20 @@
 //! Our own CPU engine: f32, every instruction set equal to the bit, slices of a batch spread over
 //! the cores.
 
+mod layers;
+
+pub use layers::Layer;
+
 use super::arena::{Arena, Layout};
-use super::plan::{Plan, Step};
+use super::plan::{INPUT, Plan, Step};
 use crate::weights::{ModelError, Shape, Weights};
-use kernels::conv::{
-    FeatureMap, FeatureMapMut, InstructionSet, Source, from_planar, max_pool, to_planar,
-};
+use kernels::conv::{InstructionSet, from_planar, max_pool, to_planar};
 use kernels::threads::parallel_chunks;
 use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
 use std::sync::{Mutex, PoisonError};
 
 /// Most pixels of one slice: 2048 x 2048, twice the largest matrix of a scanner in each direction;
-/// about 1.2 GB of buffers per thread.
+/// about 0.7 GB per thread.
 const MAX_PIXELS: usize = 1 << 22;
 
 /// A net on this processor.
@@ -104,36 +106,31 @@ impl<C: Shape> SimdNet<C> {
         output: &mut [f32],
         threads: usize,
     ) {
-        let buffers = &mut arena.buffers;
-        from_planar(input, FeatureMapMut::new(layout.sizes[0], &mut buffers[layout.buffers[0]]));
-        let mut last = 0;
+        from_planar(input, arena.maps(layout, INPUT, []).0);
         for step in &self.plan.steps {
-            let to = step.writes();
-            // Taken out while it is written, so that the others can be read; moving a Vec copies no
-            // values.
-            let mut buffer = std::mem::take(&mut buffers[layout.buffers[to]]);
-            let out = FeatureMapMut::new(layout.sizes[to], &mut buffer);
-            let map = |number: usize| {
-                FeatureMap::new(layout.sizes[number], &buffers[layout.buffers[number]])
-            };
-            match step {
-                Step::Pool { from, .. } => max_pool(map(*from), out, threads),
-                Step::Conv { conv, sources, .. } => {
-                    let source = |at: usize| Source {
-                        map: map(sources[at].map),
-                        upsampled: sources[at].upsampled,
-                    };
-                    match sources.len() {
-                        1 => conv.run(self.set, &[source(0)], out, threads),
-                        _ => conv.run(self.set, &[source(0), source(1)], out, threads),
-                    }
-                }
-            }
-            buffers[layout.buffers[to]] = buffer;
-            last = to;
+            self.step(step, layout, arena, threads);
         }
-        let logits = FeatureMap::new(layout.sizes[last], &buffers[layout.buffers[last]]);
-        to_planar(logits, output);
+        to_planar(arena.map(layout, self.plan.output()), output);
+    }
+
+    fn step(&self, step: &Step, layout: &Layout, arena: &mut Arena, threads: usize) {
+        match step {
+            Step::Pool { from, to } => {
+                let (out, [from]) = arena.maps(layout, *to, [*from]);
+                max_pool(from, out, threads);
+            }
+            Step::Conv { conv, sources, to } => match sources[..] {
+                [one] => {
+                    let (out, maps) = arena.maps(layout, *to, [one]);
+                    conv.run(self.set, &maps, out, threads);
+                }
+                [one, two] => {
+                    let (out, maps) = arena.maps(layout, *to, [one, two]);
+                    conv.run(self.set, &maps, out, threads);
+                }
+                _ => unreachable!("a convolution reads one or two maps"),
+            },
+        }
     }
 }
 

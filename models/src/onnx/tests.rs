@@ -3,7 +3,9 @@
 use super::*;
 
 fn value(name: &str, channels: i64) -> wire::ValueInfo {
-    let dim = [0, channels, 0, 0].map(|dim_value| wire::Dimension { dim_value }).to_vec();
+    let dim = [0, channels, 0, 0]
+        .map(|dim_value| wire::Dimension { dim_value, ..Default::default() })
+        .to_vec();
     let tensor = wire::TensorType { elem_type: wire::FLOAT, shape: Some(wire::Shape { dim }) };
     wire::ValueInfo { name: name.to_owned(), kind: Some(wire::Type { tensor: Some(tensor) }) }
 }
@@ -68,9 +70,10 @@ fn small() -> wire::Model {
             initializer: vec![half_tensor("w.f16", &[3, 2, 3, 3]), single],
             input: vec![value("in", 2)],
             output: vec![value("out", 3)],
+            ..Default::default()
         }),
         opset_import: vec![wire::OperatorSet { domain: String::new(), version: 17 }],
-        metadata_props: Vec::new(),
+        ..Default::default()
     }
 }
 

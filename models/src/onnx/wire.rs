@@ -2,11 +2,14 @@
 //! protoc in the build.
 //!
 //! Field numbers are those of the standard; what is not listed is skipped by the decoder. [`super`]
-//! gives it meaning.
+//! gives it meaning; a few fields are only written, by [`super::float16`].
 
 /// `ModelProto`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Model {
+    /// Version of the file format; only written.
+    #[prost(int64, tag = "1")]
+    pub(super) ir_version: i64,
     #[prost(message, optional, tag = "7")]
     pub(super) graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
@@ -38,6 +41,9 @@ pub(super) struct OperatorSet {
 pub(super) struct Graph {
     #[prost(message, repeated, tag = "1")]
     pub(super) node: Vec<Node>,
+    /// Only written: a checker wants one.
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
     #[prost(message, repeated, tag = "5")]
     pub(super) initializer: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]
@@ -76,7 +82,15 @@ pub(super) struct Attribute {
     pub(super) t: Option<Tensor>,
     #[prost(int64, repeated, tag = "8")]
     pub(super) ints: Vec<i64>,
+    /// `AttributeProto.AttributeType`; only written: other readers want to be told which field counts.
+    #[prost(int32, tag = "20")]
+    pub(super) kind: i32,
 }
+
+/// `AttributeProto.AttributeType` of the kinds we write.
+pub(super) const KIND_INT: i32 = 2;
+pub(super) const KIND_STRING: i32 = 3;
+pub(super) const KIND_INTS: i32 = 7;
 
 /// `TensorProto`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -137,4 +151,7 @@ pub(super) struct Shape {
 pub(super) struct Dimension {
     #[prost(int64, tag = "1")]
     pub(super) dim_value: i64,
+    /// Only written.
+    #[prost(string, tag = "2")]
+    pub(super) dim_param: String,
 }

@@ -1,6 +1,7 @@
 //! What a network is: input grid, normalisation, classes, origin. Read from TOML by crate `models`.
 
 use crate::labels::{Structure, VertebraId};
+pub use kernels::slab::Normalisation;
 
 /// One output class of a semantic net. Left and right processes are one class: five slices cannot tell the side, the
 /// canal can.
@@ -11,15 +12,6 @@ pub enum Class {
     Single(Structure),
     /// A paired structure: `(left, right)`.
     Paired(Structure, Structure),
-}
-
-/// How intensities become the net's input, slab by slab (the slices the net sees at once): clip to two percentiles of the
-/// slab, then subtract the mean and divide by the standard deviation of what is above `low + foreground * (high - low)`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Normalisation {
-    pub low_percentile: f64,
-    pub high_percentile: f64,
-    pub foreground: f64,
 }
 
 /// A released model.

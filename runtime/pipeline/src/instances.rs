@@ -162,7 +162,7 @@ pub fn separate(
         centres = fusion::missed(&bone, &answers);
         centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
     }
-    let Fused { owners, levels: rows, support } = fusion::fuse(&bone, answers);
+    let Fused { owners, levels: rows, support } = fusion::fuse(&bone, answers, &classical.course);
     let bodies = bodies(classes, &bone, &owners, classical);
     let mut found = by_height(classes, bodies, semantic);
     found.levels = LevelEvidence { levels: net.card().levels.clone(), rows };
@@ -273,12 +273,13 @@ fn bodies(classes: &Volume<u8>, bone: &Bone, owners: &[Owner], classical: &Bodie
         *voxels += 1.0;
     }
     let centres = sums.into_iter().map(|(sum, voxels)| sum.map(|s| s / voxels)).collect();
-    Bodies { labels, centres, sacral }
+    Bodies { labels, centres, sacral, course: classical.course.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::course::Course;
     use kernels::{Affine, Dims, Grid};
 
     /// The classical stage took L5, which touches the sacrum, for a part of it; the net knew better, and L5 became sacrum.
@@ -291,8 +292,12 @@ mod tests {
         let voxels = (0..9).map(|j| Voxel { offset: j, index: [0, j, 0], body: true }).collect();
         let bone = Bone { voxels, spacing: [1.0; 3], min_body: 1 };
         let hills = Volume::new(grid, vec![1, 1, 1, 0, 0, 0, 0, 0, 0]).unwrap();
-        let classical =
-            Bodies { labels: hills, centres: vec![[0.0, 1.0, 0.0]], sacral: (3..9).collect() };
+        let classical = Bodies {
+            labels: hills,
+            centres: vec![[0.0, 1.0, 0.0]],
+            sacral: (3..9).collect(),
+            course: Course::by_height(&grid),
+        };
         let owner =
             |j: usize| if j < 6 { Owner::Vertebra(1 + j as u16 / 3) } else { Owner::Nobody };
         let owners: Vec<Owner> = (0..9).map(owner).collect();

@@ -46,7 +46,7 @@ pub fn join(
         0 => 0,
         body => u16::from(ids[usize::from(body) - 1].value()),
     });
-    let discs = name_between(&mut semantic, &mut instances, &bodies.centres, &ids);
+    let discs = name_between(&mut semantic, &mut instances, bodies, &ids);
     Joined { semantic, instances, ids, numbering, landmarks_disagree, discs }
 }
 
@@ -145,7 +145,9 @@ fn drop_high_sacrum(semantic: &mut Volume<u8>, bodies: &Bodies) {
     let Some(lowest) = bodies.centres.last() else { return };
     let mask = semantic.map(|value| u8::from(value == Structure::Sacrum.value()));
     let pieces = components::label(&mask, Connectivity::Corners26);
-    let below: Vec<bool> = pieces.parts.iter().map(|part| part.centroid()[1] > lowest[1]).collect();
+    let place = |at| bodies.course.place(at);
+    let is_below = |part: &Component| place(part.centroid()) > place(*lowest);
+    let below: Vec<bool> = pieces.parts.iter().map(is_below).collect();
     for (value, &piece) in semantic.voxels_mut().iter_mut().zip(pieces.labels.voxels()) {
         if piece != 0 && !below[piece as usize - 1] {
             *value = 0;
@@ -157,7 +159,7 @@ fn drop_high_sacrum(semantic: &mut Volume<u8>, bodies: &Bodies) {
 fn name_between(
     semantic: &mut Volume<u8>,
     instances: &mut Volume<u16>,
-    centres: &[[f64; 3]],
+    bodies: &Bodies,
     ids: &[VertebraId],
 ) -> usize {
     let mut with_disc = vec![false; ids.len()];
@@ -168,7 +170,7 @@ fn name_between(
         let mask = semantic.map(|value| u8::from(value == structure.value()));
         let found = components::label(&mask, Connectivity::Corners26);
         let above: Vec<Option<usize>> =
-            found.parts.iter().map(|part| vertebra_above(part, centres)).collect();
+            found.parts.iter().map(|part| vertebra_above(part, bodies)).collect();
         if structure == Structure::Disc {
             above.iter().flatten().for_each(|&vertebra| with_disc[vertebra] = true);
         }
@@ -188,9 +190,9 @@ fn name_between(
 }
 
 /// The lowest vertebra whose body centre lies above the part's centre of mass.
-fn vertebra_above(part: &Component, centres: &[[f64; 3]]) -> Option<usize> {
-    let row = part.sum[1] as f64 / part.voxels as f64;
-    centres.iter().rposition(|centre| centre[1] < row)
+fn vertebra_above(part: &Component, bodies: &Bodies) -> Option<usize> {
+    let place = bodies.course.place(part.centroid());
+    bodies.centres.iter().rposition(|&centre| bodies.course.place(centre) < place)
 }
 
 /// A part above the first vertebra in view belongs to the one before it.

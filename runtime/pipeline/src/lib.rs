@@ -5,6 +5,7 @@
 
 pub mod card;
 pub mod clean;
+pub mod course;
 pub mod cutout;
 pub mod instances;
 pub mod join;

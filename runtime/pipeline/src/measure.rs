@@ -38,6 +38,9 @@ use serde::Serialize;
 
 /// A body more than this many times the median of its neighbours is suspected to be two.
 const TOO_LARGE: f64 = 2.0;
+/// A step from body to body more than this many times the median of its neighbours may pass over one: steps grow by a tenth
+/// from level to level, and a body left out doubles one.
+const INTERRUPTED: f64 = 1.6;
 /// Corners of neighbours are nearer than this: a disc and a slip. Further, a body was missed between them (C5 with its two
 /// discs has 23 mm).
 const MAX_STEP_MM: f64 = 20.0;
@@ -303,6 +306,9 @@ pub fn flags(
     if (0..vertebrae.len()).any(|n| too_large(vertebrae, n)) {
         flags.push(Flag::BodyTooLarge);
     }
+    if row_interrupted(vertebrae) {
+        flags.push(Flag::RowInterrupted);
+    }
     if cut_at_the_sides(semantic, slice_axis) {
         flags.push(Flag::LaterallyTruncated);
     }
@@ -316,6 +322,23 @@ fn too_large(vertebrae: &[Vertebra], n: usize) -> bool {
     let mut sizes: Vec<f64> = whole.map(|other| vertebrae[other].body_ml).collect();
     sizes.sort_by(f64::total_cmp);
     sizes.get(sizes.len() / 2).is_some_and(|median| vertebrae[n].body_ml > TOO_LARGE * median)
+}
+
+/// Whether two neighbouring bodies are far apart for their part of the spine: the step between them against the median of
+/// the two above and the two below it. Cut bodies have their centres elsewhere.
+fn row_interrupted(vertebrae: &[Vertebra]) -> bool {
+    let step = |pair: &[Vertebra]| {
+        let whole = !pair[0].truncated && !pair[1].truncated;
+        whole.then(|| norm(sub(pair[1].body_centroid_mm, pair[0].body_centroid_mm)))
+    };
+    let steps: Vec<Option<f64>> = vertebrae.windows(2).map(step).collect();
+    (0..steps.len()).any(|n| {
+        let near = n.saturating_sub(2)..(n + 3).min(steps.len());
+        let mut others: Vec<f64> = near.filter(|&m| m != n).filter_map(|m| steps[m]).collect();
+        others.sort_by(f64::total_cmp);
+        let median = others.get(others.len() / 2);
+        steps[n].zip(median).is_some_and(|(step, median)| step > INTERRUPTED * median)
+    })
 }
 
 fn cut_at_the_sides(semantic: &Volume<u8>, slice_axis: usize) -> bool {

@@ -22,6 +22,10 @@ pub struct TensorMut<'a> {
 pub enum NetError {
     #[error("the net takes {want}, got {got:?}")]
     Shape { want: String, got: [usize; 4] },
+    /// It may be free again for the next series.
+    #[error("the device's memory is exhausted: {0}")]
+    OutOfMemory(String),
+    /// The engine is of no more use to this process.
     #[error("the engine failed: {0}")]
     Engine(String),
 }

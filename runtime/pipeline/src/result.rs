@@ -108,6 +108,9 @@ pub enum Flag {
     /// Counting from C2, from the sacrum and from another series of the study give different levels: a variant, a body that is
     /// missing or two, or a patient who moved.
     LandmarksDisagree,
+    /// Two neighbouring bodies are so far apart that one between them may be missing, as where the signal fails: levels
+    /// beyond the gap may be wrong.
+    RowInterrupted,
     /// The instance net and the classical stage tell the vertebrae apart differently: in number, or in many voxels.
     VertebraeDisputed,
 }

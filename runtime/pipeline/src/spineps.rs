@@ -4,6 +4,10 @@
 //! Every stage is a function of label volumes on a (P, I, R) grid, index order as everywhere in the house. Stages whose rule
 //! is known to fail take [`Rules`]: the exact rule, to compare with SPINEPS voxel for voxel, or ours.
 
+use crate::course::Course;
+use crate::labels::Structure;
+use kernels::Volume;
+
 pub mod between;
 mod bits;
 pub mod boxed;
@@ -11,7 +15,6 @@ pub mod centres;
 pub mod centroids;
 pub mod chain;
 pub mod clean;
-pub mod course;
 pub mod cutouts;
 pub mod ended;
 pub mod fusion;
@@ -33,4 +36,17 @@ pub enum Rules {
     /// Ours: the same where SPINEPS' hold, others where they fail.
     #[default]
     Sagitta,
+}
+
+impl Rules {
+    /// The course of the spine in `semantic`: of height under SPINEPS' rules, along the canal under ours.
+    pub fn course(self, semantic: &Volume<u8>) -> Course {
+        match self {
+            Rules::Spineps213 => Course::by_height(semantic.grid()),
+            Rules::Sagitta => {
+                let tube = [Structure::SpinalCanal, Structure::SpinalCord].map(Structure::value);
+                Course::along(semantic, tube)
+            }
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Vertebral bodies, one by one, top to bottom: the classical instance stage, and where the net begins to look.
 //!
 //! Bodies are the hills of the in-plane distance map of the body class. Hills too small to be a body are parts of a
-//! neighbour, of the sacrum, or nothing.
+//! neighbour, of the sacrum, or nothing. What is above what, the canal tells: a spine may bend until it lies level.
 
 use crate::card::ModelCard;
+use crate::course::{Aside, Course};
 use crate::labels::Structure;
 use crate::spine;
 use kernels::components::Bounds;
@@ -21,8 +22,8 @@ const NEAR_MM: f64 = 80.0;
 const MIN_CUT_BODY_SHARE: f64 = 0.05;
 /// Smallest body of all: a C3 cut to a third. Below, a hill is not even counted for the median.
 pub(crate) const MIN_BODY_ML: f64 = 0.6;
-/// A body's centre lies within this distance, left-right and front-back, of its neighbours' centres; scoliosis and
-/// listhesis stay below, a rib head or a hip does not.
+/// A body's centre lies within this distance, left-right and front-back, of where its neighbours' centres lie beside the
+/// canal; scoliosis and listhesis stay below, a rib head or a hip does not.
 const MAX_OFFSET_MM: [f64; 2] = [28.0, 22.0];
 /// More bodies than C1 to L6 have is no spine.
 pub(crate) const MAX_BODIES: usize = 24;
@@ -45,6 +46,8 @@ pub struct Bodies {
     pub centres: Vec<[f64; 3]>,
     /// Body voxels that belong to no body but to the sacrum, by offset.
     pub sacral: Vec<usize>,
+    /// The order of things along the spine.
+    pub course: Course,
 }
 
 /// One hill of the distance map.
@@ -75,13 +78,15 @@ pub fn find_bodies(classes: &Volume<u8>, card: &ModelCard) -> Bodies {
     let height = distance::squared_mm_in_plane(&mask).map(f32::sqrt);
     let (labels, count) = basins::split(&height, &mask, MERGE_RATIO);
     let hills = measure(&labels, count as usize, classes, sacrum);
-    let accepted = accept(&hills, classes);
+    let course = course(classes, card);
+    let accepted = accept(&hills, classes, &course);
     let owner = give_away(&hills, &accepted);
 
     let mut bodies = Bodies {
         labels: Volume::filled(*classes.grid(), 0),
         centres: accepted.iter().map(|&hill| hills[hill].centre()).collect(),
         sacral: Vec::new(),
+        course,
     };
     for (offset, &label) in labels.voxels().iter().enumerate().filter(|(_, label)| **label != 0) {
         match owner[label as usize - 1] {
@@ -92,6 +97,15 @@ pub fn find_bodies(classes: &Volume<u8>, card: &ModelCard) -> Bodies {
     }
     reclaim(&mut bodies, classes, sacrum);
     bodies
+}
+
+/// Along cord and canal.
+fn course(classes: &Volume<u8>, card: &ModelCard) -> Course {
+    let tube = [Structure::SpinalCord, Structure::SpinalCanal].map(|s| card.class_of(s));
+    match tube {
+        [Some(cord), Some(canal)] => Course::along(classes, [cord, canal]),
+        _ => Course::by_height(classes.grid()),
+    }
 }
 
 /// What is called sacrum within the lowest body, above where a sacrum can be, is that body: a steep or bright L5 is
@@ -151,7 +165,7 @@ fn measure(labels: &Volume<u32>, count: usize, classes: &Volume<u8>, sacrum: u8)
 }
 
 /// The hills that are bodies, top to bottom.
-fn accept(hills: &[Hill], classes: &Volume<u8>) -> Vec<usize> {
+fn accept(hills: &[Hill], classes: &Volume<u8>, course: &Course) -> Vec<usize> {
     let spacing = classes.grid().affine.spacing();
     let voxel_ml = spacing.iter().product::<f64>() / 1000.0;
     let ml = |hill: &Hill| hill.voxels as f64 * voxel_ml;
@@ -180,33 +194,30 @@ fn accept(hills: &[Hill], classes: &Volume<u8>) -> Vec<usize> {
         };
         found.extend(candidates.iter().find(cut));
     }
-    found.sort_by(|&a, &b| hills[a].centre()[1].total_cmp(&hills[b].centre()[1]));
-    while let Some(outlier) = worst_outlier(&found, hills, spacing) {
+    let place = |hill: usize| course.place(hills[hill].centre());
+    found.sort_by(|&a, &b| place(a).total_cmp(&place(b)));
+    while let Some(outlier) = worst_outlier(&found, hills, course) {
         found.remove(outlier);
     }
     found.truncate(MAX_BODIES);
     found
 }
 
-/// The position in `found` of the body that lies farthest off the line of its neighbours, if any lies too far.
-fn worst_outlier(found: &[usize], hills: &[Hill], spacing: [f64; 3]) -> Option<usize> {
-    let excess = |position: usize| {
-        let neighbours = position.saturating_sub(2)..(position + 3).min(found.len());
-        let others = |axis: usize| {
-            median(
-                neighbours
-                    .clone()
-                    .filter(|&n| n != position)
-                    .map(|n| hills[found[n]].centre()[axis]),
-            )
-        };
-        let centre = hills[found[position]].centre();
-        let off = |axis: usize| (centre[axis] - others(axis)).abs() * spacing[axis];
-        (off(2) / MAX_OFFSET_MM[0]).max(off(0) / MAX_OFFSET_MM[1])
-    };
+/// The position in `found` of the body that lies farthest from where its neighbours lie beside the canal, if any lies too far.
+fn worst_outlier(found: &[usize], hills: &[Hill], course: &Course) -> Option<usize> {
     if found.len() < 3 {
         return None;
     }
+    let asides: Vec<Aside> = found.iter().map(|&hill| course.aside(hills[hill].centre())).collect();
+    let excess = |position: usize| {
+        let neighbours = position.saturating_sub(2)..(position + 3).min(found.len());
+        let others: Vec<Aside> = neighbours.filter(|&n| n != position).map(|n| asides[n]).collect();
+        let off = |part: fn(&Aside) -> f64| {
+            (part(&asides[position]) - median(others.iter().map(part))).abs()
+        };
+        (off(|aside| aside.right) / MAX_OFFSET_MM[0])
+            .max(off(|aside| aside.back) / MAX_OFFSET_MM[1])
+    };
     (0..found.len())
         .map(|position| (position, excess(position)))
         .filter(|&(_, excess)| excess > 1.0)

@@ -1,5 +1,6 @@
 //! `sagitta segment`: one DICOM folder or NIfTI file to masks, pictures and DICOM objects.
 
+use super::engine::EngineArguments;
 use super::{Outcome, input, log, refused, table};
 use crate::decode;
 use crate::jobs::clock::StageClock;
@@ -28,6 +29,8 @@ pub struct Arguments {
     /// Threads of the engine; all cores when absent.
     #[arg(long)]
     threads: Option<usize>,
+    #[command(flatten)]
+    engine: EngineArguments,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
@@ -47,7 +50,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         generation: 1,
         neighbours: Neighbours::default(),
     };
-    let mut workshop = Workshop::open(arguments.threads)?;
+    let mut workshop = Workshop::open(arguments.threads, &arguments.engine.settings()?, None)?;
     let product = match workshop.produce(&source, &request, &mut clock, &mut |_| {}) {
         Ok(product) => product,
         Err(ProduceError::Refused(refusal)) => {

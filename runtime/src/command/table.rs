@@ -45,6 +45,9 @@ pub(super) fn of(report: &Report) -> String {
         "engine {} on {} ({} threads)",
         report.engine.name, report.engine.instruction_set, report.engine.threads
     ));
+    if let Some(fallback) = &report.engine.fallback {
+        line(format_args!("  not {} ({}): {}", fallback.from, fallback.state, fallback.text));
+    }
     line(format_args!(""));
     for (stage, ms) in report.stages.stages() {
         line(format_args!("  {:<12}{ms:>9.1} ms", stage.name()));

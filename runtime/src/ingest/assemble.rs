@@ -247,23 +247,24 @@ impl Candidate {
                 _ => self.ended = Ended::NotYet,
             }
         }
-        match arrival.outcome {
-            Outcome::Duplicate if self.paths.contains(&arrival.path) => return,
-            Outcome::Conflict => {
-                self.conflicts += 1;
-                return;
-            }
-            // A duplicate of a series that was forgotten: it is in the spool and belongs to this one.
-            Outcome::New | Outcome::Duplicate => {}
+        if arrival.outcome == Outcome::Conflict {
+            self.conflicts += 1;
+            return;
+        }
+        // Known: sent twice, or found in the spool at start after it was sent again. A duplicate that is not known belongs
+        // to a series that was forgotten: it is in the spool and counts.
+        if self.paths.contains(&arrival.path) {
+            return;
         }
         if self.state == State::Done {
             self.generation += 1;
         }
         self.state = State::Open;
         self.gapless = None;
-        if self.paths.len() == MAX_INSTANCES || !self.paths.insert(arrival.path.clone()) {
+        if self.paths.len() == MAX_INSTANCES {
             return;
         }
+        self.paths.insert(arrival.path.clone());
         let header = &arrival.header;
         self.multiframe |= header.sop_class == uids::ENHANCED_MR_IMAGE_STORAGE;
         self.declared = merge(self.declared, header);

@@ -2,13 +2,16 @@
 
 use crate::error::Move;
 use crate::identity::JobId;
-use crate::messages::{Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, Timings};
+use crate::messages::{
+    Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, Timings,
+};
+use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
 use crate::render::Scene;
 use crate::report::Report;
 use pipeline::Refusal;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -36,13 +39,14 @@ pub struct Produced {
     pub report: Report,
     /// Folder of the outputs; the report joins them.
     folder: PathBuf,
+    handover: Handover,
     /// When the outputs were there: from then on it is the deliveries' time.
     since: Instant,
 }
 
 impl Produced {
-    pub fn new(result: JobResult, report: Report, folder: PathBuf) -> Produced {
-        Produced { result, report, folder, since: Instant::now() }
+    pub fn new(result: JobResult, report: Report, folder: PathBuf, handover: Handover) -> Produced {
+        Produced { result, report, folder, handover, since: Instant::now() }
     }
 }
 
@@ -56,6 +60,8 @@ pub struct Record {
     /// Order of arrival in this run of the service.
     pub order: u64,
     pub timings: Timings,
+    /// The engine that should have made the result and did not.
+    pub fallback: Option<Passed>,
     pub shown: Option<Shown>,
     /// Why the series is not for us.
     pub refusal: Option<Refusal>,
@@ -63,6 +69,8 @@ pub struct Record {
     pub result: Option<JobResult>,
     pub report: Option<Report>,
     produced: Option<Produced>,
+    /// Something was said of it in this run of the service.
+    announced: bool,
     since: Instant,
     last_instance: Instant,
 }
@@ -121,6 +129,7 @@ impl Board {
         self.update(job, |record| {
             record.generation = generation;
             record.timings = Timings::default();
+            record.fallback = None;
             record.refusal = None;
         });
         self.change(job, JobState::Complete { reason });
@@ -139,7 +148,10 @@ impl Board {
 
     /// The job is in another state; says so to the broker.
     pub fn change(&self, job: &JobId, state: JobState) {
-        let status = self.update(job, |record| record.state = state);
+        let status = self.update(job, |record| {
+            record.state = state;
+            record.announced = true;
+        });
         let Some(status) = status else { return };
         if let Err(error) = self.publisher.status(&status) {
             tracing::error!(job = %job, "a status is lost: {error}; {}", error.whose().advice());
@@ -159,6 +171,7 @@ impl Board {
             let mut records = self.records();
             if let Some(record) = records.get_mut(job) {
                 record.timings = produced.result.stages_ms.clone();
+                record.fallback = produced.result.fallback;
                 record.shown = Some(shown);
                 record.produced = Some(produced);
             }
@@ -167,49 +180,65 @@ impl Board {
         self.notify();
     }
 
-    /// Every destination acknowledged (or there was none) the result that `place` is, or lies in: report and numbers go
-    /// out. Nothing happens where that result was superseded, failed with another destination, or is of an earlier run of
-    /// the service: its series runs again and is delivered again.
-    pub fn finished(&self, job: &JobId, place: &Path) {
-        let Some(produced) = self.take(job, place) else { return };
-        let generation = produced.result.generation;
-        self.announce(job, produced);
-        if self.line(job).is_some_and(|line| line.generation == generation) {
+    /// The result was made, delivered and told before. Says so only where something else was said in this run.
+    pub fn found_done(&self, job: &JobId) {
+        if self.line(job).is_some_and(|line| line.announced) {
             self.change(job, JobState::Done);
+        } else {
+            self.update(job, |record| record.state = JobState::Done);
         }
     }
 
-    /// A destination will not take the result that `place` lies in: the job failed, whatever the others do.
-    pub fn undeliverable(&self, job: &JobId, place: &Path, code: FailureCode, whose: Move) {
-        let Some(produced) = self.take(job, place) else { return };
+    /// Every destination acknowledged (or there was none) what `handed_over` names: report and numbers go out. Nothing
+    /// happens where that result was superseded, failed with another destination, or was handed over by an earlier run of
+    /// the service: its series runs again and is delivered again.
+    pub fn finished(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool) {
+        if let Some(produced) = self.take(job, handed_over) {
+            self.end(job, produced);
+        }
+    }
+
+    /// A destination will not take what `handed_over` names: the job failed, whatever the others do.
+    pub fn undeliverable(
+        &self,
+        job: &JobId,
+        handed_over: impl Fn(&Handover) -> bool,
+        code: FailureCode,
+        whose: Move,
+    ) {
+        let Some(produced) = self.take(job, handed_over) else { return };
         if self.line(job).is_some_and(|line| line.generation == produced.result.generation) {
             self.change(job, JobState::Failed { code, whose });
         }
     }
 
-    fn take(&self, job: &JobId, place: &Path) -> Option<Produced> {
+    fn take(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool) -> Option<Produced> {
         let mut records = self.records();
         let record = records.get_mut(job)?;
-        record.produced.take_if(|produced| place.starts_with(&produced.folder))
+        record.produced.take_if(|produced| handed_over(&produced.handover))
     }
 
-    fn announce(&self, job: &JobId, produced: Produced) {
+    /// The report first: a kill before the end is told finds the note that it is untold, and the series runs again.
+    fn end(&self, job: &JobId, produced: Produced) {
         let mut result = produced.result;
         result.stages_ms.add(JobStage::Deliver, produced.since.elapsed());
-        let timings = result.stages_ms.clone();
-        if let Err(error) = self.publisher.result(&result) {
-            tracing::error!(job = %job, "a result is lost: {error}; {}", error.whose().advice());
-        }
-        let report = produced.report.timed(timings.clone());
-        self.update(job, |record| {
-            if record.generation == result.generation {
-                record.timings = timings;
-            }
-            record.report = Some(report.clone());
-            record.result = Some(result);
-        });
+        let report = produced.report.timed(result.stages_ms.clone());
         if let Err(error) = report.write(&produced.folder) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
+        }
+        let status = self.update(job, |record| {
+            if record.generation == result.generation {
+                record.timings = result.stages_ms.clone();
+                record.state = JobState::Done;
+                record.announced = true;
+            }
+            record.report = Some(report);
+            record.result = Some(result.clone());
+        });
+        // A newer generation has the line: it tells its own end.
+        let status = status.filter(|status| status.generation == result.generation);
+        if let Err(error) = self.publisher.end(&result, status.as_ref()) {
+            tracing::error!(job = %job, "an end is not told: {error}; {}", error.whose().advice());
         }
     }
 
@@ -251,11 +280,13 @@ impl Record {
             instances: 0,
             order,
             timings: Timings::default(),
+            fallback: None,
             shown: None,
             refusal: None,
             result: None,
             report: None,
             produced: None,
+            announced: false,
             since: Instant::now(),
             last_instance: Instant::now(),
         }
@@ -269,6 +300,7 @@ impl Record {
             instances: self.instances,
             elapsed_ms: self.since.elapsed().as_millis() as u64,
             stages_ms: self.timings.clone(),
+            fallback: self.fallback,
         }
     }
 

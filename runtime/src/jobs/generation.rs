@@ -22,7 +22,7 @@ pub struct Generation {
     /// The date of its objects: that of its first run.
     pub made: Made,
     pub folder: PathBuf,
-    /// Its report is there: nothing is left to do.
+    /// Its report is there: all files are made, and delivered.
     pub finished: bool,
 }
 
@@ -33,27 +33,46 @@ struct File {
     instances: usize,
 }
 
+/// What the folder of a generation says.
+enum Found {
+    Made(File),
+    /// Killed before it was begun: there is the folder, and nothing was made under its number.
+    Blank,
+    /// A file that cannot be understood names no instances: its number is taken, nothing else.
+    Taken,
+}
+
 /// The generation of `job` that is made of so many instances; a new one if there is none. Blocks on the disk.
 pub fn of(results: &Path, job: &JobId, instances: usize) -> io::Result<Generation> {
     let root = results.join(job.as_str());
-    let mut last = 0;
+    let (mut last, mut blank) = (0, None);
     for number in numbers(&root)? {
         let folder = root.join(number.to_string());
-        last = last.max(number);
-        let file = std::fs::read(folder.join(FILE_NAME)).ok();
-        // A file that cannot be read names no instances: its number is taken, nothing else.
-        let file: Option<File> = file.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(File { made, .. }) = file.filter(|file| file.instances == instances) {
-            let finished = folder.join(report::FILE_NAME).exists();
-            return Ok(Generation { number, made, folder, finished });
+        match look(&folder)? {
+            Found::Made(File { made, instances: there }) if there == instances => {
+                let finished = folder.join(report::FILE_NAME).exists();
+                return Ok(Generation { number, made, folder, finished });
+            }
+            Found::Made(_) | Found::Taken => last = last.max(number),
+            Found::Blank => blank = blank.max(Some(number)),
         }
     }
-    let (number, made) = (last + 1, now());
-    let folder = root.join(number.to_string());
+    // A number below one that was given out stays unused: generations count up.
+    let number = blank.filter(|&number| number > last).unwrap_or(last + 1);
+    let (made, folder) = (now(), root.join(number.to_string()));
     let file = File { made: made.clone(), instances };
     let bytes = serde_json::to_vec(&file).expect("two strings and a number");
     durable::write(&folder.join(FILE_NAME), &bytes)?;
     Ok(Generation { number, made, folder, finished: false })
+}
+
+/// An error of the disk is none of the three: to take it for one would make the same instances a new generation.
+fn look(folder: &Path) -> io::Result<Found> {
+    match std::fs::read(folder.join(FILE_NAME)) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Found::Taken, Found::Made)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Blank),
+        Err(error) => Err(error),
+    }
 }
 
 /// The generations that have a folder.
@@ -95,6 +114,35 @@ mod tests {
         // A file cut short by a bad disk: its number is not given out again.
         std::fs::write(late.folder.join(FILE_NAME), "{\"da").unwrap();
         assert_eq!(of(&results, &job, 17).unwrap().number, 3);
+        std::fs::remove_dir_all(results).unwrap();
+    }
+
+    /// A kill -9 between the folder and its file left a number without a generation; the next start then took the next
+    /// one for the same instances, and the objects got other UIDs.
+    #[test]
+    fn a_kill_before_the_file_is_there_makes_no_new_generation() {
+        let results = std::env::temp_dir().join(format!("sagitta-blank-{}", std::process::id()));
+        let job = JobId::new(b"key", "1.2.3");
+        let folder = results.join(job.as_str()).join("1");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("made.part"), "{\"date\":").unwrap();
+        let first = of(&results, &job, 15).unwrap();
+        assert_eq!((first.number, first.finished), (1, false));
+        assert!(!folder.join("made.part").exists());
+        // The same with late images.
+        std::fs::create_dir(results.join(job.as_str()).join("2")).unwrap();
+        assert_eq!(of(&results, &job, 15).unwrap(), first);
+        assert_eq!(of(&results, &job, 17).unwrap().number, 2);
+        std::fs::remove_dir_all(results).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_now_is_no_reason_for_a_new_generation() {
+        let results = std::env::temp_dir().join(format!("sagitta-unread-{}", std::process::id()));
+        let job = JobId::new(b"key", "1.2.3");
+        // A folder in place of the file: reading it fails, as a bad disk would.
+        std::fs::create_dir_all(results.join(job.as_str()).join("1").join(FILE_NAME)).unwrap();
+        of(&results, &job, 15).unwrap_err();
         std::fs::remove_dir_all(results).unwrap();
     }
 }

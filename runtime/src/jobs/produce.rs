@@ -8,16 +8,16 @@ use super::source::Source;
 use crate::error::Move;
 use crate::identity::{NetName, Provenance};
 use crate::messages::{
-    Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published,
+    Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published, Passed,
 };
 use crate::objects::{self, Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
 use crate::render::{self, Scene};
-use crate::report::{EngineReport, Outputs, Report, SeriesReport};
+use crate::report::{EngineReport, FallbackReport, Outputs, Report, SeriesReport};
 use crate::{durable, files};
-use models::engine::{self, EngineChoice, ModelError};
+use models::engine::{self, Engines, Listener, ModelError, Ran, Shipped};
 use models::nifti::NiftiError;
-use pipeline::{NetError, Nets, Refusal, SegmentError, Segmentation, Series, segment};
+use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -39,6 +39,8 @@ pub struct Request {
 pub struct Product {
     pub segmentation: Segmentation,
     pub report: Report,
+    /// The engine that was passed over, as messages name it.
+    pub passed: Option<Passed>,
     /// DICOM objects in the order in which a destination wants them.
     pub objects: Vec<(OutputKind, PathBuf)>,
     pub scene: Arc<Scene>,
@@ -104,14 +106,10 @@ impl ProduceError {
 }
 
 /// Writes a file durably, except for its name: [`sync_folders`] does that for all. What a delivery refers to must be there
-/// after a power cut.
+/// after a power cut, and whole at any time: one of an earlier run may be reading it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
-    let failed = |source| ProduceError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut file = std::fs::File::create(path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(failed)
+    durable::place(path, bytes)
+        .map_err(|source| ProduceError::Write { path: path.to_owned(), source })
 }
 
 /// One object a slice, in a folder of their own.
@@ -131,7 +129,9 @@ fn place(kind: OutputKind) -> &'static str {
 
 /// The loaded nets and what they are called in outputs.
 pub struct Workshop {
-    nets: Nets,
+    engines: Engines,
+    threads: usize,
+    /// Of the last series; before the first, of the engine at work.
     engine: EngineReport,
 }
 
@@ -142,17 +142,17 @@ impl std::fmt::Debug for Workshop {
 }
 
 impl Workshop {
-    /// Loads the shipped nets on the best engine that is here.
-    pub fn open(threads: Option<usize>) -> Result<Workshop, ModelError> {
+    /// Loads the shipped nets on the best engine that is here and that `settings` allow. With a `listener` plans that are
+    /// missing are built beside the jobs.
+    pub fn open(
+        threads: Option<usize>,
+        settings: &engine::Settings,
+        listener: Option<Listener>,
+    ) -> Result<Workshop, ModelError> {
         let threads = threads.unwrap_or_else(kernels::threads::available);
-        let (nets, reason) = engine::load(EngineChoice::Auto, threads)?;
-        let engine = EngineReport {
-            name: nets.semantic.engine(),
-            instruction_set: engine::instruction_set(),
-            threads,
-            reason,
-        };
-        Ok(Workshop { nets, engine })
+        let engines = Engines::open(&Shipped::embedded()?, settings, threads, listener)?;
+        let engine = engine_report(engines.at_work(), threads);
+        Ok(Workshop { engines, threads, engine })
     }
 
     pub fn engine(&self) -> &EngineReport {
@@ -161,20 +161,24 @@ impl Workshop {
 
     /// Model and engine as messages name them.
     pub fn tags(&self) -> Result<(ModelTag, Engine), MessageError> {
-        Ok((ModelTag::from_card(self.nets.semantic.card())?, Engine::parse(&self.engine.name)?))
+        Ok((
+            ModelTag::from_card(self.engines.nets().semantic.card())?,
+            Engine::parse(&self.engine.name)?,
+        ))
     }
 
     /// What will have made a result of this workshop.
     fn provenance(&self, request: &Request) -> Provenance {
         let neighbours = request.neighbours.text();
         let values: Vec<_> = neighbours.iter().map(|text| ("neighbours", text.as_str())).collect();
-        let card = self.nets.semantic.card();
+        let nets = self.engines.nets();
+        let card = nets.semantic.card();
         Provenance {
             software: concat!("Sagitta ", env!("CARGO_PKG_VERSION")).to_owned(),
             model: card.name.clone(),
             model_version: card.version.clone(),
             weights_sha256: card.weights_sha256.clone(),
-            instance: self.nets.instance.as_ref().map(|net| NetName::of(net.card())),
+            instance: nets.instance.as_ref().map(|net| NetName::of(net.card())),
             engine: self.engine.name.clone(),
             configuration_sha256: crate::identity::configuration_sha256(&values),
             generation: request.generation,
@@ -183,7 +187,8 @@ impl Workshop {
 
     /// Segments a series from which only the levels are wanted.
     pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
-        segment(source.series(), &[], &mut self.nets, &mut |_| {})
+        let (levels, _) = self.engines.segment(source.series(), &[], &mut |_| {})?;
+        Ok(levels)
     }
 
     /// Segments `source` and writes every output. `tell` hears of each stage as it begins.
@@ -196,9 +201,11 @@ impl Workshop {
     ) -> Result<Product, ProduceError> {
         let series = source.series();
         let neighbours = request.neighbours.known();
-        let segmentation = segment(series, &neighbours, &mut self.nets, &mut |stage| {
+        let (segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
             clock.begin(stage.into(), tell);
         })?;
+        let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
+        self.engine = engine_report(ran, self.threads);
         clock.begin(JobStage::Outputs, tell);
         let provenance = self.provenance(request);
         // Pictures and masks take about as long as the DICOM objects: one core each.
@@ -220,7 +227,22 @@ impl Workshop {
         );
         report.levels_from = request.neighbours.source_of(segmentation.numbering).cloned();
         let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
-        Ok(Product { segmentation, report, objects, scene, overview })
+        Ok(Product { segmentation, report, passed, objects, scene, overview })
+    }
+}
+
+fn engine_report(ran: Ran, threads: usize) -> EngineReport {
+    let fallback = ran.fallback.map(|fallback| FallbackReport {
+        from: fallback.from,
+        state: fallback.trouble.state.name(),
+        text: fallback.trouble.text,
+    });
+    EngineReport {
+        name: ran.engine,
+        instruction_set: engine::instruction_set(),
+        threads,
+        reason: ran.reason,
+        fallback,
     }
 }
 

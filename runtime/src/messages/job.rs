@@ -1,5 +1,6 @@
 //! The messages of a job: its life and its numbers.
 
+use super::engine::{Engine, Passed};
 use super::{MessageError, Name, Version};
 use crate::error::Move;
 use crate::identity::JobId;
@@ -83,7 +84,12 @@ pub struct Timings(Vec<(JobStage, f64)>);
 impl Timings {
     /// Adds a stage; tenths of a millisecond are kept.
     pub fn add(&mut self, stage: JobStage, time: std::time::Duration) {
-        self.0.push((stage, rounded(time.as_secs_f64() * 1e3, 1)));
+        let ms = time.as_secs_f64() * 1e3;
+        match self.0.iter_mut().find(|(known, _)| *known == stage) {
+            // Run again on another engine: both runs took their time.
+            Some((_, sum)) => *sum = rounded(*sum + ms, 1),
+            None => self.0.push((stage, rounded(ms, 1))),
+        }
     }
 
     pub fn stages(&self) -> &[(JobStage, f64)] {
@@ -184,52 +190,9 @@ pub struct JobStatus {
     /// Since the first instance came.
     pub elapsed_ms: u64,
     pub stages_ms: Timings,
-}
-
-/// The engine and its number format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Engine {
-    pub kind: EngineKind,
-    pub precision: Precision,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EngineKind {
-    Simd,
-    Onnxruntime,
-    Tensorrt,
-    Cuda,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    F32,
-    F16,
-    Int8,
-}
-
-impl Engine {
-    /// From the words of `Net::engine` or `Provenance::engine`: `simd f32`, `simd-avx512 f32`. The instruction set does
-    /// not change results and is left out.
-    pub fn parse(text: &str) -> Result<Engine, MessageError> {
-        let (kind, precision) = text.split_once(' ').ok_or(MessageError::Engine)?;
-        let kind = match kind.split('-').next() {
-            Some("simd") => EngineKind::Simd,
-            Some("onnxruntime") => EngineKind::Onnxruntime,
-            Some("tensorrt") => EngineKind::Tensorrt,
-            Some("cuda") => EngineKind::Cuda,
-            _ => return Err(MessageError::Engine),
-        };
-        let precision = match precision {
-            "f32" => Precision::F32,
-            "f16" => Precision::F16,
-            "int8" => Precision::Int8,
-            _ => return Err(MessageError::Engine),
-        };
-        Ok(Engine { kind, precision })
-    }
+    /// From the end of the run on: the engine that did not make the result although it should have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Passed>,
 }
 
 /// The model of a result, as its card names it.
@@ -301,6 +264,7 @@ pub enum ResultFlag {
     DiscCountMismatch,
     BodyTooLarge,
     LaterallyTruncated,
+    RowInterrupted,
     VertebraeDisputed,
 }
 
@@ -312,6 +276,7 @@ impl From<Flag> for ResultFlag {
             Flag::DiscCountMismatch => ResultFlag::DiscCountMismatch,
             Flag::BodyTooLarge => ResultFlag::BodyTooLarge,
             Flag::LaterallyTruncated => ResultFlag::LaterallyTruncated,
+            Flag::RowInterrupted => ResultFlag::RowInterrupted,
             Flag::VertebraeDisputed => ResultFlag::VertebraeDisputed,
         }
     }
@@ -357,6 +322,8 @@ pub struct JobResult {
     confidence: f64,
     pub stages_ms: Timings,
     pub outputs: Vec<OutputKind>,
+    /// As in [`JobStatus`].
+    pub fallback: Option<Passed>,
 }
 
 impl JobResult {
@@ -388,6 +355,7 @@ impl JobResult {
             confidence: rounded(f64::from(segmentation.confidence), 4),
             stages_ms: Timings::default(),
             outputs: Vec::new(),
+            fallback: None,
         }
     }
 
@@ -418,6 +386,9 @@ impl Serialize for JobResult {
         map.serialize_entry("stages_ms", &self.stages_ms)?;
         map.serialize_entry("total_ms", &self.stages_ms.total_ms())?;
         map.serialize_entry("outputs", &self.outputs)?;
+        if let Some(fallback) = &self.fallback {
+            map.serialize_entry("fallback", fallback)?;
+        }
         map.end()
     }
 }
@@ -450,13 +421,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_are_parsed_by_kind_and_precision() {
-        let simd = Engine { kind: EngineKind::Simd, precision: Precision::F32 };
-        assert_eq!(Engine::parse("simd f32"), Ok(simd));
-        assert_eq!(Engine::parse("simd-avx512 f32"), Ok(simd));
-        for wrong in ["simd", "f32", "Doe^John f32", "simd f64", ""] {
-            assert_eq!(Engine::parse(wrong), Err(MessageError::Engine), "{wrong}");
+    fn a_stage_that_ran_twice_has_one_entry_with_both_times() {
+        let mut timings = Timings::default();
+        for (stage, ms) in
+            [(JobStage::Prepare, 3), (JobStage::Semantic, 40), (JobStage::Prepare, 4)]
+        {
+            timings.add(stage, std::time::Duration::from_millis(ms));
         }
+        assert_eq!(timings.stages(), [(JobStage::Prepare, 7.0), (JobStage::Semantic, 40.0)]);
     }
 
     #[test]

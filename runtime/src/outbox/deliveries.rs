@@ -1,6 +1,6 @@
 //! Deliveries of DICOM objects: which files a destination still has to acknowledge.
 
-use super::{Outbox, OutboxError, now_ms};
+use super::{Outbox, OutboxError, ending, now_ms};
 use crate::identity::JobId;
 use redb::{
     ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
@@ -25,6 +25,27 @@ pub struct Delivery {
     pub recorded_ms: u64,
 }
 
+/// One hand-over of a result to the deliveries. A run of the same generation after a kill hands over again: the deliveries
+/// of the two have the same files and differ by this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    pub job: JobId,
+    pub generation: u32,
+    /// When, milliseconds since 1970.
+    pub recorded_ms: u64,
+}
+
+impl Handover {
+    pub fn new(job: &JobId, generation: u32) -> Handover {
+        Handover { job: job.clone(), generation, recorded_ms: now_ms() }
+    }
+
+    /// Whether `delivery` was recorded with this one.
+    pub fn recorded(&self, delivery: &Delivery) -> bool {
+        self.job == delivery.job && self.recorded_ms == delivery.recorded_ms
+    }
+}
+
 /// Makes the table, so that readers always find it.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), OutboxError> {
     transaction.open_table(DELIVERIES)?;
@@ -37,21 +58,23 @@ pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, OutboxError> {
 
 impl Outbox {
     /// Records what has to reach which destination, all of a job at once: whoever takes one off the list sees the others.
-    /// A delivery of the same job to the same destination that still waits is replaced: its objects are superseded by the
-    /// new ones.
+    /// Deliveries of the same job that still wait are replaced, those to a destination that is configured no more too:
+    /// their objects are superseded by the new ones. The end of the job is to be told from now on.
     pub fn record_deliveries(
         &self,
-        job: &JobId,
+        handover: &Handover,
         wanted: &[(&str, Vec<PathBuf>)],
     ) -> Result<(), OutboxError> {
-        let transaction = self.write()?;
+        let (job, transaction) = (handover.job.as_str(), self.write()?);
         {
             let mut deliveries = transaction.open_table(DELIVERIES)?;
+            deliveries.retain(|(other, _), _| other != job)?;
             for (destination, files) in wanted {
                 let paths = listed(files)?;
-                deliveries.insert((job.as_str(), *destination), (now_ms(), paths.as_str()))?;
+                deliveries.insert((job, *destination), (handover.recorded_ms, paths.as_str()))?;
             }
         }
+        ending::note(&transaction, &handover.job, handover.generation)?;
         transaction.commit()?;
         self.recorded.send_modify(|n| *n += 1);
         Ok(())

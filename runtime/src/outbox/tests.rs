@@ -95,6 +95,11 @@ fn a_file_that_is_no_outbox_is_named() {
     assert_eq!(error.whose(), Move::Site);
 }
 
+/// One of several hand-overs of a job, in order.
+fn handover(job: &JobId, recorded_ms: u64) -> Handover {
+    Handover { job: job.clone(), generation: 1, recorded_ms }
+}
+
 #[test]
 fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
     let folder = Folder::new("outbox-deliveries");
@@ -103,20 +108,25 @@ fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
     {
         let outbox = Outbox::open(&folder.file()).unwrap();
         let first = [("pacs", files("1.dcm")), ("console", files("2.dcm"))];
-        outbox.record_deliveries(&job, &first).unwrap();
+        outbox.record_deliveries(&handover(&job, 1), &first).unwrap();
         let under_way = outbox.pending_deliveries().unwrap();
-        outbox.record_deliveries(&job, &[("pacs", files("3.dcm"))]).unwrap();
+        // The console is configured no more: what waits for it would keep the job from its end for ever.
+        let again = [("pacs", files("3.dcm")), ("viewer", files("2.dcm"))];
+        outbox.record_deliveries(&handover(&job, 2), &again).unwrap();
         let old = under_way.iter().find(|delivery| delivery.destination == "pacs").unwrap();
         assert!(!outbox.remove_delivery(old).unwrap(), "took out the one that replaced it");
         for wrong in ["/etc/passwd", "../x", ""] {
-            let refused = outbox.record_deliveries(&job, &[("pacs", vec![PathBuf::from(wrong)])]);
+            let wanted = [("pacs", vec![PathBuf::from(wrong)])];
+            let refused = outbox.record_deliveries(&handover(&job, 3), &wanted);
             assert!(matches!(refused, Err(OutboxError::Path)), "{wrong}");
         }
     }
     let outbox = Outbox::open(&folder.file()).unwrap();
     let pending = outbox.pending_deliveries().unwrap();
-    let console = pending.iter().find(|delivery| delivery.destination == "console").unwrap();
-    assert!(outbox.remove_delivery(console).unwrap());
+    assert_eq!(pending.len(), 2, "{pending:?}");
+    let viewer = pending.iter().find(|delivery| delivery.destination == "viewer").unwrap();
+    assert!(handover(&job, 2).recorded(viewer) && !handover(&job, 1).recorded(viewer));
+    assert!(outbox.remove_delivery(viewer).unwrap());
     let left = outbox.pending_deliveries().unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].destination.as_str(), &left[0].files), ("pacs", &files("3.dcm")));
@@ -140,4 +150,33 @@ fn an_entry_and_its_mark_are_stored_together() {
     let outbox = Outbox::open(&folder.file()).unwrap();
     assert_eq!(outbox.journal_mark().unwrap(), Some(mark), "a refused message leaves no mark");
     assert_eq!(outbox.pending(Destination::Mqtt, 1, 10).unwrap()[0].topic, "j");
+}
+
+#[test]
+fn an_end_is_told_with_all_its_messages_or_not_at_all_and_then_only_once() {
+    let folder = Folder::new("outbox-end");
+    let (job, payload) = (JobId::new(b"k", "1.2.3"), |seq: u64| seq.to_string().into_bytes());
+    let large = |_| vec![b' '; MAX_PAYLOAD_BYTES + 1];
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert!(!outbox.is_untold(&job, 1).unwrap(), "nothing was handed over");
+        outbox.record_deliveries(&handover(&job, 1), &[]).unwrap();
+        let whole: [Draft<'_>; 2] =
+            [("result".to_owned(), &payload), ("status".to_owned(), &large)];
+        outbox.push_end(Destination::Mqtt, &job, 1, &whole).unwrap_err();
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    assert!(outbox.is_untold(&job, 1).unwrap() && !outbox.is_untold(&job, 2).unwrap());
+    assert_eq!(outbox.backlog().unwrap().messages, 0, "half an end was told");
+    let whole: [Draft<'_>; 2] = [("result".to_owned(), &payload), ("status".to_owned(), &payload)];
+    outbox.push_end(Destination::Mqtt, &job, 1, &whole).unwrap();
+    assert!(!outbox.is_untold(&job, 1).unwrap());
+    let told = outbox.pending(Destination::Mqtt, 0, 9).unwrap();
+    let told: Vec<_> = told.iter().map(|m| (m.topic.as_str(), m.payload.as_slice())).collect();
+    assert_eq!(told, [("result", &b"1"[..]), ("status", b"2")]);
+    assert_eq!(*outbox.pushed().borrow(), 2, "who waits for messages is told of them");
+    // A newer generation is at work: the end of the older one leaves its note alone.
+    outbox.record_deliveries(&Handover { generation: 2, ..handover(&job, 2) }, &[]).unwrap();
+    outbox.push_end(Destination::Mqtt, &job, 1, &whole).unwrap();
+    assert!(outbox.is_untold(&job, 2).unwrap());
 }

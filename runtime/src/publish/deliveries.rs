@@ -5,7 +5,7 @@ use crate::error::Move;
 use crate::health::Hand;
 use crate::jobs::board::Board;
 use crate::messages::FailureCode;
-use crate::outbox::{Delivery, Outbox, OutboxError};
+use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -127,11 +127,11 @@ impl Deliveries {
             tracing::info!(job = %job, "superseded while it was sent; the new result follows");
             return true;
         }
-        let place = delivery.files.first().map(|file| self.results.join(file)).unwrap_or_default();
+        let handed_over = |handover: &Handover| handover.recorded(delivery);
         let left = pending.iter().any(|other| other.job == *job);
         match failure {
-            Some((code, whose)) => self.board.undeliverable(job, &place, code, whose),
-            None if !left => self.board.finished(job, &place),
+            Some((code, whose)) => self.board.undeliverable(job, handed_over, code, whose),
+            None if !left => self.board.finished(job, handed_over),
             None => {}
         }
         true

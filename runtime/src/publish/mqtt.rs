@@ -14,7 +14,7 @@ pub use subscriber::{LiveMessage, subscribe};
 use crate::broker::{self, Broker, BrokerError};
 use crate::error::Move;
 use crate::messages::{Boot, Envelope, JobResult, JobStatus, Name, Timestamp, Topics};
-use crate::outbox::{Destination, Outbox, OutboxError};
+use crate::outbox::{Destination, Draft, Outbox, OutboxError};
 use rumqttc::v5::MqttOptions;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -237,9 +237,18 @@ impl Publisher {
         self.push(&self.identity.topics.status(&status.job), status)
     }
 
-    /// Publishes the numbers of a finished job. Durable when it returns; blocks for one disk flush.
-    pub fn result(&self, result: &JobResult) -> Result<u64, OutboxError> {
-        self.push(&self.identity.topics.result(&result.job), result)
+    /// Publishes the numbers of a finished job and, where it still stands for it, its last status: both or none, and once
+    /// over restarts too. Durable when it returns; blocks for one disk flush.
+    pub fn end(&self, result: &JobResult, status: Option<&JobStatus>) -> Result<(), OutboxError> {
+        let (boot, ts) = (self.identity.boot, Timestamp::now());
+        let numbers = |seq| Envelope { seq, boot, ts }.encode(result);
+        let last = |seq| Envelope { seq, boot, ts }.encode(&status);
+        let mut messages: Vec<Draft<'_>> =
+            vec![(self.identity.topics.result(&result.job), &numbers)];
+        if let Some(status) = status {
+            messages.push((self.identity.topics.status(&status.job), &last));
+        }
+        self.outbox.push_end(Destination::Mqtt, &result.job, result.generation, &messages)
     }
 
     fn push(&self, topic: &str, message: &impl Serialize) -> Result<u64, OutboxError> {

@@ -195,6 +195,9 @@ fn sentence(flag: Flag) -> Option<&'static str> {
         Flag::LaterallyTruncated => {
             Some("The spine reaches the outermost slice: lateral parts may be missing.")
         }
+        Flag::RowInterrupted => {
+            Some("Two neighbouring bodies lie far apart: one between them may be missing.")
+        }
         Flag::VertebraeDisputed => Some("Two methods tell the vertebrae apart differently."),
     }
 }

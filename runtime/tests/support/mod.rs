@@ -36,6 +36,7 @@ pub(crate) fn status(job: &JobId, state: JobState) -> JobStatus {
         instances: 15,
         elapsed_ms: 1234,
         stages_ms: Timings::default(),
+        fallback: None,
     }
 }
 

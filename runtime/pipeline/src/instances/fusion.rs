@@ -3,6 +3,7 @@
 //! All of it counts voxels and sorts by place: the order of the cutouts changes nothing.
 
 use super::{ABOVE, Answer, BELOW, Bone, CENTRE, OTHER};
+use crate::course::Course;
 use crate::result::Support;
 use crate::vertebrae::MAX_BODIES;
 
@@ -84,8 +85,8 @@ pub(super) struct Fused {
 }
 
 /// Joins the answers.
-pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Fused {
-    let mut chosen = choose(bone, answers);
+pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>, course: &Course) -> Fused {
+    let mut chosen = choose(bone, answers, course);
     loop {
         let owners = vote(bone, &chosen);
         let mut bodies = vec![0; chosen.len() + 1];
@@ -104,7 +105,7 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>) -> Fused {
 }
 
 /// One answer a vertebra, top to bottom: of several about the same body, the one with which other cutouts agree most.
-fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
+fn choose(bone: &Bone, mut answers: Vec<Answer>, course: &Course) -> Vec<Answer> {
     answers.retain(|answer| answer.body(CENTRE) >= bone.min_body);
     let mut single =
         (0..answers.len()).map(|n| !holds_two(bone, &answers, n)).collect::<Vec<_>>().into_iter();
@@ -122,7 +123,8 @@ fn choose(bone: &Bone, mut answers: Vec<Answer>) -> Vec<Answer> {
             chosen.push(answer);
         }
     }
-    chosen.sort_by(|a, b| a.centres[1][1].total_cmp(&b.centres[1][1]));
+    let place = |answer: &Answer| course.place(answer.centres[1]);
+    chosen.sort_by(|a, b| place(a).total_cmp(&place(b)));
     chosen.truncate(MAX_BODIES);
     chosen
 }
@@ -216,6 +218,7 @@ fn distance_mm(bone: &Bone, a: [f64; 3], b: [f64; 3]) -> f64 {
 mod tests {
     use super::super::Voxel;
     use super::*;
+    use kernels::{Affine, Dims, Grid};
 
     /// A column of `count` bodies of `size` voxels, a millimetre apart; one posterior voxel each at the end.
     fn column(count: usize, size: usize) -> Bone {
@@ -243,8 +246,15 @@ mod tests {
         Answer::new(bone, [0.0, j as f64, 0.0], said.collect(), vec![j as f64])
     }
 
+    /// A spine in order of height.
+    fn upright() -> Course {
+        let affine = Affine::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]);
+        let dims = Dims::new([1, 1, 1]).unwrap();
+        Course::by_height(&Grid { dims, affine: affine.unwrap() })
+    }
+
     fn labels(bone: &Bone, answers: Vec<Answer>) -> Vec<u16> {
-        fuse(bone, answers).owners.into_iter().map(Owner::label).collect()
+        fuse(bone, answers, &upright()).owners.into_iter().map(Owner::label).collect()
     }
 
     #[test]
@@ -316,7 +326,7 @@ mod tests {
         let mut bone = column(3, 10);
         bone.voxels.retain(|voxel| !voxel.body || voxel.index[1] >= 10);
         let Fused { owners, levels, support } =
-            fuse(&bone, [15, 25].map(|j| answer(&bone, 10, j)).into());
+            fuse(&bone, [15, 25].map(|j| answer(&bone, 10, j)).into(), &upright());
         let rear = owners.len() - 3;
         let want = [Owner::OutOfView, Owner::Vertebra(1), Owner::Vertebra(2)];
         assert_eq!(owners[rear..], want);

@@ -69,6 +69,8 @@ pub enum Doubt {
     BodyTooLarge,
     /// The spine reaches the first or last slice.
     LaterallyTruncated,
+    /// A body may be missing between two others.
+    RowInterrupted,
     /// Two ways of telling vertebrae apart disagree.
     VertebraeDisputed,
     /// The volume of a body leaves the line of its neighbours.
@@ -202,6 +204,7 @@ fn of_flag(flag: Flag) -> Doubt {
         Flag::DiscCountMismatch => Doubt::DiscCountMismatch,
         Flag::BodyTooLarge => Doubt::BodyTooLarge,
         Flag::LaterallyTruncated => Doubt::LaterallyTruncated,
+        Flag::RowInterrupted => Doubt::RowInterrupted,
         Flag::VertebraeDisputed => Doubt::VertebraeDisputed,
     }
 }
@@ -210,6 +213,7 @@ fn of_flag(flag: Flag) -> Doubt {
 fn worst(doubt: Doubt) -> Grade {
     match doubt {
         Doubt::BodyTooLarge
+        | Doubt::RowInterrupted
         | Doubt::LowConfidence
         | Doubt::ManyDoubtful
         | Doubt::NothingMeasurable => Grade::Poor,

@@ -3,10 +3,10 @@
 //! SPINEPS' rule is the vertebra with the lowest body that still is higher. Where it fails: a sacrum, or a vertebra without
 //! a body, is taken to lie at the very top, so that a disc above the first body becomes one of the sacrum (126).
 
+use crate::course::Course;
 use crate::labels::{Structure, VertebraId};
 use crate::spineps::Rules;
 use crate::spineps::centroids::masses;
-use crate::spineps::course::Course;
 use crate::spineps::pieces::Pieces;
 use crate::spineps::rows;
 use crate::spineps::values::{T13, VERTEBRA_LIMIT, above, rank};
@@ -23,7 +23,7 @@ struct Levels {
 
 /// Writes `100 + v` for discs and `200 + v` for endplates into `vertebrae`.
 pub fn name(vertebrae: &mut Volume<u8>, semantic: &Volume<u8>, rules: Rules) {
-    let course = Course::of(semantic, rules);
+    let course = rules.course(semantic);
     let levels = Levels::of(vertebrae, semantic, &course, rules);
     let dims = vertebrae.dims();
     for (structure, offset) in [

@@ -8,10 +8,10 @@ pub mod missing;
 pub mod posterior;
 pub mod top;
 
+use crate::course::Course;
 use crate::labels::{Structure, VertebraId};
 use crate::spineps::boxed::Boxed;
 use crate::spineps::centroids::{Mass, masses};
-use crate::spineps::course::Course;
 use crate::spineps::values::{C2, DENS, METAL, is_body};
 use crate::spineps::{Rules, between, plates};
 use kernels::components::Bounds;
@@ -47,7 +47,7 @@ pub fn settle(semantic: &Boxed<u8>, vertebrae: &Boxed<u16>, rules: Rules) -> Opt
     let mut owners = owned(&vertebrae.at(spine).part, &semantic);
     articular::settle(&mut owners, &semantic);
     missing::cover(&mut owners, &mut semantic, rules);
-    let course = Course::of(&semantic, rules);
+    let course = rules.course(&semantic);
     let top_row = (spine.min[1] == 0).then_some(0);
     top::repair(&mut owners, &semantic, &course, top_row, rules);
     posterior::settle(&mut owners, &semantic);

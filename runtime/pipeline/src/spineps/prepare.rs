@@ -1,10 +1,11 @@
 //! The image for the semantic net, and images and masks from grid to grid (facts: SPINEPS' `preprocess_input`, `rescale`,
-//! `resample_from_to`). The bias field is corrected by the caller.
+//! `resample_from_to`). Our correction of the bias field stands where SPINEPS has N4, and nowhere else: our own nets do no
+//! better with it.
 
 use super::ended::Ended;
 use kernels::components::{Bounds, crop, paste};
 use kernels::volume::scale;
-use kernels::{Affine, Dims, GeometryError, Grid, Volume, resample};
+use kernels::{Affine, Dims, GeometryError, Grid, Volume, bias, resample, threads};
 
 /// Intensities run from 0 to this at most.
 const MAX_INTENSITY: f32 = 1500.0;
@@ -16,9 +17,13 @@ pub const NET_SPACING_MM: [f64; 3] = [0.75, 0.75, 1.65];
 const SAME_MM: f64 = 1e-3;
 const SAME_SHARE: f64 = 1e-5;
 
-/// The image as the semantic net gets it, before it is brought to the net's spacing. `correct` takes the bias field out of
-/// the part of the image that is not empty.
-pub fn prepare(
+/// The image as the semantic net gets it, before it is brought to the net's spacing.
+pub fn prepare(image: &Volume<f32>) -> Result<Volume<f32>, Ended> {
+    prepare_with(image, |part| bias::correct(part, threads::available()))
+}
+
+/// The same where `correct` takes the bias field out of the part of the image that is not empty.
+pub fn prepare_with(
     image: &Volume<f32>,
     correct: impl FnOnce(&mut Volume<f32>),
 ) -> Result<Volume<f32>, Ended> {
@@ -110,16 +115,25 @@ mod tests {
 
     #[test]
     fn an_image_without_contrast_ends_the_run() {
-        assert_eq!(prepare(&image(&[7.0; 5]), |_| ()), Err(Ended::EmptyImage));
-        assert_eq!(prepare(&image(&[f32::NAN; 5]), |_| ()), Err(Ended::EmptyImage));
+        assert_eq!(prepare(&image(&[7.0; 5])), Err(Ended::EmptyImage));
+        assert_eq!(prepare(&image(&[f32::NAN; 5])), Err(Ended::EmptyImage));
     }
 
     #[test]
     fn every_voxel_keeps_its_place_when_padded() {
-        let padded = prepare(&image(&[5.0, 3005.0, 5.0, 35.0]), |_| ()).unwrap();
+        let padded = prepare_with(&image(&[5.0, 3005.0, 5.0, 35.0]), |_| ()).unwrap();
         assert_eq!(padded.dims().counts(), [12, 9, 9]);
         assert_eq!([5, 6, 7].map(|i| padded.at([i, 4, 4])), [1500.0, 0.0, 15.0]);
         assert_eq!(padded.grid().affine.world([4.0; 3]), [0.0; 3]);
+    }
+
+    #[test]
+    fn the_bias_field_is_taken_out_by_our_correction() {
+        let values: Vec<f32> = (0..400).map(|n| 20.0 + (n * 7 % 90) as f32 + n as f32).collect();
+        let image = image(&values);
+        let corrected = prepare(&image).unwrap();
+        assert_eq!(prepare_with(&image, |part| bias::correct(part, 1)).unwrap(), corrected);
+        assert_ne!(prepare_with(&image, |_| ()).unwrap(), corrected);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use crate::case::{self, Archive, Tally};
 use kernels::Volume;
 use kernels::components::crop;
 use pipeline::VertebraId;
-use pipeline::spineps::course::Course;
 use pipeline::spineps::joint::{self, Masks, articular, missing, posterior, top};
 use pipeline::spineps::{Rules, between, centroids, plates};
 
@@ -84,7 +83,7 @@ fn owners_agree_with_the_parts() {
 fn the_top_is_repaired() {
     compare("joint-top", |case| {
         let (mut owners, semantic) = (case.labels("post_vert_cleaned"), case.labels("add_in_seg"));
-        top::repair(&mut owners, &semantic, &Course::of(&semantic, EXACT), Some(0), EXACT);
+        top::repair(&mut owners, &semantic, &EXACT.course(&semantic), Some(0), EXACT);
         vec![pair(&owners, &case.labels("post_after_merge"))]
     });
 }
@@ -103,7 +102,7 @@ fn vertebrae_are_numbered_from_the_top() {
     compare("joint-number", |case| {
         let (mut owners, semantic) =
             (case.labels("post_after_posterior"), case.labels("add_in_seg"));
-        let course = Course::of(&semantic, EXACT);
+        let course = EXACT.course(&semantic);
         let count = joint::number(&mut owners, &semantic, &course, EXACT);
         joint::identify(&mut owners, &semantic, &joint::counted(count, FIRST));
         vec![pair(&owners, &case.labels("add_in_vert"))]

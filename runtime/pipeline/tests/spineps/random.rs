@@ -100,8 +100,9 @@ fn no_image_makes_the_preparation_panic() {
         for spacing in SPACINGS {
             let _ = prepare::image_at(&image, spacing);
         }
-        let _ =
-            prepare::prepare(&image, |part| part.voxels_mut().iter_mut().for_each(|v| *v += 1.0));
+        let _ = prepare::prepare(&image);
+        let higher = |part: &mut Volume<f32>| part.voxels_mut().iter_mut().for_each(|v| *v += 1.0);
+        let _ = prepare::prepare_with(&image, higher);
     }
 }
 

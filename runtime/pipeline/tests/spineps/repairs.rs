@@ -4,7 +4,6 @@
 use crate::case::grid;
 use kernels::Volume;
 use phantom::{Recipe, Region, generate};
-use pipeline::spineps::course::Course;
 use pipeline::spineps::joint::{self, Masks, missing, top};
 use pipeline::spineps::labelling::exact_id;
 use pipeline::spineps::{Rules, between, centroids, plates};
@@ -169,9 +168,9 @@ fn a_vertebra_cut_by_the_field_is_not_swallowed() {
 fn a_small_vertebra_with_a_spinous_process_stays() {
     let mut sketch = piece_above(20);
     sketch.fill([[37, 42], [20, 26], [0, 6]], 42, 1);
-    let count = |rules| {
+    let count = |rules: Rules| {
         let mut owners = sketch.ids();
-        let course = Course::of(&sketch.semantic, rules);
+        let course = rules.course(&sketch.semantic);
         top::repair(&mut owners, &sketch.semantic, &course, None, rules);
         centroids::masses(&owners, |_, _| true).len()
     };

@@ -180,6 +180,25 @@ fn a_late_image_is_a_new_generation_and_a_duplicate_is_not() {
     assert_eq!((decision.generation, decision.have), (2, 13));
 }
 
+/// A sender that repeats a series right after our start can overtake what was found in the spool: the same images, twice
+/// complete, ran twice.
+#[test]
+fn an_image_found_in_the_spool_after_it_was_sent_again_is_no_news() {
+    let mut assembler = Assembler::new(Settings::default());
+    for index in 0..10 {
+        let mut again = counted(1, index, 10);
+        again.outcome = Outcome::Duplicate;
+        assembler.on_instance(MS(1), &again);
+    }
+    assert_eq!(assembler.poll(MS(1)).len(), 1);
+    for index in 0..10 {
+        let mut found = counted(1, index, 10);
+        found.association = None;
+        assembler.on_instance(MS(2), &found);
+    }
+    assert_eq!(run_out(&mut assembler), []);
+}
+
 #[test]
 fn a_conflict_is_counted_and_not_used() {
     let mut assembler = with_images(12);

@@ -1,9 +1,9 @@
 //! C2 in two pieces: the upper two vertebrae, one of them small, touching and without a disc between, become one.
 
+use crate::course::Course;
 use crate::labels::Structure;
 use crate::spineps::Rules;
 use crate::spineps::centroids::masses;
-use crate::spineps::course::Course;
 use crate::spineps::pieces::Pieces;
 use crate::spineps::rows;
 use crate::spineps::values::{DENS, is_body};

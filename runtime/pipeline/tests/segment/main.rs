@@ -4,14 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-#[path = "segment/truth_net.rs"]
+mod order;
 mod truth_net;
 
 use kernels::{Affine, AxisMap, Dims, Direction, Grid, Volume};
 use phantom::{Phantom, Recipe, Region, generate};
 use pipeline::{
-    Flag, KnownLevel, Neighbour, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series,
-    Stage, Structure, Vertebra, VertebraId, segment,
+    Flag, Neighbour, Nets, Numbering, RefusalCode, SegmentError, Segmentation, Series, Stage,
+    Structure, VertebraId, segment,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use truth_net::{TruthNet, blank_series, card, working_grid};
@@ -216,43 +216,6 @@ fn without_a_landmark_levels_are_unverified() {
         assert_eq!((result.numbering, result.sacrum), (Numbering::Unverified, false));
         assert!(result.flags.contains(&Flag::LevelUnverified));
     }
-}
-
-/// What a station further down would know of the two lowest vertebrae names all of them; where it contradicts a landmark in
-/// view, the landmark is kept and the doubt told.
-#[test]
-fn levels_come_from_a_neighbouring_station() {
-    let (region, seed, first) = (Region::Thoracic, 1, 5);
-    let phantom = exam(region, seed);
-    let alone = segmented(&phantom);
-    let known = |vertebrae: &[Vertebra], shift: u8| {
-        let level = |v: &Vertebra| KnownLevel {
-            level: VertebraId::new(v.id.value() + shift).unwrap(),
-            body_centroid_mm: v.body_centroid_mm,
-        };
-        [Neighbour { levels: vertebrae.iter().map(level).collect() }]
-    };
-    let lowest = &alone.vertebrae[alone.vertebrae.len() - 2..];
-    let net = TruthNet::of_structures(card(MM), &phantom.semantic);
-    let series = Series::from_volume(phantom.image.clone());
-    let named = run_beside(&series, &known(lowest, first - 2), net).unwrap();
-    assert_eq!(named.numbering, Numbering::FromStudy { neighbour: 0 });
-    let ids = |result: &Segmentation| -> Vec<u8> {
-        result.vertebrae.iter().map(|v| v.id.value()).collect()
-    };
-    let truth: Vec<u8> = (first..first + alone.vertebrae.len() as u8).collect();
-    assert_eq!(truth, ids(&named));
-    assert!(!named.flags.contains(&Flag::LevelUnverified), "{:?}", named.flags);
-
-    let lumbar = exam(Region::Lumbar, 1);
-    let alone = segmented(&lumbar);
-    let net = TruthNet::of_structures(card(MM), &lumbar.semantic);
-    let series = Series::from_volume(lumbar.image.clone());
-    let upper = &alone.vertebrae[..2];
-    let disputed = run_beside(&series, &known(upper, 1), net).unwrap();
-    assert_eq!(disputed.numbering, Numbering::FromSacrum);
-    assert_eq!(ids(&disputed), ids(&alone));
-    assert!(disputed.flags.contains(&Flag::LandmarksDisagree));
 }
 
 /// A net took brain for sacrum in a cervical field of view, and every level was named from it.

@@ -3,10 +3,9 @@
 //! SPINEPS asks its height. A spine that bends forward or lies level, as the sacrum does, is not in order of height: ours
 //! asks the canal. Its centreline is found by walking through cord and canal from end to end, so it may turn anywhere.
 
-use crate::labels::Structure;
-use crate::spineps::{Rules, rows};
-use kernels::Volume;
+use crate::spineps::rows;
 use kernels::volume::{add, dot, norm, scale, sub};
+use kernels::{Grid, Volume};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -29,38 +28,72 @@ pub struct Course {
     line: Vec<[f64; 3]>,
 }
 
+/// Where something lies beside the spine, millimetres.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Aside {
+    /// Behind the line.
+    pub back: f64,
+    pub right: f64,
+}
+
 impl Course {
-    /// The course of the spine in `semantic`: of height under SPINEPS' rules, or where no canal is in view.
-    pub fn of(semantic: &Volume<u8>, rules: Rules) -> Course {
-        let spacing = semantic.grid().affine.spacing();
-        let line = match rules {
-            Rules::Spineps213 => Vec::new(),
-            Rules::Sagitta => centreline(semantic),
-        };
-        Course { spacing, line }
+    /// Down the rows of a (P, I, R) grid.
+    pub fn by_height(grid: &Grid) -> Course {
+        Course { spacing: grid.affine.spacing(), line: Vec::new() }
+    }
+
+    /// Along what has the values of `tube` (cord and canal) in `map`, a volume on a (P, I, R) grid; by height where nothing
+    /// has.
+    pub fn along(map: &Volume<u8>, tube: [u8; 2]) -> Course {
+        Course { spacing: map.grid().affine.spacing(), line: centreline(map, tube) }
     }
 
     /// Where on the way down `index` lies. Only the order and distances of places mean something: millimetres along the
     /// canal, or rows.
     pub fn place(&self, index: [f64; 3]) -> f64 {
-        if self.line.is_empty() {
-            return index[1];
-        }
+        self.foot(index).map_or(index[1], |foot| foot.place)
+    }
+
+    /// Where `index` lies beside the line; beside the grid's first column where height decides.
+    pub fn aside(&self, index: [f64; 3]) -> Aside {
+        let point: [f64; 3] = std::array::from_fn(|axis| index[axis] * self.spacing[axis]);
+        let Some(Foot { at, down, .. }) = self.foot(index) else {
+            return Aside { back: point[0], right: point[2] };
+        };
+        let away = sub(point, at);
+        // To the back, perpendicular to the line in the sagittal plane.
+        Aside { back: away[0] * down[1] - away[1] * down[0], right: away[2] }
+    }
+
+    /// The point of the line next to `index`; `None` where there is no line.
+    fn foot(&self, index: [f64; 3]) -> Option<Foot> {
         let point = std::array::from_fn(|axis| index[axis] * self.spacing[axis]);
-        let (mut nearest, mut place, mut walked) = (f64::INFINITY, 0.0, 0.0);
+        let (mut nearest, mut found, mut walked) = (f64::INFINITY, None, 0.0);
         for ends in self.line.windows(2) {
             let along = sub(ends[1], ends[0]);
             let length = norm(along);
             let share = dot(sub(point, ends[0]), along) / (length * length);
             let share = share.clamp(0.0, 1.0);
-            let away = norm(sub(point, add(ends[0], scale(along, share))));
+            let at = add(ends[0], scale(along, share));
+            let away = norm(sub(point, at));
             if away < nearest {
-                (nearest, place) = (away, walked + share * length);
+                nearest = away;
+                let (place, down) = (walked + share * length, scale(along, 1.0 / length));
+                found = Some(Foot { place, at, down });
             }
             walked += length;
         }
-        place
+        found
     }
+}
+
+/// A point of the line.
+struct Foot {
+    place: f64,
+    /// Millimetres along the grid's axes.
+    at: [f64; 3],
+    /// Unit vector along the line.
+    down: [f64; 3],
 }
 
 /// A cell of cord and canal: where it lies in the coarse grid, and the centre of its voxels in millimetres.
@@ -71,8 +104,8 @@ struct Cell {
 }
 
 /// The centreline from top to bottom, with its ends far out; empty where there is none.
-fn centreline(semantic: &Volume<u8>) -> Vec<[f64; 3]> {
-    let cells = cells(semantic);
+fn centreline(map: &Volume<u8>, tube: [u8; 2]) -> Vec<[f64; 3]> {
+    let cells = cells(map, tube);
     let mut lines: Vec<Vec<[f64; 3]>> = pieces(&cells).iter().map(|p| walk(&cells, p)).collect();
     lines.retain(|line| line.len() >= MIN_POINTS);
     lines.sort_by(|a, b| a[0][1].total_cmp(&b[0][1]));
@@ -95,13 +128,12 @@ fn centreline(semantic: &Volume<u8>) -> Vec<[f64; 3]> {
     line
 }
 
-fn cells(semantic: &Volume<u8>) -> Vec<Cell> {
-    let (dims, spacing) = (semantic.dims(), semantic.grid().affine.spacing());
+fn cells(map: &Volume<u8>, tube: [u8; 2]) -> Vec<Cell> {
+    let (dims, spacing) = (map.dims(), map.grid().affine.spacing());
     let steps = spacing.map(|mm| (CELL_MM / mm).round().max(1.0) as usize);
     let counts: [usize; 3] = std::array::from_fn(|a| dims.counts()[a].div_ceil(steps[a]));
     let mut sums = vec![(0.0, [0.0; 3]); counts.iter().product()];
-    let tube = [Structure::SpinalCanal.value(), Structure::SpinalCord.value()];
-    for (first, block) in rows::blocks(semantic) {
+    for (first, block) in rows::blocks(map) {
         let [from, j, k] = dims.index(first);
         let start = counts[0] * (j / steps[1] + counts[1] * (k / steps[2]));
         for (n, _) in block.iter().enumerate().filter(|&(_, v)| tube.contains(v)) {

@@ -1,0 +1,86 @@
+// What the kernels share. Compiled for devices by NVRTC, which brings no headers, and for the processor by the emulation,
+// which brings its own first.
+//
+// Neither compiler fuses a product with a sum (--fmad=false, -ffp-contract=off): + - * / and sqrt round as written, on
+// every device and on the processor, and where one rounding is wanted the source says fmaf.
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#ifndef EMULATION
+#define INFINITY __int_as_float(0x7f800000)
+// Shared memory whose size the launch says.
+#define DYNAMIC_SHARED(T, name)                                  \
+    extern __shared__ __align__(16) unsigned char dynamic_shared[]; \
+    T* name = reinterpret_cast<T*>(dynamic_shared)
+#endif
+
+// Threads of a block: as many as the host launches, so that the compiler may give each 255 registers.
+#define THREADS 256
+
+// A kernel, to be found by its name.
+#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
+
+// A loop over 0..n by all threads of the launch.
+#define FOR_EACH(i, n) \
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += gridDim.x * blockDim.x)
+
+// Threads of a warp.
+const int WARP = 32;
+const u32 WHOLE_WARP = 0xffffffffu;
+
+// Index along each axis of the voxel at `offset`; i fastest.
+struct Index {
+    int i, j, k;
+};
+
+__device__ inline Index index_of(int offset, int ni, int nj) {
+    int row = offset / ni;
+    Index index = {offset - row * ni, row % nj, row / nj};
+    return index;
+}
+
+// Key whose unsigned order is the order of Rust's `f32::total_cmp`, and back.
+__device__ inline u32 ordered(float value) {
+    u32 bits = __float_as_uint(value);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+__device__ inline float disordered(u32 key) {
+    return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+}
+
+// The sum over all threads of a block, for its first thread; always added in the same order. `room` is shared, one place a
+// warp; every thread of the block must come here.
+template <class T>
+__device__ inline T block_sum(T value, T* room) {
+    for (int away = WARP / 2; away > 0; away /= 2) value += __shfl_down_sync(WHOLE_WARP, value, away);
+    if (threadIdx.x % WARP == 0) room[threadIdx.x / WARP] = value;
+    __syncthreads();
+    T sum = 0;
+    if (threadIdx.x == 0)
+        for (int warp = 0; warp * WARP < (int)blockDim.x; ++warp) sum += room[warp];
+    return sum;
+}
+
+// The sum over the threads of a block before this one; `total` is that over all of them. `room` is shared, one place a warp;
+// every thread of the block must come here, and may come again.
+__device__ inline int block_scan(int value, int* room, int& total) {
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, sum = value;
+    for (int away = 1; away < WARP; away *= 2) {
+        int before = __shfl_up_sync(WHOLE_WARP, sum, away);
+        if (lane >= away) sum += before;
+    }
+    if (lane == WARP - 1) room[warp] = sum;
+    __syncthreads();
+    int below = 0;
+    total = 0;
+    for (int w = 0; w * WARP < (int)blockDim.x; ++w) {
+        if (w < warp) below += room[w];
+        total += room[w];
+    }
+    __syncthreads();
+    return below + sum - value;
+}

@@ -1,0 +1,57 @@
+//! Values in a launcher's memory.
+
+use std::marker::PhantomData;
+
+use bytemuck::Pod;
+
+use super::{DeviceError, Launcher, Memory};
+
+/// `length` values in the memory of a launcher.
+#[derive(Debug)]
+pub struct Array<T> {
+    memory: Memory,
+    length: usize,
+    values: PhantomData<T>,
+}
+
+impl<T: Pod> Array<T> {
+    /// Room for `length` values, with undefined contents: kernels write all of it before any reads.
+    pub fn new(on: &dyn Launcher, length: usize) -> Result<Array<T>, DeviceError> {
+        // No allocator gives nothing.
+        let memory = on.allocate(size_of::<T>() * length.max(1))?;
+        Ok(Array { memory, length, values: PhantomData })
+    }
+
+    /// `length` values, all of whose bytes are `byte`.
+    pub fn filled(on: &dyn Launcher, length: usize, byte: u8) -> Result<Array<T>, DeviceError> {
+        let mut array = Array::new(on, length)?;
+        on.fill(&mut array.memory, byte)?;
+        Ok(array)
+    }
+
+    /// A copy of `values`.
+    pub fn of(on: &dyn Launcher, values: &[T]) -> Result<Array<T>, DeviceError> {
+        let mut array = Array::new(on, values.len())?;
+        on.upload(bytemuck::cast_slice(values), &mut array.memory)?;
+        Ok(array)
+    }
+
+    /// The values, once everything launched before is done.
+    pub fn download(&self, on: &dyn Launcher) -> Result<Vec<T>, DeviceError> {
+        let mut values = vec![T::zeroed(); self.length];
+        on.download(&self.memory, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(super) fn address(&self) -> u64 {
+        self.memory.address()
+    }
+}

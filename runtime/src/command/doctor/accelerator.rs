@@ -1,0 +1,106 @@
+//! The parts that engines are made of: models, GPU, TensorRT with its plans, and which engine jobs run on.
+
+use super::Finding;
+use crate::command::engine::{READY, list_plans};
+use models::engine::tensorrt::TensorRt;
+use models::engine::{self, EngineChoice, Engines, Shipped};
+use std::path::Path;
+
+/// What a driver leaves where programs can see it: of a card, of a Jetson's release, of its GPU.
+const SIGNS: [(&str, &str); 3] = [
+    ("/proc/driver/nvidia/version", "NVIDIA driver"),
+    ("/etc/nv_tegra_release", "Jetson"),
+    ("/dev/nvhost-gpu", "Jetson GPU"),
+];
+
+pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
+    let weights = match Shipped::embedded() {
+        Ok(weights) => weights,
+        Err(error) => {
+            return vec![Finding::wrong("models", error.to_string(), "install the program again")];
+        }
+    };
+    let mut findings = models(&weights);
+    findings.push(gpu());
+    let (tensorrt, opened) = tensorrt(settings);
+    findings.push(tensorrt);
+    if opened {
+        findings.extend(plans(settings, &weights));
+    }
+    findings.push(chosen(settings, &weights));
+    findings
+}
+
+fn models(weights: &Shipped) -> Vec<Finding> {
+    let (one, two) = (&weights.semantic.card, &weights.instance.card);
+    let nets = [
+        (&one.name, &one.version, &one.weights_sha256),
+        (&two.name, &two.version, &two.weights_sha256),
+    ];
+    let text = |(name, version, sha256)| format!("{name} {version}, SHA-256 {sha256}");
+    nets.map(|net| Finding::good("model", text(net))).to_vec()
+}
+
+fn gpu() -> Finding {
+    let seen: Vec<String> = SIGNS
+        .into_iter()
+        .filter(|(path, _)| Path::new(path).exists())
+        .map(|(path, what)| match std::fs::read_to_string(path) {
+            Ok(text) => format!("{what}: {}", text.lines().next().unwrap_or_default().trim()),
+            // A device node: it is there, and reading it tells nothing.
+            Err(_) => what.to_owned(),
+        })
+        .collect();
+    match seen.is_empty() {
+        false => Finding::good("gpu", seen.join("; ")),
+        true => {
+            let text = "no NVIDIA GPU or no driver for it";
+            Finding::absent(
+                "gpu",
+                text,
+                "nothing; the processor runs the nets. With a GPU: install its driver",
+            )
+        }
+    }
+}
+
+/// What TensorRT says, and whether it can be used.
+fn tensorrt(settings: &engine::Settings) -> (Finding, bool) {
+    match TensorRt::open(&settings.place.shims) {
+        Ok(opened) => {
+            let mib = opened.device.memory_bytes >> 20;
+            let text = format!("{}, {mib} MiB", opened.describe());
+            (Finding::good("tensorrt", text).in_state(READY), true)
+        }
+        Err(trouble) => {
+            let state = trouble.state;
+            let advice = state.advice();
+            let finding = match settings.choice {
+                EngineChoice::TensorRt => Finding::wrong("tensorrt", trouble.text, advice),
+                EngineChoice::Auto | EngineChoice::Simd => {
+                    Finding::absent("tensorrt", trouble.text, advice)
+                }
+            };
+            (finding.in_state(state.name()), false)
+        }
+    }
+}
+
+fn plans(settings: &engine::Settings, weights: &Shipped) -> Vec<Finding> {
+    let finding = |plan: crate::command::engine::PlanReport| match plan.text {
+        None => Finding::good("plan", format!("{}: ready", plan.net)).in_state(plan.state),
+        Some(text) => {
+            let advice = "the service builds it at its next start, `sagitta engine build` at once";
+            Finding::absent("plan", format!("{}: {text}", plan.net), advice).in_state(plan.state)
+        }
+    };
+    list_plans(settings, weights).into_iter().map(finding).collect()
+}
+
+/// The engine that a job would get now.
+fn chosen(settings: &engine::Settings, weights: &Shipped) -> Finding {
+    match Engines::open(weights, settings, kernels::threads::available(), None) {
+        Ok(engines) => Finding::good("engine", format!("jobs run on {}", engines.at_work().reason)),
+        Err(error) => Finding::wrong("engine", error.to_string(), "install the program again"),
+    }
+}

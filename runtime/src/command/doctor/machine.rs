@@ -1,0 +1,137 @@
+//! The parts around the engines: processor, memory, broker, disk, supervisor.
+
+use super::Finding;
+use crate::publish::mqtt::BrokerSettings;
+use models::engine;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// A broker of the same site answers within milliseconds.
+const BROKER: Duration = Duration::from_secs(3);
+/// Room for a day of a busy scanner: 100 series of 40 MB with their results.
+const LEAST_FREE_GB: u64 = 8;
+
+pub(super) fn processor() -> Finding {
+    let (cores, set) = (kernels::threads::available(), engine::instruction_set());
+    let text = format!("{}, {cores} cores, engine simd uses {set}", std::env::consts::ARCH);
+    match set {
+        "scalar" => Finding::absent(
+            "processor",
+            text,
+            "nothing; without vector instructions a series takes minutes instead of seconds",
+        ),
+        _ => Finding::good("processor", text),
+    }
+}
+
+pub(super) fn memory() -> Finding {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = |key: &str| {
+        let line = info.lines().find(|line| line.starts_with(key))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    match (kib("MemTotal:"), kib("MemAvailable:")) {
+        (Some(total), Some(free)) => {
+            let text = format!(
+                "{} of {} MiB available; a series takes up to 1 GiB",
+                free >> 10,
+                total >> 10
+            );
+            Finding::good("memory", text)
+        }
+        _ => Finding::absent("memory", "the system does not tell", "nothing"),
+    }
+}
+
+pub(super) fn broker(settings: &BrokerSettings) -> Finding {
+    let (host, port) = match settings {
+        BrokerSettings::Embedded { listen } => {
+            let running = TcpStream::connect_timeout(listen, BROKER).is_ok();
+            let now =
+                if running { "something listens there now" } else { "nothing listens there now" };
+            return Finding::good("broker", format!("our own, on {listen}; {now}"));
+        }
+        BrokerSettings::External { host, port, .. } => (host, *port),
+    };
+    let place = format!("{host}:{port}");
+    match reach(host, port) {
+        Ok(()) => Finding::good("broker", format!("{place} answers")),
+        Err(error) => {
+            let advice =
+                "start it, or mend the address in [mqtt]; messages wait in the outbox until then";
+            Finding::wrong("broker", format!("{place} cannot be reached: {error}"), advice)
+        }
+    }
+}
+
+fn reach(host: &str, port: u16) -> std::io::Result<()> {
+    let mut last = std::io::Error::other("the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, BROKER) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+pub(super) fn disk(data: &Path) -> Finding {
+    // The nearest folder that exists: the service makes the rest.
+    let existing = data.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    let Some(free) = free_gb(existing) else {
+        let text = format!("the free space of {} is not known", existing.display());
+        return Finding::absent("disk", text, "look with `df`");
+    };
+    let text = format!("{free} GB free for {}", data.display());
+    match free >= LEAST_FREE_GB {
+        true => Finding::good("disk", text),
+        false => {
+            let advice = format!(
+                "free at least {LEAST_FREE_GB} GB, a day of a busy scanner; the service refuses instances when the disk is full"
+            );
+            Finding::wrong("disk", text, advice)
+        }
+    }
+}
+
+/// Free space by `df`, which is in every POSIX system; the standard library does not ask.
+fn free_gb(folder: &Path) -> Option<u64> {
+    let answer = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
+    let text = String::from_utf8(answer.stdout).ok()?;
+    let kib: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kib * 1024 / 1_000_000_000)
+}
+
+pub(super) fn supervisor() -> Finding {
+    let text = "this version has no link to the supervisor MCU";
+    Finding::absent("supervisor", text, "nothing; systemd restarts the service")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::doctor::Health;
+
+    #[test]
+    fn a_broker_is_reached_or_the_reason_is_told() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let at = |port| {
+            let host = "127.0.0.1".to_owned();
+            BrokerSettings::External { host, port, username: None, password_file: None }
+        };
+        assert_eq!(broker(&at(port)).health, Health::Good);
+        drop(listener);
+        let finding = broker(&at(port));
+        assert_eq!(finding.health, Health::Wrong);
+        assert!(finding.text.contains("cannot be reached"), "{finding:?}");
+    }
+
+    #[test]
+    fn the_space_of_a_folder_that_is_not_there_yet_is_that_of_its_parent() {
+        assert!(free_gb(Path::new("/")).is_some());
+        assert!(disk(Path::new("/not/there/yet")).text.ends_with("for /not/there/yet"));
+    }
+}

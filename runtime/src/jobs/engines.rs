@@ -1,0 +1,60 @@
+//! Which engine a site wants, and what is told of a plan that is being built.
+
+use clap::ValueEnum;
+use models::engine::{self, EngineChoice, Listener, News, Place};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The engine, by the word of the configuration and of the command line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The best that is here.
+    #[default]
+    Auto,
+    /// TensorRT; another one, with a word about it, where it cannot be.
+    Tensorrt,
+    /// Our CPU engine.
+    Simd,
+}
+
+impl From<Choice> for EngineChoice {
+    fn from(choice: Choice) -> EngineChoice {
+        match choice {
+            Choice::Auto => EngineChoice::Auto,
+            Choice::Tensorrt => EngineChoice::TensorRt,
+            Choice::Simd => EngineChoice::Simd,
+        }
+    }
+}
+
+/// Name of the folder of plans in the data folder.
+const PLANS: &str = "plans";
+
+/// What the engines are asked for; without a data folder plans lie in that of the packaged service.
+pub fn settings(jobs: &super::Settings, data: Option<&Path>) -> engine::Settings {
+    let default = engine::Settings::of(jobs.engine.into());
+    let plans = data.map_or(default.place.plans, |data| data.join(PLANS));
+    let shims = jobs.shims.clone().unwrap_or(default.place.shims);
+    engine::Settings { choice: default.choice, place: Place { shims, plans } }
+}
+
+/// Tells the log of a build in the background: each phase once, then how it ended.
+pub fn logged() -> Listener {
+    let mut phase = String::new();
+    Box::new(move |news| match news {
+        News::Progress(progress) if progress.phase != phase => {
+            phase.clone_from(&progress.phase);
+            tracing::info!(net = %progress.net, "building a plan for TensorRT: {phase}");
+        }
+        News::Progress(_) => {}
+        News::Ready(proof) => {
+            let (dice, vertebrae) = (proof.dice, proof.vertebrae);
+            tracing::info!(dice, vertebrae, "plans for TensorRT are built and proven");
+        }
+        News::Failed(trouble) => {
+            let state = trouble.state.name();
+            tracing::warn!(state, "no plan for TensorRT: {trouble}; {}", trouble.state.advice());
+        }
+    })
+}

@@ -1,0 +1,179 @@
+"""The shipped nets at f32 on the CPU: our engine against ONNX Runtime and OpenVINO, same weights, input and threads.
+
+Shapes and batches are the service's: a lumbar exam of 20 slices, two at a time, and the cutouts of ten vertebrae, two at a
+time. Each side answers one batch, then the next side the same, two threads each; all logits must agree first. ONNX Runtime
+has no switch that holds it to AVX2, so ours held to AVX2 meets ONNX Runtime with everything it finds. The ratios are of
+the medians of processor seconds, all threads together: on a machine that others use too, wall time is theirs as well.
+Usage: infer.py [--quick | --roofline]   (--roofline: our layers as a share of the processor's multiply-adds, nothing else)
+"""
+
+import argparse
+import datetime
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import history
+import peers
+
+EXAMPLES = peers.TARGET / "release/examples"
+THREADS = 2
+# Net: shape of a batch, and batches of a series (20 slices of 353 x 353 padded to multiples of 32; ten vertebrae).
+NETS = {"semantic": ((2, 5, 384, 384), 10), "instance": ((2, 180, 96, 80), 5)}
+# Largest difference from ONNX Runtime, as a fraction of the range of its logits.
+TOLERANCE = 1e-4
+
+
+class Ours:
+    """Our engine in a process of its own, one run a line."""
+
+    def __init__(self, net, shape, instructions, source, folder):
+        self.target = folder / f"{instructions}.f32"
+        count, _, rows, columns = shape
+        arguments = [net, count, rows, columns, THREADS, instructions, source, self.target]
+        command = [str(part) for part in [EXAMPLES / "infer", *arguments]]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.answered()
+        # Linux's number for the clock of another process.
+        self.clock = (~self.process.pid << 3) | 2
+
+    def answered(self):
+        if not self.process.stdout.readline():
+            sys.exit(f"infer: our side ended with {self.process.wait()}")
+
+    def run(self):
+        print(file=self.process.stdin, flush=True)
+        self.answered()
+
+    def processor(self):
+        return time.clock_gettime(self.clock)
+
+    def logits(self):
+        import numpy
+
+        return numpy.fromfile(self.target, "<f4")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Peer:
+    """A peer's engine in this process: what `run` returns are its logits."""
+
+    def __init__(self, run):
+        self.run = run
+        self.processor = time.process_time
+
+    def logits(self):
+        return self.run().ravel()
+
+    def close(self):
+        pass
+
+
+def onnxruntime_side(model, values):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    # Threads that wait for work sleep: spinning would count as its processor time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return Peer(lambda: session.run(None, {name: values})[0])
+
+
+def openvino_side(model, values):
+    import openvino
+
+    core = openvino.Core()
+    net = core.read_model(model)
+    net.reshape(values.shape)
+    how = {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(net, "CPU", how).create_infer_request()
+    return Peer(lambda: request.infer([values])[0])
+
+
+def agreement(sides):
+    """Largest difference of each side from ONNX Runtime, as a fraction of its range; ends the benchmark beyond the bound."""
+    want = sides["onnxruntime"].logits()
+    extent = float(want.max() - want.min())
+    differences = {name: float(abs(side.logits() - want).max()) / extent for name, side in sides.items()}
+    wrong = {name: value for name, value in differences.items() if not value <= TOLERANCE}
+    if wrong:
+        sys.exit(f"infer: logits differ from ONNX Runtime's by {wrong} of their range")
+    return differences
+
+
+def bench(net, shape, rounds):
+    import numpy
+
+    values = numpy.random.default_rng(1).uniform(-2, 2, shape).astype(numpy.float32)
+    model = str(history.ROOT / f"models/weights/{net}.onnx")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        source = folder / "in.f32"
+        values.tofile(source)
+        sides = {
+            "sagitta": Ours(net, shape, best_instructions(), source, folder),
+            "onnxruntime": onnxruntime_side(model, values),
+            "sagitta_avx2": Ours(net, shape, "avx2", source, folder),
+            "openvino": openvino_side(model, values),
+        }
+        differences = agreement(sides)
+        seconds = {name: {"wall": [], "processor": []} for name in sides}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                wall, processor = time.perf_counter(), side.processor()
+                side.run()
+                seconds[name]["processor"].append(side.processor() - processor)
+                seconds[name]["wall"].append(time.perf_counter() - wall)
+        for side in sides.values():
+            side.close()
+    return {"shape": shape, "difference_of_range": differences, "seconds": seconds}
+
+
+def best_instructions():
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    return "avx512" if "avx512f" in flags else "avx2"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one series")
+    parser.add_argument("--roofline", action="store_true", help="our layers alone")
+    arguments = parser.parse_args()
+    example = "roofline" if arguments.roofline else "infer"
+    subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "models", "--example", example], check=True)
+    if arguments.roofline:
+        sys.exit(subprocess.run([EXAMPLES / "roofline"]).returncode)
+    peers.enter()
+    quick, series = arguments.quick, 1 if arguments.quick else 6
+    runs = {net: bench(net, shape, series * batches) for net, (shape, batches) in NETS.items()}
+    run = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": "tests/bench/run infer" + (" --quick" if quick else ""),
+        "machine": history.machine() | {"python": sys.version.split()[0], "instructions": best_instructions()},
+        "threads": THREADS,
+        "peer": peers.pins(),
+        "runs": runs,
+    }
+    path = history.keep(run, "infer", quick)
+    print(f"one batch, {THREADS} threads, {series} series; ms, median (lowest): processor, wall; difference of the logits")
+    for net, result in runs.items():
+        for side, times in result["seconds"].items():
+            cells = [f"{statistics.median(times[of]) * 1e3:8.1f} ({min(times[of]) * 1e3:.1f})" for of in ("processor", "wall")]
+            print(f"  {net:9} {side:13} {'  '.join(cells)}  {result['difference_of_range'][side]:.1e}")
+    print(f"raw run: {path}")
+    for net, result in runs.items():
+        median = {side: statistics.median(times["processor"]) for side, times in result["seconds"].items()}
+        for peer in ("onnxruntime", "openvino"):
+            print(f"ratio infer.{net}.f32.{peer} {median[peer] / median['sagitta']:.2f}")
+        print(f"ratio infer.{net}.f32.avx2.onnxruntime {median['onnxruntime'] / median['sagitta_avx2']:.2f}")
+
+
+main()
