@@ -20,7 +20,8 @@ const SANITIZERS: [&str; 6] = [
 
 fn main() {
     // Statically linked tests, as those for aarch64 in tests/run, open no libraries.
-    if std::env::var_os("CARGO_CFG_TARGET_ENV").is_some_and(|kind| kind == "musl") {
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    if features.split(',').any(|feature| feature == "crt-static") {
         return;
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("Cargo sets it"));
