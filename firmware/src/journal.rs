@@ -1,46 +1,49 @@
-//! A bounded record of what happened; the oldest entry makes room. The runtime pulls it and forwards each entry once.
+//! A bounded record of what happened, over the supervisor's own resets. The runtime pulls it and forwards each entry once.
 
-use heapless::Deque;
+use crate::retained::{CAPACITY, Entry, Retained};
 use link::JournalEvent;
 
-/// Entries kept: a reset storm leaves about ten an hour, so a night fits.
-pub const CAPACITY: usize = 64;
-
-/// One thing that happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Counts up by one an entry since the supervisor started: a gap tells how many were lost.
-    pub sequence: u32,
-    /// Supervisor uptime in milliseconds; the runtime correlates it to wall time.
-    pub at_ms: u32,
-    pub event: JournalEvent,
-}
-
-/// Entries in order of sequence.
-#[derive(Debug, Default)]
-pub struct Journal {
-    entries: Deque<Entry, CAPACITY>,
+/// The record, on memory that survives a reset.
+#[derive(Debug)]
+pub struct Journal<'a> {
+    retained: &'a mut Retained,
     next: u32,
+    run: u32,
 }
 
-impl Journal {
-    pub fn note(&mut self, at_ms: u32, event: JournalEvent) {
-        if self.entries.is_full() {
-            self.entries.pop_front();
-        }
-        let entry = Entry { sequence: self.next, at_ms, event };
-        self.entries.push_back(entry).expect("an entry was removed when the journal was full");
+impl<'a> Journal<'a> {
+    /// Finds its place behind what an earlier run left.
+    pub fn open(retained: &'a mut Retained) -> Journal<'a> {
+        let last = retained.entries().max_by_key(|entry| entry.sequence);
+        let (next, run) =
+            last.map_or((0, 1), |last| (last.sequence.wrapping_add(1), last.run.wrapping_add(1)));
+        Journal { retained, next, run }
+    }
+
+    pub fn note(&mut self, at_ms: u64, event: JournalEvent) {
+        self.retained.keep(Entry { sequence: self.next, run: self.run, at_ms, event });
         self.next = self.next.wrapping_add(1);
     }
 
     /// The oldest entry whose sequence is at least `from`.
-    pub fn first_from(&self, from: u32) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.sequence >= from)
+    pub fn first_from(&self, from: u32) -> Option<Entry> {
+        let oldest = self.next.saturating_sub(CAPACITY as u32);
+        (from.max(oldest)..self.next).find_map(|sequence| self.retained.entry(sequence))
     }
 
     /// The sequence the next entry will have.
     pub fn next(&self) -> u32 {
         self.next
+    }
+
+    /// Which run of the supervisor this is, from 1.
+    pub fn run(&self) -> u32 {
+        self.run
+    }
+
+    /// What else survives a reset.
+    pub fn retained(&mut self) -> &mut Retained {
+        self.retained
     }
 }
 
@@ -50,7 +53,8 @@ mod tests {
 
     #[test]
     fn the_oldest_entry_makes_room_and_the_gap_shows() {
-        let mut journal = Journal::default();
+        let mut retained = Retained::empty();
+        let mut journal = Journal::open(&mut retained);
         for at_ms in 0..70 {
             journal.note(at_ms, JournalEvent::Reset);
         }
@@ -59,5 +63,22 @@ mod tests {
         assert_eq!(journal.first_from(69).map(|e| e.sequence), Some(69));
         assert_eq!(journal.first_from(70), None);
         assert_eq!(journal.next(), 70);
+    }
+
+    #[test]
+    fn the_next_run_goes_on_where_the_last_one_stopped() {
+        let mut retained = Retained::empty();
+        let mut journal = Journal::open(&mut retained);
+        assert_eq!(journal.run(), 1);
+        journal.note(5, JournalEvent::PoweredOn);
+        journal.note(6, JournalEvent::Healthy);
+        let mut journal = Journal::open(&mut retained);
+        assert_eq!((journal.run(), journal.next()), (2, 2));
+        journal.note(1, JournalEvent::Reset);
+        let entries: std::vec::Vec<_> = (0..3).filter_map(|n| journal.first_from(n)).collect();
+        assert_eq!(
+            entries.iter().map(|e| (e.run, e.at_ms)).collect::<std::vec::Vec<_>>(),
+            [(1, 5), (1, 6), (2, 1)]
+        );
     }
 }

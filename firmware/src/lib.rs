@@ -1,11 +1,22 @@
-//! The supervisor MCU's logic: power, reset, heartbeat limits, fan, journal. `no_std`, no pins, no clock, no UART.
+//! The supervisor MCU's logic: power, reset, heartbeat limits, fan, button, journal. `no_std`, no pins, no clock, no UART.
 //!
-//! Time and events come in, outputs and answers go out, so the same code runs on the board, in the simulator
-//! (`main.rs`) and in tests at any speed. Board images are not built yet (firmware issue).
+//! Time, inputs and messages come in, outputs and answers go out, so the same code runs on the board (`board/`), in the
+//! simulator (`main.rs`) and in tests at any speed.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod bench;
+pub mod button;
+pub mod conditions;
+pub mod fan;
 pub mod journal;
+pub mod retained;
+pub mod state;
 pub mod supervisor;
 
-pub use journal::{Entry, Journal};
-pub use supervisor::{Event, Led, Limits, Outputs, State, Supervisor};
+pub use journal::Journal;
+pub use retained::{Entry, Retained};
+pub use state::{Colour, Inputs, Led, Limits, Outputs, Pattern, Stage, State, Why};
+pub use supervisor::{Event, Supervisor};

@@ -2,7 +2,7 @@
 
 use crate::ingest::{assemble, association};
 use crate::publish::{mqtt, store};
-use crate::{dashboard, jobs};
+use crate::{dashboard, jobs, supervise};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -23,6 +23,9 @@ pub struct Config {
     pub dashboard: dashboard::Settings,
     #[serde(default)]
     pub jobs: jobs::Settings,
+    /// The supervisor MCU, where there is one.
+    #[serde(default)]
+    pub mcu: Option<supervise::Settings>,
     /// Where results are sent by C-STORE.
     #[serde(default, rename = "destination")]
     pub destinations: Vec<store::Destination>,

@@ -13,6 +13,7 @@ pub mod source;
 
 use crate::decode;
 use crate::error::Move;
+use crate::health::Hand;
 use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
 use crate::objects::OutputKind;
@@ -81,6 +82,8 @@ pub struct Bench {
     pub results: PathBuf,
     /// What the series of a study know of one another.
     pub levels: Levels,
+    /// Says that the job at work moves on.
+    pub hand: Arc<Hand>,
 }
 
 impl std::fmt::Debug for Bench {
@@ -102,7 +105,9 @@ pub fn start(
             if *stop.borrow() {
                 return;
             }
+            bench.hand.moves();
             bench.work_or_fail(&job);
+            bench.hand.rests();
         }
     })
 }
@@ -185,9 +190,12 @@ impl Bench {
         generation: &Generation,
     ) -> Result<(), ProduceError> {
         let mut clock = StageClock::new(job.waited);
-        let board = self.board.clone();
+        let (board, hand) = (self.board.clone(), self.hand.clone());
         board.begun(&job.id, generation.number, completion);
-        let mut begin = |stage| board.begin(&job.id, stage);
+        let mut begin = |stage| {
+            hand.moves();
+            board.begin(&job.id, stage);
+        };
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
         let source = self.decode(job)?;
         let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };

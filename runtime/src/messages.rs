@@ -6,6 +6,7 @@
 
 mod engine;
 mod job;
+mod mcu;
 mod time;
 
 pub use engine::{Engine, EngineKind, Passed, Precision};
@@ -13,6 +14,7 @@ pub use job::{
     Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind,
     ResultFlag, Timings, VertebraEntry, VolumesMl,
 };
+pub use mcu::{LinkState, McuCause, McuEntry, McuEvent, McuLink, McuPower, McuRail};
 pub use time::Timestamp;
 
 use crate::identity::JobId;
@@ -162,6 +164,16 @@ impl Topics {
         format!("{}/jobs/{job}/result", self.prefix)
     }
 
+    /// Retained: the link to the supervisor MCU, what it measures, and our own health.
+    pub fn mcu_link(&self) -> String {
+        format!("{}/mcu/link", self.prefix)
+    }
+
+    /// The supervisor's journal, one message an entry.
+    pub fn mcu_journal(&self) -> String {
+        format!("{}/mcu/journal", self.prefix)
+    }
+
     /// Filter for everything this device publishes.
     pub fn all(&self) -> String {
         format!("{}/#", self.prefix)
@@ -193,8 +205,8 @@ pub struct DeviceState {
 /// What is around every payload.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope {
-    /// Job messages: counts up by one with each, over restarts too, so that a consumer sees a loss or a repetition.
-    /// State messages: the last number given to a job message when the state was written.
+    /// Counts up by one with each message, over restarts too, so that a consumer sees a loss or a repetition.
+    /// State messages: the last number given when the state was written.
     pub seq: u64,
     pub boot: Boot,
     pub ts: Timestamp,

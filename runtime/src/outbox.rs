@@ -5,14 +5,16 @@
 //! the image, one writer, and its crash tests are part of its repository. Sending is left to `publish`.
 //!
 //! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
-//! `last_seq`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
+//! `last_seq`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
 //! ((job, destination) -> time in ms, file paths as a JSON list), table `untold` (job -> generation).
 
 mod deliveries;
 mod ending;
+mod marks;
 
 pub use deliveries::{Delivery, Handover};
 pub use ending::Draft;
+pub use marks::JournalMark;
 
 use crate::error::Move;
 use crate::messages::{MAX_PAYLOAD_BYTES, Timestamp};

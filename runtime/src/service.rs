@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::Move;
+use crate::health::{Hand, Health, Part};
 use crate::identity::JobId;
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::ingest::spool::Spool;
@@ -15,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
-use crate::{dashboard, durable};
+use crate::{dashboard, durable, supervise};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -84,25 +85,23 @@ impl Service {
         let results = config.data.join("results");
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
+        let health = Health::new();
         let bench = Bench {
-            workshop: Workshop::open(
-                config.jobs.threads,
-                &engines::settings(&config.jobs, Some(&config.data)),
-                Some(engines::logged()),
-            )?,
+            workshop: workshop(&config)?,
             board: board.clone(),
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
             results: results.clone(),
             levels: Levels::new(config.data.join("levels"), key),
+            hand: Arc::new(health.hand(Part::Jobs)),
         };
-        let engine = bench.workshop.engine();
-        tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
+        threads.extend(supervision(&config, &health, &publisher, &stopped)?);
         let deliveries =
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
         for destination in config.destinations {
-            threads.push(deliveries.start(destination, stopped.clone())?);
+            let hand = health.hand(Part::Deliveries);
+            threads.push(deliveries.start(destination, hand, stopped.clone())?);
         }
 
         let (events, incoming) = mpsc::channel(ARRIVALS);
@@ -112,12 +111,13 @@ impl Service {
             outbox,
             queue,
             results,
+            hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
         tasks.push(tokio::spawn(bring(found, events.clone())));
         let receiver =
             association::serve(listener, config.dicom, Arc::new(spool), events, stopped.clone());
-        tasks.push(tokio::spawn(receiver));
+        tasks.push(tokio::spawn(held(health.hand(Part::Ingest), receiver)));
         if let Some(listener) = page_listener {
             let page = Arc::new(Page::new(board.clone()));
             let served = dashboard::serve(listener, page, heard, stopped);
@@ -151,6 +151,33 @@ impl Service {
         }
         self.publisher.shutdown().await;
     }
+}
+
+/// The nets on the engine that the configuration asks for; the log says which one it became.
+fn workshop(config: &Config) -> Result<Workshop> {
+    let settings = engines::settings(&config.jobs, Some(&config.data));
+    let workshop = Workshop::open(config.jobs.threads, &settings, Some(engines::logged()))?;
+    let engine = workshop.engine();
+    tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
+    Ok(workshop)
+}
+
+/// The thread that speaks to the supervisor MCU, where the configuration names one.
+fn supervision(
+    config: &Config,
+    health: &Arc<Health>,
+    publisher: &Arc<Publisher>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<thread::JoinHandle<()>>> {
+    let Some(settings) = config.mcu.clone() else { return Ok(None) };
+    let (health, publisher) = (health.clone(), publisher.clone());
+    Ok(Some(supervise::start(settings, config, health, publisher, stop.clone())?))
+}
+
+/// `work` with the hand of its part, which is missed when the work ends.
+async fn held(hand: Hand, work: impl Future<Output = ()>) {
+    work.await;
+    drop(hand);
 }
 
 /// What lay in the spool at start is brought like any arrival, while the service already receives.
@@ -217,6 +244,7 @@ struct Assembly {
     outbox: Arc<Outbox>,
     queue: SyncSender<Job>,
     results: PathBuf,
+    hand: Hand,
 }
 
 impl Assembly {
@@ -242,7 +270,10 @@ impl Assembly {
         loop {
             let due = self.assembler.next_deadline();
             let pause = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
-            match tokio::time::timeout(pause, events.recv()).await {
+            self.hand.rests();
+            let event = tokio::time::timeout(pause, events.recv()).await;
+            self.hand.moves();
+            match event {
                 Ok(None) => return,
                 Ok(Some(event)) => {
                     if let Event::Arrived(arrival) = &event {
@@ -309,6 +340,8 @@ impl Assembly {
     fn enqueue(&self, decision: Decision, purpose: Purpose) {
         let Decision { job: id, paths: files, .. } = decision;
         let waited = self.board.waited(&id);
+        // A full queue is the worker's progress, not ours.
+        self.hand.rests();
         // The worker is gone: the service is stopping, and the instances in the spool run at the next start.
         let _ = self.queue.send(Job { id, files, purpose, waited });
     }

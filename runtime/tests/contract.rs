@@ -2,6 +2,8 @@
 //! frozen; and no field can carry patient data.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "contract/mcu.rs"]
+mod mcu;
 mod support;
 
 use models::engine::trouble::State;
@@ -16,6 +18,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use support::{job, result, status, timings};
+
+/// The schema of every message.
+const SCHEMAS: [&str; 5] = ["state", "status", "result", "mcu_link", "mcu_journal"];
 
 fn encode(seq: u64, message: &impl Serialize) -> String {
     let (boot, ts) = (Boot::from_bytes([0xab; 8]), Timestamp::from_millis(1_795_236_169_123));
@@ -93,6 +98,8 @@ fn published() -> Vec<(&'static str, Value)> {
             (numbering == Numbering::FromStudy { neighbour: 0 }).then(|| job("1.2.4"));
         add("result", encode(8, &numbered));
     }
+    mcu::links().iter().for_each(|link| add("mcu_link", encode(9, link)));
+    mcu::entries().iter().for_each(|entry| add("mcu_journal", encode(10, entry)));
     messages
 }
 
@@ -199,7 +206,8 @@ fn has_type(value: &Value, name: &Value) -> bool {
 /// Every text that a string of the message may be, as `path=text`; with `words` from the schema's enumerations.
 fn documented_words(schema: &Value, place: &str, found: &mut BTreeSet<String>) {
     for word in schema.get("enum").and_then(Value::as_array).into_iter().flatten() {
-        found.insert(format!("{place}={}", word.as_str().unwrap()));
+        // A value that is not known is null, and no word.
+        word.as_str().map(|word| found.insert(format!("{place}={word}")));
     }
     for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         found.insert(format!("{place}.{key}"));
@@ -256,7 +264,7 @@ fn a_message_with_a_wrong_field_does_not_fit() {
 
 #[test]
 fn every_documented_field_and_word_is_published() {
-    for name in ["state", "status", "result"] {
+    for name in SCHEMAS {
         let (mut documented, mut seen) = (BTreeSet::new(), BTreeSet::new());
         documented_words(&schema(name), "", &mut documented);
         let messages = published().into_iter().filter(|(schema, _)| *schema == name);
@@ -324,13 +332,14 @@ fn the_documented_topics_are_the_published_ones() {
     };
     let topics = Topics::new(&Name::new("site").unwrap(), &Name::new("device").unwrap());
     let id = job("1.2.3");
-    let published = [topics.state(), topics.status(&id), topics.result(&id)].map(|topic| {
+    let (link, journal) = (topics.mcu_link(), topics.mcu_journal());
+    let published = [topics.state(), topics.status(&id), topics.result(&id), link, journal];
+    let published = published.map(|topic| {
         let topic = topic.replace("/site/device/", "/{site}/{device}/");
         topic.replace(id.as_str(), "{job}")
     });
     assert_eq!(lines_after("address:"), BTreeSet::from(published));
-    let payloads =
-        ["state", "status", "result"].map(|name| format!("{{$ref: './schemas/{name}.json'}}"));
+    let payloads = SCHEMAS.map(|name| format!("{{$ref: './schemas/{name}.json'}}"));
     assert_eq!(lines_after("payload:"), BTreeSet::from(payloads));
 }
 
@@ -382,7 +391,7 @@ fn phi_has_no_field_to_travel_in() {
         fields.for_each(|(key, schema)| walk(schema, &format!("{place}.{key}")));
         schema.get("items").into_iter().for_each(|items| walk(items, &format!("{place}[]")));
     }
-    for name in ["state", "status", "result"] {
+    for name in SCHEMAS {
         walk(&schema(name), name);
     }
     // The shapes themselves take no patient data.

@@ -3,6 +3,7 @@
 //! Holds no assertions about Sagitta: those are in `tests/`. Everything here fails loudly, with one sentence that says
 //! what is missing and what to do.
 
+pub mod board;
 pub mod peers;
 pub mod place;
 pub mod series;

@@ -60,6 +60,18 @@ fn once_ends_with_the_report_and_its_files() {
 }
 
 #[test]
+fn with_the_mcu_its_simulator_hears_the_heartbeats() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.join("out");
+    checked(&out, &["--with-mcu"]);
+    let log = std::fs::read_to_string(out.join("mcu.log")).unwrap();
+    assert!(log.contains("state=Running"), "{log}");
+    // The end was in order: it was announced. And nothing is left running.
+    assert!(log.lines().last().unwrap().contains("state=Updating"), "{log}");
+    assert!(!out.join("mcu").is_symlink(), "the simulator still runs");
+}
+
+#[test]
 fn a_nifti_and_a_dicom_folder_can_be_the_patient() {
     let folder = TempDir::new().unwrap();
     let exam = shared().unwrap().join("data/nifti/sct_tutorial/t2_lumbar.nii.gz");

@@ -35,13 +35,18 @@ impl Frame {
     }
 }
 
+/// CRC-32C of `bytes`, for what is kept where the link's frames do not reach.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    CRC.checksum(bytes)
+}
+
 /// The frame of `message`.
 pub fn encode<T: Serialize>(message: &T) -> Result<Frame, FrameError> {
     let mut body = [0; MAX_BODY];
     let n = postcard::to_slice(message, &mut body[..MAX_BODY - CRC_LEN])
         .map_err(|_| FrameError::TooLong)?
         .len();
-    let crc = CRC.checksum(&body[..n]).to_le_bytes();
+    let crc = checksum(&body[..n]).to_le_bytes();
     body[n..n + CRC_LEN].copy_from_slice(&crc);
     let body = &body[..n + CRC_LEN];
 
@@ -119,7 +124,7 @@ fn decode<T: DeserializeOwned>(bytes: &mut [u8]) -> Result<T, FrameError> {
         return Err(FrameError::Damaged);
     };
     let (message, crc) = body.split_at(n);
-    if CRC.checksum(message).to_le_bytes() != crc {
+    if checksum(message).to_le_bytes() != crc {
         return Err(FrameError::Damaged);
     }
     match postcard::take_from_bytes(message) {

@@ -7,14 +7,20 @@
 //! ```
 //!
 //! COBS (Cheshire and Baker 1999) removes every zero from the body, so a zero always ends a frame and a reader that
-//! lost its place finds it again at the next one. The bytes of version 1 are frozen by `tests/v1.rs`: variants are
-//! appended, never reordered. Decides nothing: what a message causes is in crate `firmware` and in the runtime.
+//! lost its place finds it again at the next one. The bytes of version 1.0 are frozen by `tests/v1.rs`, those that 1.1
+//! appended by `tests/v1_1.rs`: variants are appended, never reordered. An end sends only what the other's version knows;
+//! what it cannot read is a damaged frame to it. Decides nothing: what a message causes is in crate `firmware` and in the
+//! runtime.
+//!
+//! Every message may be lost or come twice. Beats are numbered, journal requests name what they want, and a command that
+//! comes twice does what it did once, or is refused the second time; so a sender repeats what was not answered.
 #![no_std]
 
 mod frame;
 mod message;
 
-pub use frame::{Frame, FrameError, MAX_FRAME, Reader, encode};
+pub use frame::{Frame, FrameError, MAX_FRAME, Reader, checksum, encode};
 pub use message::{
-    Command, FromSupervisor, JournalEvent, PowerState, ResetCause, ToSupervisor, VERSION, Version,
+    Command, FromSupervisor, JournalEvent, PowerState, Rail, ResetCause, Sensors, ToSupervisor,
+    VERSION, Version,
 };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 /// Ends with different `major` do not understand each other and exchange `Hello` only; a higher `minor` has more
 /// messages at the end of the enums.
@@ -33,10 +33,19 @@ pub enum ToSupervisor {
     },
     GetStatus,
     /// Asks for the oldest journal entry whose sequence is at least `from`.
+    /// Answered with events of version 1.0 only; an end of 1.1 asks for entries.
     GetJournal {
         from: u32,
     },
     Command(Command),
+    /// Since 1.1.
+    GetClock,
+    /// Since 1.1.
+    GetSensors,
+    /// Since 1.1: asks for the oldest entry of the journal whose sequence is at least `from`, whatever its event.
+    GetEntry {
+        from: u32,
+    },
 }
 
 /// What the runtime may ask for.
@@ -48,6 +57,10 @@ pub enum Command {
     Restart,
     /// The computer has shut down and may lose power.
     PowerOff,
+    /// Since 1.1: software is being replaced and nobody beats for at most so long.
+    BeginUpdate { seconds: u16 },
+    /// Since 1.1: beats come again.
+    EndUpdate,
 }
 
 /// Supervisor to runtime; each is the answer to one message.
@@ -80,6 +93,31 @@ pub enum FromSupervisor {
     Done,
     /// The message is not allowed in this state, or came before a `Hello` of a known version.
     Refused,
+    /// Since 1.1: the supervisor's time, by which the other end dates entries of the same run.
+    Clock {
+        run: u32,
+        uptime_ms: u64,
+    },
+    /// Since 1.1.
+    Sensors(Sensors),
+    /// Since 1.1: an entry of the journal. `at_ms` is the uptime in `run`, the count of the supervisor's own starts.
+    Entry {
+        sequence: u32,
+        run: u32,
+        at_ms: u64,
+        event: JournalEvent,
+    },
+}
+
+/// What the supervisor measures; `None` where a sensor does not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sensors {
+    /// Tenths of a degree Celsius, on the board beside the computer's module.
+    pub board_deci_c: Option<i16>,
+    /// Supply of the appliance in millivolts.
+    pub input_mv: Option<u16>,
+    pub fan_rpm: Option<u16>,
+    pub door_open: bool,
 }
 
 /// The supervisor's state, without its timers.
@@ -90,6 +128,8 @@ pub enum PowerState {
     Running,
     Resetting,
     Recovery,
+    /// Since 1.1; an end of 1.0 hears `Running`.
+    Updating,
 }
 
 /// Why the supervisor itself started.
@@ -115,4 +155,53 @@ pub enum JournalEvent {
     /// Too many resets without a heartbeat: the computer is left alone in its recovery slot.
     GaveUp,
     ButtonPressed,
+    /// Since 1.1, as all below: the supervisor itself started; entries after it have another run.
+    Started {
+        cause: ResetCause,
+    },
+    UpdateBegan,
+    UpdateEnded,
+    /// The update took longer than announced; beats are due again.
+    UpdateTimedOut,
+    /// Held down: the power was cut.
+    ButtonHeld,
+    /// A rail did not come up in time, or broke down.
+    RailFailed {
+        rail: Rail,
+    },
+    /// The board was too hot: the power was cut.
+    TooHot,
+    Cooled,
+    /// The supply was too low: the power was cut.
+    BrownOut,
+    SupplyBack,
+    FanStalled,
+    /// The temperature cannot be read: the fan turns at its fastest.
+    SensorLost,
+    DoorOpened,
+    DoorClosed,
+    /// Frames came that were no messages.
+    LinkNoisy,
+}
+
+impl JournalEvent {
+    /// Whether an end of version 1.0 can read it.
+    pub fn is_of_1_0(self) -> bool {
+        use JournalEvent::{
+            BootTimedOut, ButtonPressed, GaveUp, Healthy, HeartbeatLost, PoweredOff, PoweredOn,
+            Reset, RestartAsked,
+        };
+        let first = [PoweredOn, PoweredOff, Healthy, HeartbeatLost, BootTimedOut];
+        let second = [Reset, RestartAsked, GaveUp, ButtonPressed];
+        first.contains(&self) || second.contains(&self)
+    }
+}
+
+/// A supply the supervisor switches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rail {
+    /// Carrier board, 5 V.
+    Carrier,
+    /// The computer's module.
+    Module,
 }

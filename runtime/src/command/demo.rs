@@ -1,6 +1,8 @@
 //! `sagitta demo`: a whole examination on this machine. A scanner (our own SCU) sends a series to the service, the service
 //! sends its results to a console (a second receiver), and a subscriber prints what the broker hands it.
 
+mod simulator;
+
 use super::{Outcome, input, log, refused, runtime, table};
 use crate::config::Config;
 use crate::ingest::association;
@@ -12,9 +14,10 @@ use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
 use crate::publish::store::{self, Destination, StoredObject};
 use crate::report::Report;
 use crate::service::Service;
-use crate::{dashboard, jobs};
+use crate::{dashboard, jobs, supervise};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use simulator::Simulator;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +44,9 @@ pub struct Arguments {
     /// Where the page is served, for a machine on which 8080 is taken.
     #[arg(long, value_name = "ADDRESS", default_value_t = dashboard::DEFAULT_LISTEN)]
     page: SocketAddr,
+    /// With the simulator of the supervisor MCU (program `firmware`, beside this one).
+    #[arg(long)]
+    with_mcu: bool,
 }
 
 impl Arguments {
@@ -74,7 +80,16 @@ async fn play(arguments: &Arguments) -> Result<Outcome> {
     let folder = Folder::make(&arguments.out)?;
     let console = start_console(&folder.console).await?;
     let page = (!arguments.once).then_some(arguments.page);
-    let service = Service::start(config(&folder, console, page)?).await?;
+    let simulator = match arguments.with_mcu {
+        true => Some(Simulator::start(&folder.out)?),
+        false => None,
+    };
+    let mcu = simulator.as_ref().map(|simulator| simulator.port.clone());
+    let config = Config {
+        mcu: mcu.map(|port| supervise::Settings { port }),
+        ..config(&folder, console, page)?
+    };
+    let service = Service::start(config).await?;
     let messages = tokio::spawn(print_messages(service.live.subscribe(), say));
     say.line(&format!("sending {} objects to {}", objects.len(), service.dicom));
     store::send(&to("sagitta", service.dicom, &[]), &objects).await?;
@@ -166,6 +181,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         complete: crate::ingest::assemble::Settings::default(),
         dashboard: dashboard::Settings { bind: page },
         jobs: jobs::Settings::default(),
+        mcu: None,
         destinations: vec![to("console", console, &kinds)],
     })
 }

@@ -134,6 +134,25 @@ fn deliveries_wait_until_removed_and_a_new_one_replaces_the_old() {
 }
 
 #[test]
+fn an_entry_and_its_mark_are_stored_together() {
+    let folder = Folder::new("outbox-mark");
+    let mark = JournalMark { sequence: 41, run: 3, at_ms: u64::from(u32::MAX) + 7 };
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert_eq!(outbox.journal_mark().unwrap(), None);
+        push(&outbox, "a");
+        let seq = outbox.push_entry(Destination::Mqtt, "j", mark, |seq| vec![seq as u8]).unwrap();
+        assert_eq!((seq, *outbox.pushed().borrow()), (2, 2));
+        let large = |_| vec![0; MAX_PAYLOAD_BYTES + 1];
+        let next = JournalMark { sequence: 42, ..mark };
+        assert!(outbox.push_entry(Destination::Mqtt, "j", next, large).is_err());
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    assert_eq!(outbox.journal_mark().unwrap(), Some(mark), "a refused message leaves no mark");
+    assert_eq!(outbox.pending(Destination::Mqtt, 1, 10).unwrap()[0].topic, "j");
+}
+
+#[test]
 fn an_end_is_told_with_all_its_messages_or_not_at_all_and_then_only_once() {
     let folder = Folder::new("outbox-end");
     let (job, payload) = (JobId::new(b"k", "1.2.3"), |seq: u64| seq.to_string().into_bytes());

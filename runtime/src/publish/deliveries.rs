@@ -2,6 +2,7 @@
 
 use super::store::{self, Destination, StoreError, StoredObject};
 use crate::error::Move;
+use crate::health::Hand;
 use crate::jobs::board::Board;
 use crate::messages::FailureCode;
 use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
@@ -32,20 +33,21 @@ impl Deliveries {
     pub fn start(
         &self,
         destination: Destination,
+        hand: Hand,
         mut stop: watch::Receiver<bool>,
     ) -> std::io::Result<JoinHandle<()>> {
         let (deliveries, runtime) = (self.clone(), Handle::current());
         std::thread::Builder::new().name("deliveries".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = deliveries.run(&destination) => {}
+                    () = deliveries.run(&destination, &hand) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             });
         })
     }
 
-    async fn run(&self, destination: &Destination) {
+    async fn run(&self, destination: &Destination, hand: &Hand) {
         let mut recorded = self.outbox.recorded();
         let mut pause = MIN_PAUSE;
         loop {
@@ -56,7 +58,10 @@ impl Deliveries {
                     let _ = recorded.changed().await;
                 }
                 Ok(Some(delivery)) => {
-                    if self.deliver(destination, &delivery).await {
+                    hand.moves();
+                    let settled = self.deliver(destination, &delivery).await;
+                    hand.rests();
+                    if settled {
                         pause = MIN_PAUSE;
                     } else {
                         tokio::time::sleep(pause).await;

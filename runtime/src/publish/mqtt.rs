@@ -5,6 +5,7 @@
 //! carries the same `seq`. MQTT 5, quality of service 1. Message types are left to `messages`.
 
 mod drain;
+mod mcu;
 mod subscriber;
 mod window;
 

@@ -1,0 +1,128 @@
+//! The supervisor on QEMU's board mps2-an386 (Cortex-M4F, 25 MHz): UART 0 is the link, UART 1 the test bench.
+//!
+//! One loop: what UART 0 received, the bench's letters, a tick with the inputs, then the watchdog is fed. Interrupts only
+//! move bytes into queues and count milliseconds. What is decided is in crate `firmware`; registers are in `registers`.
+#![no_std]
+#![no_main]
+
+mod marks;
+mod registers;
+
+use core::cell::{Cell, RefCell};
+use core::fmt::Write;
+use cortex_m::interrupt::{Mutex, free};
+use cortex_m_rt::{entry, exception};
+use firmware::bench::{Bench, Request, Seen};
+use firmware::{Event, Limits, Supervisor};
+use heapless::spsc::Queue;
+use link::{Reader, ResetCause, ToSupervisor, encode};
+use registers::{Line, Uart};
+
+/// Bytes between interrupt and loop: two of the longest frames, 22 ms at 115 200 baud, where the loop needs one.
+const QUEUE: usize = 256;
+
+static UPTIME_MS: Mutex<Cell<u32>> = Mutex::new(Cell::new(0));
+static RECEIVED: Mutex<RefCell<Queue<u8, QUEUE>>> = Mutex::new(RefCell::new(Queue::new()));
+static LETTERS: Mutex<RefCell<Queue<u8, 16>>> = Mutex::new(RefCell::new(Queue::new()));
+
+fn uptime_ms() -> u32 {
+    free(|cs| UPTIME_MS.borrow(cs).get())
+}
+
+#[entry]
+fn main() -> ! {
+    let peripherals = cortex_m::Peripherals::take().expect("main runs once");
+    registers::start(peripherals.SYST);
+    let (retained, cause) = marks::take();
+    let limits = if marks::is_on_the_bench() { Limits::BENCH } else { Limits::PRODUCT };
+    let mut supervisor = Supervisor::new(limits, cause, uptime_ms(), retained);
+    let (mut bench, mut reader, mut shown) = (Bench::default(), Reader::default(), None);
+    loop {
+        while let Some(byte) = free(|cs| RECEIVED.borrow(cs).borrow_mut().dequeue()) {
+            receive(&mut supervisor, &mut reader, byte);
+        }
+        while let Some(letter) = free(|cs| LETTERS.borrow(cs).borrow_mut().dequeue()) {
+            if bench.command(supervisor.now_ms(), letter) == Some(Request::Hang) {
+                hang();
+            }
+        }
+        let pins = bench.inputs(supervisor.now_ms(), &supervisor.outputs());
+        supervisor.handle(uptime_ms(), Event::Tick(pins));
+        show(&supervisor, cause, &mut shown);
+        registers::feed_watchdog();
+        // Woken by the next byte, or by the next millisecond.
+        cortex_m::asm::wfi();
+    }
+}
+
+/// Takes one byte of the link, and sends the answer where it ended a message.
+fn receive(supervisor: &mut Supervisor<'_>, reader: &mut Reader, byte: u8) {
+    let event = match reader.push::<ToSupervisor>(byte) {
+        Some(Ok(message)) => Event::Message(message),
+        Some(Err(_)) => Event::BadFrame,
+        None => return,
+    };
+    if let Some(answer) = supervisor.handle(uptime_ms(), event) {
+        let frame = encode(&answer).expect("every answer is shorter than a frame");
+        Uart::LINK.send(frame.as_bytes());
+    }
+}
+
+/// One line on the bench for each change, and the light.
+fn show(supervisor: &Supervisor<'_>, cause: ResetCause, shown: &mut Option<Seen>) {
+    let seen = Seen::of(supervisor, cause);
+    registers::light(seen.outputs.led.is_lit(supervisor.now_ms()));
+    if shown.replace(seen) != Some(seen) {
+        // A UART takes every byte.
+        let _ = writeln!(Line(Uart::BENCH), "{seen}");
+    }
+}
+
+/// What the watchdog is for. Interrupts go on: a loop that hangs need not hang them.
+fn hang() -> ! {
+    loop {
+        cortex_m::asm::nop();
+    }
+}
+
+#[exception]
+fn SysTick() {
+    free(|cs| {
+        let uptime = UPTIME_MS.borrow(cs);
+        uptime.set(uptime.get().wrapping_add(1));
+    });
+}
+
+/// Bytes came. A full queue drops them: the frame is then damaged, and counted as such.
+#[exception]
+unsafe fn DefaultHandler(_interrupt: i16) {
+    while let Some(byte) = Uart::LINK.receive() {
+        let _ = free(|cs| RECEIVED.borrow(cs).borrow_mut().enqueue(byte));
+    }
+    while let Some(letter) = Uart::BENCH.receive() {
+        let _ = free(|cs| LETTERS.borrow(cs).borrow_mut().enqueue(letter));
+    }
+}
+
+/// First stage of the watchdog: leaves a mark and waits for the second, which resets.
+#[exception]
+unsafe fn NonMaskableInt() {
+    marks::leave(ResetCause::Watchdog);
+    hang()
+}
+
+#[exception]
+unsafe fn HardFault(_frame: &cortex_m_rt::ExceptionFrame) -> ! {
+    give_up()
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    give_up()
+}
+
+/// Our own bug: a fresh start leaves the computer as it stands.
+fn give_up() -> ! {
+    marks::leave(ResetCause::Software);
+    cortex_m::peripheral::SCB::sys_reset()
+}
