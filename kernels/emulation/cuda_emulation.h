@@ -23,6 +23,7 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 // One section holds the shared memory of all kernels, so that all of it can be spoilt before a block.
 #define __shared__ static __attribute__((section("emulated_shared")))
 #define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(emulation::state.dynamic)

@@ -7,13 +7,19 @@
 
 use std::time::{Duration, Instant};
 
-use kernels::components::Connectivity;
+use kernels::bias::Field;
+use kernels::components::{Bounds, Connectivity};
 use kernels::cuda::decision::{self, Layout as Scores};
 use kernels::cuda::slab;
-use kernels::cuda::{Array, Device, Launcher, components, distance, fill, morphology, resample};
+use kernels::cuda::{
+    Array, Device, Launcher, bias, bits, components, distance, fill, morphology, one_hot, overlay,
+    resample, votes,
+};
 use kernels::morphology::Element;
+use kernels::one_hot::Channels;
+use kernels::overlay::{Ink, Palette, Window};
 use kernels::slab::{Layout, Normalisation};
-use kernels::{Affine, Dims, Grid};
+use kernels::{Affine, Dims, Grid, Volume};
 
 /// 42 million voxels: 168 MB as f32, three times the largest cache.
 const COUNTS: [usize; 3] = [512, 512, 160];
@@ -79,6 +85,8 @@ fn main() {
     let image = Array::of(on, &image).unwrap();
     images(&device, &image, &grid, copy);
     masks(&device, &labels, &grid, copy);
+    answers(&device, &labels, &grid, copy);
+    pictures(&device, (&image, &labels), &grid, copy);
 }
 
 fn images(device: &Device, image: &Array<f32>, grid: &Grid, copy: f64) {
@@ -140,5 +148,64 @@ fn masks(device: &Device, labels: &Array<u8>, grid: &Grid, copy: f64) {
     });
     tell("distance in plane", 5 * n, &|| {
         distance::squared_mm_in_plane(on, labels, grid).unwrap();
+    });
+}
+
+fn answers(device: &Device, labels: &Array<u8>, grid: &Grid, copy: f64) {
+    let on: &dyn Launcher = device;
+    let (n, [ni, nj, nk]) = (grid.dims.voxels(), grid.dims.counts());
+    let tell = |name, bytes, work: &dyn Fn()| _ = measured(device, name, bytes, copy, work);
+    let shown = [256, 256, 64].map(|count| (0..count).map(Some).collect());
+    let windows = vec![shown; 4];
+    let channels = Channels::new(9, |label| usize::from(label).checked_sub(1));
+    let voxels = 4 * 256 * 256 * 64;
+    tell("encode windows", voxels * (1 + 4 * 9), &|| {
+        one_hot::encode(on, labels, grid.dims, &windows, &channels).unwrap();
+    });
+    let of = n / 8;
+    let names: Vec<[u16; 3]> = (0..8).map(|answer| [answer, answer + 1, answer + 2]).collect();
+    tell("elect", n + 2 * of, &|| {
+        votes::elect(on, labels, of, &names, [2, 3, 2]).unwrap();
+    });
+    let high = nk / 8;
+    let block = |answer: usize| bits::Block {
+        place: Bounds { min: [0; 3], max: [ni - 1, nj - 1, high - 1] },
+        first: answer * high * ni * nj,
+        row: ni,
+        slice: ni * nj,
+    };
+    let blocks: Vec<bits::Block> = (0..8).map(block).collect();
+    // Three sets of a bit for each voxel.
+    tell("pack sets", n + 3 * n / 8, &|| {
+        bits::Sets::pack(on, labels, &blocks).unwrap();
+    });
+    let sets = bits::Sets::pack(on, labels, &blocks).unwrap();
+    let pairs: Vec<(usize, usize)> = (0..24).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+    tell("shared by pairs", pairs.len() * 2 * of / 8, &|| {
+        sets.shared(on, &pairs).unwrap();
+    });
+}
+
+fn pictures(device: &Device, (image, labels): (&Array<f32>, &Array<u8>), grid: &Grid, copy: f64) {
+    let on: &dyn Launcher = device;
+    let n = grid.dims.voxels();
+    let tell = |name, bytes, work: &dyn Fn()| _ = measured(device, name, bytes, copy, work);
+    let numbers = Array::<u16>::filled(on, n, 0).unwrap();
+    let ink = |label: u8| Ink {
+        colours: [[label, 200, 100]; 2],
+        share: 0.35,
+        striped: 0.1,
+        outline: Some(0.9),
+    };
+    let palette = Palette::new(|label| (label != 0).then(|| ink(label)));
+    let layers = overlay::Layers { image, semantic: labels, instances: &numbers };
+    tell("overlay", 10 * n, &|| {
+        overlay::blend(on, layers, grid.dims, Window::centred(500.0, 900.0), &palette).unwrap();
+    });
+    let voxels = image.download(on).unwrap();
+    let field = Field::estimate(&Volume::new(*grid, voxels.clone()).unwrap(), 2).unwrap();
+    let divided = std::cell::RefCell::new(Array::of(on, &voxels).unwrap());
+    tell("divide by a field", 8 * n, &|| {
+        bias::divide(on, &mut divided.borrow_mut(), grid.dims, &field).unwrap();
     });
 }

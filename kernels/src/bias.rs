@@ -15,7 +15,8 @@ pub(crate) use cells::{Cells, LEAST_SHARE, axes};
 pub(crate) use sharpen::{BIN, BINS, CIRCLE, NOISE, WIDTH};
 
 use crate::threads::parallel_chunks;
-use crate::{Grid, Volume};
+use crate::{Dims, Grid, Volume};
+pub(crate) use lattice::REACH;
 use lattice::{Fit, Rows, Values, flat, halved};
 use sharpen::Sharpener;
 
@@ -67,6 +68,21 @@ impl Field {
         }
         let at_voxels = axes.each_ref().map(|axis| axis.at_voxels(LEVELS - 1));
         Some(Field { grid: *image.grid(), lattice, at_voxels })
+    }
+
+    /// The dims of its grid.
+    pub(crate) fn dims(&self) -> Dims {
+        self.grid.dims
+    }
+
+    /// The control points: how many along each axis, and their values, `i` fastest.
+    pub(crate) fn lattice(&self) -> ([usize; 3], &[f32]) {
+        (self.lattice.counts, &self.lattice.values)
+    }
+
+    /// For each voxel along `axis` the first of the four control points that reach it, and their splines.
+    pub(crate) fn splines(&self, axis: usize) -> impl Iterator<Item = (usize, [f32; REACH])> {
+        self.at_voxels[axis].taps()
     }
 
     /// Divides `image` by the field of its grid; on another grid nothing happens.

@@ -8,6 +8,8 @@
 #![allow(unsafe_code)]
 
 pub mod array;
+pub mod bias;
+pub mod bits;
 pub mod call;
 pub mod code;
 pub mod components;
@@ -16,9 +18,14 @@ pub mod device;
 pub mod distance;
 pub mod fill;
 pub mod morphology;
+pub mod one_hot;
+pub mod overlay;
+pub mod patch_net;
 pub mod pool;
 pub mod resample;
 pub mod slab;
+pub mod stored;
+pub mod votes;
 
 pub use array::Array;
 pub use call::{Argument, Call, Shape};

@@ -5,6 +5,7 @@
 
 pub mod basins;
 pub mod bias;
+pub mod bits;
 pub mod components;
 pub mod conv;
 pub mod cuda;
@@ -13,11 +14,16 @@ pub mod distance;
 pub mod fill;
 pub mod growth;
 pub mod morphology;
+pub mod one_hot;
+pub mod overlay;
+pub mod patch_net;
 pub mod reference;
 pub mod resample;
 pub mod slab;
 pub mod statistics;
+pub mod stored;
 pub mod threads;
 pub mod volume;
+pub mod votes;
 
 pub use volume::{Affine, AxisMap, Dims, Direction, GeometryError, Grid, Volume};

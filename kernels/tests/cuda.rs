@@ -8,6 +8,10 @@
 
 #[path = "cuda/backends.rs"]
 mod backends;
+#[path = "cuda/bias.rs"]
+mod bias;
+#[path = "cuda/bits.rs"]
+mod bits;
 #[path = "cuda/components.rs"]
 mod components;
 #[path = "cuda/decision.rs"]
@@ -18,9 +22,19 @@ mod distance;
 mod driver;
 #[path = "cuda/faults.rs"]
 mod faults;
+#[path = "cuda/one_hot.rs"]
+mod one_hot;
+#[path = "cuda/overlay.rs"]
+mod overlay;
+#[path = "cuda/patch_net.rs"]
+mod patch_net;
 #[path = "cuda/random.rs"]
 mod random;
 #[path = "cuda/resample.rs"]
 mod resample;
 #[path = "cuda/slab.rs"]
 mod slab;
+#[path = "cuda/stored.rs"]
+mod stored;
+#[path = "cuda/votes.rs"]
+mod votes;

@@ -6,7 +6,7 @@
 //! points for its value with the least squares, and each point takes the mean of what it was asked for, weighted by squares.
 
 /// Control points that reach one place, along one axis.
-const REACH: usize = 4;
+pub(crate) const REACH: usize = 4;
 
 /// Four neighbouring inputs and their weights.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,11 @@ impl Rows {
     fn with(&self, weights: impl Fn([f32; REACH]) -> [f32; REACH]) -> Rows {
         let rows = self.rows.iter().map(|taps| Taps { weights: weights(taps.weights), ..*taps });
         Rows { rows: rows.collect(), inputs: self.inputs }
+    }
+
+    /// First input and weights of each output.
+    pub(super) fn taps(&self) -> impl Iterator<Item = (usize, [f32; REACH])> {
+        self.rows.iter().map(|taps| (taps.first, taps.weights))
     }
 
     /// Output `n`, where each input is a run of `length` values.

@@ -20,6 +20,7 @@ macro_rules! modules {
 }
 
 modules! {
+    "bias",
     "components",
     "decision",
     "distance",
@@ -29,8 +30,14 @@ modules! {
     "moments",
     "nearest",
     "occupied",
+    "one_hot",
+    "overlay",
+    "patch_net",
+    "sets",
     "slab",
     "spline",
+    "stored",
+    "votes",
 }
 
 /// The names of the kernels of one PTX module.

@@ -4,13 +4,14 @@
 //! other by three small tables. Training cuts with this module too (crate `models`, `cutouts`).
 
 use crate::card::{Class, InstanceCard, ModelCard, Window};
+use kernels::one_hot::{self, Channels, Shown};
 use kernels::{Grid, Volume};
 
 /// Where a cutout lies on the grid of a class map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cutout {
     /// For each column, row and slice of the cutout the voxel of the map it shows; `None` outside the map.
-    shown: [Vec<Option<usize>>; 3],
+    shown: Shown,
     /// For each voxel of the map along each axis the column, row or slice nearest to it; `None` outside the cutout.
     nearest: [Vec<Option<usize>>; 3],
 }
@@ -55,6 +56,11 @@ impl Cutout {
         values
     }
 
+    /// What the net sees of `classes`: `[channels, slices, rows, columns]`, 1 where the group of a channel is.
+    pub fn encode(&self, classes: &Volume<u8>, channels: &Channels, input: &mut [f32]) {
+        one_hot::encode(classes, &self.shown, channels, input);
+    }
+
     /// The offset within the cutout of the sample nearest to a voxel of the map; `None` outside the cutout.
     pub fn place(&self, [i, j, k]: [usize; 3]) -> Option<usize> {
         let [columns, rows, _] = self.shown.each_ref().map(Vec::len);
@@ -63,28 +69,25 @@ impl Cutout {
     }
 }
 
+/// The group, from 0, in which the instance net sees a class of the semantic net; `None` if it does not see it.
+fn group(class: u8, semantic: &ModelCard, card: &InstanceCard) -> Option<usize> {
+    let structure = match *semantic.classes.get(usize::from(class))? {
+        Class::Background => return None,
+        Class::Single(structure) | Class::Paired(structure, _) => structure,
+    };
+    card.groups.iter().position(|group| group.contains(&structure))
+}
+
 /// The class map in the instance net's groups: 0 what it does not see, else the number of the group from 1.
 pub fn groups(classes: &Volume<u8>, semantic: &ModelCard, card: &InstanceCard) -> Volume<u8> {
-    let group = |class: &Class| {
-        let structure = match *class {
-            Class::Background => return 0,
-            Class::Single(structure) | Class::Paired(structure, _) => structure,
-        };
-        let holds = |group: &Vec<_>| group.contains(&structure);
-        card.groups.iter().position(holds).map_or(0, |group| group as u8 + 1)
-    };
-    let table: Vec<u8> = semantic.classes.iter().map(group).collect();
+    let number = |class: u8| group(class, semantic, card).map_or(0, |group| group as u8 + 1);
+    let table: [u8; 256] = std::array::from_fn(|class| number(class as u8));
     classes.map(|class| table[usize::from(class)])
 }
 
-/// Group numbers of a cutout -> the net's input: channel `group * slices + slice` is 1 where the group is.
-pub fn encode(groups: &[u8], window: &Window, input: &mut [f32]) {
-    let plane = window.counts[0] * window.counts[1];
-    let volume = plane * window.counts[2];
-    input.fill(0.0);
-    for (at, &group) in groups.iter().enumerate().filter(|(_, group)| **group != 0) {
-        input[(usize::from(group) - 1) * volume + at] = 1.0;
-    }
+/// The channel of the instance net's input in which each class of the semantic net is shown.
+pub fn channels(semantic: &ModelCard, card: &InstanceCard) -> Channels {
+    Channels::new(card.groups.len(), |class| group(class, semantic, card))
 }
 
 /// Half the rows and columns around the centre over which level logits are averaged: the middle of a body.
@@ -162,14 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_groups_of_slices() {
-        let mut groups = vec![0; 48];
-        groups[5] = 1;
-        groups[24 + 5] = 3;
+    fn a_cutout_is_encoded_as_it_is_sampled() {
+        let grid = grid([8, 8, 3], [1.0, 1.0, 4.0]);
+        let voxels = (0..grid.dims.voxels()).map(|n| (n % 5) as u8).collect();
+        let map = Volume::new(grid, voxels).unwrap();
+        let cutout = Cutout::new(&WINDOW, &grid, [3.0, 4.0, 0.5]);
+        let channels = Channels::new(3, |class| usize::from(class).checked_sub(1));
         let mut input = vec![9.0; 3 * 48];
-        encode(&groups, &WINDOW, &mut input);
-        let ones: Vec<usize> = (0..input.len()).filter(|&n| input[n] == 1.0).collect();
-        assert_eq!(ones, [5, 2 * 48 + 29]);
-        assert!(input.iter().all(|&value| value == 0.0 || value == 1.0));
+        cutout.encode(&map, &channels, &mut input);
+        let groups = cutout.sample(&map, 0);
+        for (n, &value) in input.iter().enumerate() {
+            let shown = usize::from(groups[n % 48]) == n / 48 + 1;
+            assert_eq!(value, if shown { 1.0 } else { 0.0 });
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::result::Support;
 use crate::vertebrae::{Bodies, MAX_BODIES, MIN_BODY_ML};
 use fusion::{Fused, Owner};
 use kernels::Volume;
+use kernels::one_hot::Channels;
 
 /// Cutouts in flight, one a core of the smallest box.
 const BATCH: usize = 2;
@@ -154,11 +155,11 @@ pub fn separate(
     net: &mut dyn Net<InstanceCard>,
 ) -> Result<Instances, NetError> {
     let bone = Bone::of(classes, semantic);
-    let seen = cutout::groups(classes, semantic, net.card());
+    let channels = cutout::channels(semantic, net.card());
     let mut answers = Vec::new();
     let mut centres = classical.centres.clone();
     while !centres.is_empty() {
-        answers.extend(ask(&seen, &bone, &centres, net)?);
+        answers.extend(ask(classes, &channels, &bone, &centres, net)?);
         centres = fusion::missed(&bone, &answers);
         centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
     }
@@ -185,7 +186,8 @@ pub fn separate(
 
 /// Runs a cutout around each of `centres`.
 fn ask(
-    seen: &Volume<u8>,
+    classes: &Volume<u8>,
+    channels: &Channels,
     bone: &Bone,
     centres: &[[f64; 3]],
     net: &mut dyn Net<InstanceCard>,
@@ -201,9 +203,9 @@ fn ask(
     for batch in centres.chunks(BATCH) {
         let n = batch.len();
         let cutouts: Vec<Cutout> =
-            batch.iter().map(|&centre| Cutout::new(&window, seen.grid(), centre)).collect();
+            batch.iter().map(|&centre| Cutout::new(&window, classes.grid(), centre)).collect();
         for (cutout, input) in cutouts.iter().zip(input.chunks_exact_mut(inputs * plane)) {
-            cutout::encode(&cutout.sample(seen, 0), &window, input);
+            cutout.encode(classes, channels, input);
         }
         net.run(
             TensorRef { shape: [n, inputs, rows, columns], values: &input[..n * inputs * plane] },

@@ -1,45 +1,9 @@
-//! What a viewer draws on the source images: window, tints and contours. Pure, on one slice at a time;
-//! layout, text and files belong to crate `sagitta` (`render`, `objects`).
+//! What a viewer draws on the source images: tints and contours. Pure, on one slice at a time; the arithmetic of pixels is
+//! that of `kernels`, layout, text and files belong to crate `sagitta` (`render`, `objects`).
 
 use crate::labels::Structure;
-use kernels::Volume;
-use kernels::statistics::percentiles;
-
-/// Percentiles of all voxels that become black and white when a series brings no window of its own.
-const BLACK_PERCENTILE: f64 = 1.0;
-const WHITE_PERCENTILE: f64 = 99.0;
-
-/// Intensities shown as black and as white.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Window {
-    low: f32,
-    high: f32,
-}
-
-impl Window {
-    /// From the 1st to the 99th percentile of the whole volume, so that all slices of a series look alike.
-    pub fn of(volume: &Volume<f32>) -> Window {
-        let bounds = percentiles(volume.voxels(), &[BLACK_PERCENTILE, WHITE_PERCENTILE]);
-        Window { low: bounds[0], high: bounds[1] }
-    }
-
-    /// DICOM window centre and width (0028,1050) and (0028,1051).
-    pub fn centred(centre: f32, width: f32) -> Window {
-        Window { low: centre - width / 2.0, high: centre + width / 2.0 }
-    }
-
-    /// What [`Window::centred`] takes.
-    pub fn centre_and_width(self) -> [f32; 2] {
-        [(self.low + self.high) / 2.0, self.high - self.low]
-    }
-
-    /// The grey of an intensity; a window without width shows black up to it and white above.
-    pub fn grey(self, value: f32) -> u8 {
-        let range = (self.high - self.low).max(f32::MIN_POSITIVE);
-        // A value that is not a number casts to 0.
-        ((value - self.low) / range * 255.0).clamp(0.0, 255.0).round() as u8
-    }
-}
+use kernels::overlay::{self, Ink, Palette};
+pub use kernels::overlay::{Slice, Window, grey, mix};
 
 /// How structures are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,71 +27,37 @@ const CONTOUR_ALPHA: f32 = 0.9;
 /// Neighbouring vertebrae differ by mixing this much white into every other one and black into the rest.
 const LIGHTEN: f32 = 0.3;
 const DARKEN: f32 = 0.12;
-/// Hatching: one stripe in so many pixels along a row, half of them at this share of `alpha`.
-const HATCH_PIXELS: usize = 8;
+/// The stripes of a hatching at this share of `alpha`.
 const HATCH_SHARE: f32 = 0.35;
 
 /// Canal and cord at this share of `alpha`: what a reader looks for lies inside them.
 const CANAL_SHARE: f32 = 0.7;
 
-/// One slice to draw: intensities and both masks, `columns` values a row.
-#[derive(Debug, Clone, Copy)]
-pub struct Slice<'a> {
-    pub columns: usize,
-    pub pixels: &'a [f32],
-    pub semantic: &'a [u8],
-    pub instances: &'a [u16],
-}
-
-impl Slice<'_> {
-    /// What stands at a pixel. Neighbours are outlined against each other when these differ.
-    fn label(&self, at: usize) -> (u8, u16) {
-        (self.semantic[at], self.instances[at])
-    }
-
-    /// Whether a neighbour sharing an edge has another label; the picture's border is no outline.
-    fn at_edge(&self, at: usize) -> bool {
-        let column = at % self.columns;
-        let mut near = [None; 4];
-        near[0] = (column > 0).then(|| at - 1);
-        near[1] = (column + 1 < self.columns).then_some(at + 1);
-        near[2] = at.checked_sub(self.columns);
-        near[3] = Some(at + self.columns).filter(|&below| below < self.semantic.len());
-        near.into_iter().flatten().any(|other| self.label(other) != self.label(at))
-    }
-}
-
-/// The slice in grey.
-pub fn grey(slice: Slice<'_>, window: Window) -> Vec<[u8; 3]> {
-    slice.pixels.iter().map(|&value| [window.grey(value); 3]).collect()
-}
-
 /// The slice in grey with its structures tinted and outlined. The three arrays of `slice` must be equally
 /// long.
 pub fn blend(slice: Slice<'_>, window: Window, style: Style) -> Vec<[u8; 3]> {
-    let length = slice.pixels.len();
-    assert!(slice.semantic.len() == length && slice.instances.len() == length, "one slice");
-    let mut picture = grey(slice, window);
-    for (at, pixel) in picture.iter_mut().enumerate() {
-        let (value, vertebra) = slice.label(at);
-        let Some(structure) = Structure::from_value(value) else { continue };
-        let colour = tint(structure, vertebra);
+    overlay::blend(slice, window, &style.palette())
+}
+
+impl Style {
+    /// The ink of every value of a semantic mask.
+    pub fn palette(self) -> Palette {
+        Palette::new(|value| Some(self.ink(Structure::from_value(value)?)))
+    }
+
+    fn ink(self, structure: Structure) -> Ink {
         let outlined =
             matches!(structure, Structure::VertebralBody | Structure::Disc | Structure::Sacrum);
-        if style.contours && outlined && slice.at_edge(at) {
-            *pixel = mix(*pixel, colour, CONTOUR_ALPHA);
-            continue;
-        }
-        let (row, column) = (at / slice.columns, at % slice.columns);
-        let striped = style.hatched
-            && structure.is_vertebra()
-            && (row + column) % HATCH_PIXELS < HATCH_PIXELS / 2;
         let canal = matches!(structure, Structure::SpinalCanal | Structure::SpinalCord);
-        let faint = if striped { HATCH_SHARE } else { 1.0 };
-        let share = style.alpha * if canal { CANAL_SHARE } else { faint };
-        *pixel = mix(*pixel, colour, share);
+        let share = self.alpha * if canal { CANAL_SHARE } else { 1.0 };
+        let striped = self.hatched && structure.is_vertebra();
+        Ink {
+            colours: [0, 1].map(|vertebra| tint(structure, vertebra)),
+            share,
+            striped: if striped { self.alpha * HATCH_SHARE } else { share },
+            outline: (self.contours && outlined).then_some(CONTOUR_ALPHA),
+        }
     }
-    picture
 }
 
 /// The colour of a structure; vertebra parts alternate in lightness from one vertebra to the next.
@@ -140,26 +70,11 @@ pub fn tint(structure: Structure, vertebra: u16) -> [u8; 3] {
     }
 }
 
-/// `share` of `over` on `under`, per channel.
-pub fn mix(under: [u8; 3], over: [u8; 3], share: f32) -> [u8; 3] {
-    std::array::from_fn(|c| {
-        (f32::from(under[c]) * (1.0 - share) + f32::from(over[c]) * share).round() as u8
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const BODY: u8 = Structure::VertebralBody as u8;
-
-    #[test]
-    fn window_maps_its_ends_to_black_and_white() {
-        let window = Window::centred(100.0, 50.0);
-        assert_eq!([0.0, 75.0, 100.0, 125.0, 900.0].map(|v| window.grey(v)), [0, 0, 128, 255, 255]);
-        assert_eq!(Window::centred(5.0, 0.0).grey(5.1), 255);
-        assert_eq!(window.grey(f32::NAN), 0);
-    }
 
     #[test]
     fn background_stays_grey_and_inside_and_edge_differ() {
@@ -181,16 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_vertebrae_differ_and_are_outlined_against_each_other() {
+    fn neighbouring_vertebrae_differ() {
         assert_ne!(tint(Structure::VertebralBody, 20), tint(Structure::VertebralBody, 21));
         assert_eq!(tint(Structure::Disc, 120), tint(Structure::Disc, 121));
-        let slice = Slice {
-            columns: 4,
-            pixels: &[0.0; 4],
-            semantic: &[BODY; 4],
-            instances: &[20, 20, 21, 21],
-        };
-        assert_eq!([0, 1, 2, 3].map(|at| slice.at_edge(at)), [false, true, true, false]);
     }
 
     #[test]

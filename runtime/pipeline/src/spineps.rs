@@ -9,7 +9,6 @@ use crate::labels::Structure;
 use kernels::Volume;
 
 pub mod between;
-mod bits;
 pub mod boxed;
 pub mod centres;
 pub mod centroids;

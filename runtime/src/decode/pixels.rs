@@ -5,6 +5,7 @@ use dicom_core::value::C;
 use dicom_dictionary_std::uids;
 use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
 use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
+use kernels::stored::{Frame as Stored, Rescale, Samples, Width, intensities};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -44,20 +45,11 @@ pub(super) fn frame(
         Encoded::Native(bytes) => Cow::Borrowed(native(bytes, layout, frame)?),
         Encoded::Fragments(fragments) => Cow::Owned(decoded(fragments, layout, frame)?),
     };
-    // Bits above Bits Stored are not part of the value (PS3.5 8.1.1): shifted out, with the sign brought down again.
-    let spare = u32::from(16 - layout.bits_stored);
-    let value = |raw: u16| {
-        let shifted = raw << spare;
-        let stored = match layout.signed {
-            true => f64::from(shifted as i16 >> spare),
-            false => f64::from(shifted >> spare),
-        };
-        (slope * stored + intercept) as f32
-    };
-    Ok(match layout.bits_allocated {
-        8 => bytes.iter().map(|&byte| value(u16::from(byte))).collect(),
-        _ => bytes.chunks_exact(2).map(|b| value(u16::from_le_bytes([b[0], b[1]]))).collect(),
-    })
+    let width = if layout.bits_allocated == 8 { Width::One } else { Width::Two };
+    let samples = Samples::new(width, layout.bits_stored.into(), layout.signed)
+        .ok_or("the stored bits are not those of a sample")?;
+    let rescale = Rescale { slope, intercept };
+    Ok(intensities(&Stored { bytes: &bytes, samples, rescale }))
 }
 
 fn native<'a>(bytes: &'a [u8], layout: &Layout, frame: u32) -> Result<&'a [u8], String> {

@@ -2,10 +2,11 @@
 //!
 //! All of it counts voxels and sorts by place: the order of the cutouts changes nothing.
 
-use super::{ABOVE, Answer, BELOW, Bone, CENTRE, OTHER};
+use super::{ABOVE, Answer, BELOW, Bone, CENTRE};
 use crate::course::Course;
 use crate::result::Support;
 use crate::vertebrae::MAX_BODIES;
+use kernels::votes::{self, Ballot, CLASSES, NOBODY};
 
 /// Two predictions whose bodies share this part of the smaller one are of one vertebra.
 const SAME_BODY_SHARE: f64 = 0.5;
@@ -15,7 +16,7 @@ const ASKED_MM: f64 = 5.0;
 /// ones by more, and asking costs only time.
 const TWO_BODIES: f64 = 1.5;
 /// Votes of a cutout for the vertebra above, in the centre and below: two neighbours outvote the centre, one does not.
-const VOTES: [u32; 3] = [2, 3, 2];
+const VOTES: [u32; CLASSES] = [2, 3, 2];
 
 /// Whose a voxel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,32 +161,23 @@ fn support(bone: &Bone, answers: &[Answer], n: usize) -> Support {
 /// Counts the votes of every voxel; of equal ones the upper vertebra has it.
 fn vote(bone: &Bone, chosen: &[Answer]) -> Vec<Owner> {
     // The last place is for vertebrae out of view.
-    let out_of_view = chosen.len();
-    let names: Vec<[usize; 3]> = (0..chosen.len())
+    let out_of_view = chosen.len() as u16;
+    let names: Vec<[u16; CLASSES]> = (0..chosen.len())
         .map(|n| {
-            let name = |part: u8| partner(bone, chosen, n, part).unwrap_or(out_of_view);
-            [name(ABOVE), n, name(BELOW)]
+            let other = |part: u8| partner(bone, chosen, n, part);
+            let name = |part: u8| other(part).map_or(out_of_view, |other| other as u16);
+            [name(ABOVE), n as u16, name(BELOW)]
         })
         .collect();
-    let mut votes = vec![0; chosen.len() + 1];
-    (0..bone.voxels.len())
-        .map(|voxel| {
-            votes.fill(0);
-            for (answer, names) in chosen.iter().zip(&names) {
-                let said = answer.said[voxel];
-                if said != OTHER {
-                    let part = usize::from(said - ABOVE);
-                    votes[names[part]] += VOTES[part];
-                }
-            }
-            let most = (0..votes.len()).rev().max_by_key(|&name| votes[name]).unwrap_or(0);
-            match votes[most] {
-                0 => Owner::Nobody,
-                _ if most == out_of_view => Owner::OutOfView,
-                _ => Owner::Vertebra(most as u16 + 1),
-            }
-        })
-        .collect()
+    let said: Vec<&[u8]> = chosen.iter().map(|answer| answer.said.as_slice()).collect();
+    let mut owners = vec![NOBODY; bone.voxels.len()];
+    votes::elect(&Ballot { said: &said, names: &names, weights: VOTES }, &mut owners);
+    let owner = |name: u16| match name {
+        NOBODY => Owner::Nobody,
+        _ if name == out_of_view => Owner::OutOfView,
+        _ => Owner::Vertebra(name + 1),
+    };
+    owners.into_iter().map(owner).collect()
 }
 
 /// Which of the other vertebrae `part` of answer `n` is: the one with which it shares most of its body.
@@ -216,7 +208,7 @@ fn distance_mm(bone: &Bone, a: [f64; 3], b: [f64; 3]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Voxel;
+    use super::super::{OTHER, Voxel};
     use super::*;
     use kernels::{Affine, Dims, Grid};
 

@@ -4,8 +4,8 @@
 //! cutouts that overlap are one vertebra, and voxels go by votes. Sets of bits stand for the candidates, so that comparing
 //! two costs a few microseconds and no copy of the volume is made.
 
-use super::bits::Bits;
 use super::ended::Ended;
+use kernels::bits::Bits;
 use kernels::components::{self, Bounds, Connectivity, crop};
 use kernels::threads::{available, parallel_map};
 use kernels::{Grid, Volume, fill};

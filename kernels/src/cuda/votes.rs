@@ -1,0 +1,28 @@
+//! See [`crate::votes`]; equal to it to the bit.
+
+use super::{Array, Call, DeviceError, Launcher};
+use crate::votes::CLASSES;
+
+/// Who has most votes at each of `voxels`; see [`crate::votes::elect`]. `said` holds one answer after the other, `names` as many.
+pub fn elect(
+    on: &dyn Launcher,
+    said: &Array<u8>,
+    voxels: usize,
+    names: &[[u16; CLASSES]],
+    weights: [u32; CLASSES],
+) -> Result<Array<u16>, DeviceError> {
+    if said.len() != names.len() * voxels {
+        let text = format!("{} answers in {} values", names.len(), said.len());
+        return Err(DeviceError::Refused { during: "elect".to_owned(), text });
+    }
+    let mut owners = Array::new(on, voxels)?;
+    Call::of("elect")
+        .read(said)
+        .read(&Array::of(on, names.as_flattened())?)
+        .read(&Array::of(on, &weights)?)
+        .write(&mut owners)
+        .count(voxels)
+        .count(names.len())
+        .over(on, voxels)?;
+    Ok(owners)
+}
