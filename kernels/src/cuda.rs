@@ -11,6 +11,7 @@ pub mod array;
 pub mod call;
 pub mod code;
 pub mod components;
+pub mod convolution;
 pub mod decision;
 pub mod device;
 pub mod distance;

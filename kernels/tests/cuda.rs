@@ -10,6 +10,8 @@
 mod backends;
 #[path = "cuda/components.rs"]
 mod components;
+#[path = "cuda/convolution.rs"]
+mod convolution;
 #[path = "cuda/decision.rs"]
 mod decision;
 #[path = "cuda/distance.rs"]

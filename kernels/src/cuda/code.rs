@@ -21,6 +21,7 @@ macro_rules! modules {
 
 modules! {
     "components",
+    "convolution",
     "decision",
     "distance",
     "elements",
