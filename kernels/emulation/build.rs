@@ -25,7 +25,8 @@ fn main() {
         return;
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("Cargo sets it"));
-    for source in ["cuda_emulation.h", "fibers.h", "device_functions.h", "driver.cpp"] {
+    let headers = ["cuda_emulation.h", "fibers.h", "device_functions.h", "tensor_cores.h"];
+    for source in headers.iter().chain(&["driver.cpp"]) {
         println!("cargo:rerun-if-changed={source}");
     }
     for (folder, name) in SETS {

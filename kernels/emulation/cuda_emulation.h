@@ -31,6 +31,12 @@
 struct uint3 {
     unsigned x, y, z;
 };
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 
 extern "C" {
 extern unsigned char __start_emulated_shared[] __attribute__((weak, visibility("hidden")));
@@ -166,6 +172,7 @@ const char* launch(void (*kernel)(A...), void** arguments, const size_t* sizes, 
 }  // namespace emulation
 
 #include "device_functions.h"
+#include "tensor_cores.h"
 
 // A kernel by its name, with arguments as cuLaunchKernel takes them.
 #define EMULATED(kernel)                                                                        \

@@ -41,6 +41,8 @@ struct State {
     jmp_buf scheduler;
     // What the lanes of each warp show each other.
     uint64_t shown[32][32];
+    // The factors that each lane of each warp brings to a product of matrices.
+    float factors[32][32][12];
     // Bounds of the scheduler's own stack, for the address sanitizer.
     const void* scheduler_stack = nullptr;
     size_t scheduler_stack_bytes = 0;

@@ -158,6 +158,29 @@ pub struct ConvSpec<'a> {
     pub relu: bool,
 }
 
+impl ConvSpec<'_> {
+    /// Whether the parts fit each other.
+    pub(crate) fn check(&self) -> Result<(), ConvError> {
+        if !(1..=2).contains(&self.inputs.len()) {
+            return Err(ConvError::Sources(self.inputs.len()));
+        }
+        let channels = || self.inputs.iter().map(|i| i.channels);
+        if self.outputs == 0 || channels().any(|c| c.used == 0 || c.used > c.stored) {
+            return Err(ConvError::Channels);
+        }
+        let used: usize = channels().map(|c| c.used).sum();
+        let want = self.outputs * used * self.window.taps();
+        if self.weights.len() != want {
+            return Err(ConvError::Length { what: "weights", got: self.weights.len(), want });
+        }
+        if self.bias.len() != self.outputs {
+            let (got, want) = (self.bias.len(), self.outputs);
+            return Err(ConvError::Length { what: "biases", got, want });
+        }
+        Ok(())
+    }
+}
+
 /// A specification that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConvError {
@@ -184,22 +207,7 @@ pub struct Conv {
 
 impl Conv {
     pub fn new(spec: ConvSpec<'_>) -> Result<Conv, ConvError> {
-        if !(1..=2).contains(&spec.inputs.len()) {
-            return Err(ConvError::Sources(spec.inputs.len()));
-        }
-        let channels = || spec.inputs.iter().map(|i| i.channels);
-        if spec.outputs == 0 || channels().any(|c| c.used == 0 || c.used > c.stored) {
-            return Err(ConvError::Channels);
-        }
-        let used: usize = channels().map(|c| c.used).sum();
-        let want = spec.outputs * used * spec.window.taps();
-        if spec.weights.len() != want {
-            return Err(ConvError::Length { what: "weights", got: spec.weights.len(), want });
-        }
-        if spec.bias.len() != spec.outputs {
-            let (got, want) = (spec.bias.len(), spec.outputs);
-            return Err(ConvError::Length { what: "biases", got, want });
-        }
+        spec.check()?;
         let outputs = stored_channels(spec.outputs);
         let mut bias = spec.bias.to_vec();
         bias.resize(outputs, 0.0);

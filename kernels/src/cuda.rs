@@ -13,6 +13,7 @@ pub mod bits;
 pub mod call;
 pub mod code;
 pub mod components;
+pub mod convolution;
 pub mod decision;
 pub mod device;
 pub mod distance;

@@ -21,6 +21,12 @@ const PTX: &str = "compute_80";
 
 /// Most registers of a thread: four blocks of 256 threads share the 65 536 of a multiprocessor.
 const MAX_REGISTERS: u32 = 64;
+/// Kernels on tensor cores keep their sums in registers and have much to do between two reads: two blocks suffice.
+const MAX_REGISTERS_OF_TENSOR_CORES: u32 = 128;
+
+fn max_registers(source: &str) -> u32 {
+    if source == "convolution" { MAX_REGISTERS_OF_TENSOR_CORES } else { MAX_REGISTERS }
+}
 
 /// Most shared memory of a block that every device gives without being asked, in bytes.
 const MAX_SHARED: u32 = 48 * 1024;
@@ -71,12 +77,12 @@ fn every_kernel_fits_every_architecture() {
         for architecture in architectures {
             for (name, text) in &sources() {
                 let source = Source { name, text, header: &header };
+                let most = max_registers(name);
                 for kernel in compiler.resources(source, architecture).unwrap() {
                     let Resources { kernel: name, registers, spilled, shared, .. } = &kernel;
                     table += &format!("{name:24} {is:>7} {architecture:>7}");
                     table += &format!(" {registers:>9} {spilled:>7} {shared:>6}\n");
-                    let fits =
-                        *spilled == 0 && *registers <= MAX_REGISTERS && *shared <= MAX_SHARED;
+                    let fits = *spilled == 0 && *registers <= most && *shared <= MAX_SHARED;
                     if !fits {
                         complaints.push(format!("{architecture}, CUDA {is}: {kernel:?}"));
                     }

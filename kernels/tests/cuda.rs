@@ -14,6 +14,8 @@ mod bias;
 mod bits;
 #[path = "cuda/components.rs"]
 mod components;
+#[path = "cuda/convolution.rs"]
+mod convolution;
 #[path = "cuda/decision.rs"]
 mod decision;
 #[path = "cuda/distance.rs"]

@@ -1,12 +1,15 @@
 //! Engines: what runs a network on this machine. [`Engines`] holds those that are here, best first, and says why.
 //!
-//! Order (ARCHITECTURE.md): `tensorrt`, `cuda`, then `simd`, which is always there. This version
-//! has no `cuda`. A missing library is a [`trouble::State`] that the reason names, never an error.
+//! Order (ARCHITECTURE.md): `tensorrt`, `cuda`, then `simd`, which is always there. A missing library or driver is a
+//! [`trouble::State`] that the reason names, never an error.
 
 mod arena;
+pub mod cuda;
 mod fallback;
+pub mod golden;
 mod plan;
 pub mod simd;
+mod suited;
 pub mod tensorrt;
 pub mod trouble;
 
@@ -28,16 +31,22 @@ pub enum EngineChoice {
     Auto,
     /// TensorRT; the next one, with a word about it, where it cannot be.
     TensorRt,
+    /// Our engine for NVIDIA GPUs; the next one, with a word about it, where it cannot be.
+    Cuda,
     /// Our CPU engine, whatever else is there.
     Simd,
 }
 
 impl EngineChoice {
+    pub const ALL: [EngineChoice; 4] =
+        [EngineChoice::Auto, EngineChoice::TensorRt, EngineChoice::Cuda, EngineChoice::Simd];
+
     /// The word of the configuration.
     pub fn name(self) -> &'static str {
         match self {
             EngineChoice::Auto => "auto",
             EngineChoice::TensorRt => "tensorrt",
+            EngineChoice::Cuda => "cuda",
             EngineChoice::Simd => "simd",
         }
     }
@@ -47,8 +56,7 @@ impl FromStr for EngineChoice {
     type Err = ModelError;
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        let known = [EngineChoice::Auto, EngineChoice::TensorRt, EngineChoice::Simd];
-        let found = known.into_iter().find(|choice| choice.name() == text);
+        let found = EngineChoice::ALL.into_iter().find(|choice| choice.name() == text);
         found.ok_or_else(|| ModelError::UnknownEngine(text.to_owned()))
     }
 }
@@ -125,6 +133,9 @@ mod tests {
     fn an_unknown_engine_is_answered_with_the_list() {
         assert_eq!("simd".parse::<EngineChoice>().unwrap(), EngineChoice::Simd);
         let text = "gpu".parse::<EngineChoice>().unwrap_err().to_string();
-        assert_eq!(text, "engine \"gpu\" is not known; this version has: auto, tensorrt, simd");
+        assert_eq!(
+            text,
+            "engine \"gpu\" is not known; this version has: auto, tensorrt, cuda, simd"
+        );
     }
 }

@@ -46,7 +46,7 @@ pub enum ModelError {
     Mismatch { file: String, what: &'static str, card: String, weights: String },
     #[error("weights {file} cannot run on the engine: {what}")]
     Unsupported { file: String, what: String },
-    #[error("engine \"{0}\" is not known; this version has: auto, tensorrt, simd")]
+    #[error("engine \"{0}\" is not known; this version has: auto, tensorrt, cuda, simd")]
     UnknownEngine(String),
 }
 

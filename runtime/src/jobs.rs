@@ -45,7 +45,7 @@ pub const MAX_WAITING: usize = 64;
 pub struct Settings {
     /// Threads of the engine; all cores when absent.
     pub threads: Option<usize>,
-    /// `auto`, `tensorrt` or `simd`.
+    /// `auto`, `tensorrt`, `cuda` or `simd`.
     #[serde(default)]
     pub engine: engines::Choice,
     /// Folder of the shims of TensorRT; that of our package when absent.

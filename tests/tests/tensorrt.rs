@@ -238,6 +238,7 @@ fn the_doctor_says_what_is_used_and_what_would_be_needed() {
         "TensorRT 10.3.0 on Mock, driver 12.6, 65536 MiB"
     );
     assert_eq!(part(&findings, "plan")["state"], "no_plan");
+    assert_ne!(part(&findings, "cuda")["health"], "wrong", "nobody asked for it");
     assert!(part(&findings, "engine")["text"].as_str().unwrap().starts_with("jobs run on simd ("));
     let findings = doctor(&machine, "no-driver");
     let tensorrt = part(&findings, "tensorrt");

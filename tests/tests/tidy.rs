@@ -24,7 +24,7 @@ const CRATES: [(&str, &str, &[&str], &[&str]); 10] = [
     ("kernels/emulation", "emulation", &["kernels"], &[]),
     ("models/phantom", "phantom", &["kernels"], &[]),
     ("runtime/pipeline", "pipeline", &["kernels"], &["phantom"]),
-    ("models", "models", &["kernels", "phantom", "pipeline"], &[]),
+    ("models", "models", &["kernels", "phantom", "pipeline"], &["emulation"]),
     ("models/tensorrt/mock", "tensorrt-mock", &["kernels", "models", "pipeline"], &[]),
     ("runtime", "sagitta", &["kernels", "link", "models", "phantom", "pipeline"], &[]),
     ("firmware/link", "link", &[], &[]),

@@ -39,8 +39,13 @@ impl<T: Pod> Array<T> {
     /// The values, once everything launched before is done.
     pub fn download(&self, on: &dyn Launcher) -> Result<Vec<T>, DeviceError> {
         let mut values = vec![T::zeroed(); self.length];
-        on.download(&self.memory, bytemuck::cast_slice_mut(&mut values))?;
+        self.download_into(on, &mut values)?;
         Ok(values)
+    }
+
+    /// As many of the first values as `to` takes, once everything launched before is done.
+    pub fn download_into(&self, on: &dyn Launcher, to: &mut [T]) -> Result<(), DeviceError> {
+        on.download(&self.memory, bytemuck::cast_slice_mut(to))
     }
 
     pub fn len(&self) -> usize {

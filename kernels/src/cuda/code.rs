@@ -22,6 +22,7 @@ macro_rules! modules {
 modules! {
     "bias",
     "components",
+    "convolution",
     "decision",
     "distance",
     "elements",

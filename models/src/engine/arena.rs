@@ -30,22 +30,10 @@ impl Layout {
         let sizes: Vec<MapSize> = plan.maps.iter().map(size).collect();
         let lengths: Vec<usize> =
             sizes.iter().map(|size| size.values().next_multiple_of(LINE)).collect();
-        let starts = places(&lives(plan), &lengths);
+        let starts = places(&plan.lives(), &lengths);
         let values = starts.iter().zip(&lengths).map(|(start, length)| start + length).max();
         Layout { rows, cols, sizes, starts, values: values.unwrap_or(0) }
     }
-}
-
-/// First and last step at which each map must be there; the input is there before the first.
-fn lives(plan: &Plan) -> Vec<[usize; 2]> {
-    let mut lives = vec![[0, 0]; plan.maps.len()];
-    for (number, step) in plan.steps.iter().enumerate() {
-        lives[step.writes()] = [number; 2];
-        for map in step.reads() {
-            lives[map][1] = number;
-        }
-    }
-    lives
 }
 
 /// Where each map begins: the largest are placed first, each at the lowest place where it is free
@@ -134,7 +122,7 @@ mod tests {
     fn maps_that_are_needed_together_lie_apart() {
         for (plan, [rows, cols]) in shipped() {
             let layout = Layout::new(&plan, rows, cols);
-            let lives = lives(&plan);
+            let lives = plan.lives();
             for (a, b) in (0..lives.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
                 let together = lives[a][0] <= lives[b][1] && lives[b][0] <= lives[a][1];
                 let end = |map: usize| layout.starts[map] + layout.sizes[map].values();
@@ -148,7 +136,7 @@ mod tests {
     fn the_memory_is_little_more_than_the_two_largest_maps_that_are_needed_together() {
         for (plan, [rows, cols]) in shipped() {
             let layout = Layout::new(&plan, rows, cols);
-            let lives = lives(&plan);
+            let lives = plan.lives();
             let two_largest = |step: usize| {
                 let there =
                     (0..lives.len()).filter(|&m| (lives[m][0]..=lives[m][1]).contains(&step));

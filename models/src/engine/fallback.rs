@@ -8,18 +8,29 @@ use super::simd::SimdNet;
 use super::tensorrt::plans::{Cache, Proof};
 use super::tensorrt::{self, Progress, Shipped, Source, TensorRt};
 use super::trouble::{State, Trouble};
-use super::{EngineChoice, Settings, instruction_set};
+use super::{EngineChoice, Settings, cuda, instruction_set};
 use crate::weights::ModelError;
 use kernels::conv::InstructionSet;
 use pipeline::{Neighbour, Nets, SegmentError, Segmentation, Series, Stage, segment};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
+/// Engines by their words.
+const TENSORRT: &str = "tensorrt";
+const CUDA: &str = "cuda";
+
 /// An engine that was passed over, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallback {
-    /// `tensorrt`.
+    /// `tensorrt` or `cuda`.
     pub from: String,
     pub trouble: Trouble,
+}
+
+impl Fallback {
+    fn told(&self) -> String {
+        let Fallback { from, trouble } = self;
+        format!("{from} was not taken ({}): {trouble}", trouble.state.name())
+    }
 }
 
 /// What ran a series.
@@ -46,7 +57,15 @@ pub type Listener = Box<dyn FnMut(News) + Send>;
 /// Loaded nets and why they are at this place.
 struct Engine {
     nets: Nets,
-    reason: String,
+    /// The engine and what it runs on.
+    what: String,
+    because: String,
+}
+
+impl Engine {
+    fn reason(&self) -> String {
+        format!("{}: {}", self.what, self.because)
+    }
 }
 
 /// The engines that are here, best first; the last is `simd`, which is always there.
@@ -54,14 +73,15 @@ pub struct Engines {
     line: Vec<Engine>,
     at: usize,
     fallback: Option<Fallback>,
-    /// Whether an engine was asked for by name, so that another one is news.
-    named: bool,
+    /// Engines that were not taken from the start, best first.
+    passed: Vec<Fallback>,
+    choice: EngineChoice,
     building: Option<Receiver<Result<Nets, Trouble>>>,
 }
 
 impl std::fmt::Debug for Engines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Engines({})", self.now().reason)
+        write!(f, "Engines({})", self.now().reason())
     }
 }
 
@@ -74,42 +94,73 @@ impl Engines {
         threads: usize,
         listener: Option<Listener>,
     ) -> Result<Engines, ModelError> {
-        let named = settings.choice == EngineChoice::TensorRt;
-        let mut engines =
-            Engines { line: Vec::new(), at: 0, fallback: None, named, building: None };
+        let choice = settings.choice;
+        let mut engines = Engines {
+            line: Vec::new(),
+            at: 0,
+            fallback: None,
+            passed: Vec::new(),
+            choice,
+            building: None,
+        };
         let nets = simd(weights, threads)?;
-        if settings.choice == EngineChoice::Simd {
-            let reason = format!("simd ({}): asked for", instruction_set());
-            engines.line.push(Engine { nets, reason });
-            return Ok(engines);
+        if matches!(choice, EngineChoice::Auto | EngineChoice::TensorRt) {
+            engines.try_tensorrt(weights, settings, threads, listener);
         }
-        engines.line.push(Engine { nets, reason: String::new() });
-        match ready(weights, settings) {
-            Ok((nets, reason)) => engines.line.insert(0, Engine { nets, reason }),
-            Err(trouble) => {
-                let build = listener.filter(|_| trouble.state.wants_a_plan());
-                let trouble = match build {
-                    None => trouble,
-                    Some(listener) => {
-                        engines.building = Some(build_aside(weights, settings, threads, listener));
-                        let text = format!("{trouble}; a new one is being built");
-                        Trouble::new(State::Building, text)
-                    }
-                };
-                engines.pass_over(trouble);
-            }
+        // Beside a TensorRT that works it would cost memory, and could not go on where the device is lost or full.
+        if choice != EngineChoice::Simd && engines.line.is_empty() {
+            engines.try_cuda(weights, threads);
         }
-        if let [_, last] = engines.line.as_mut_slice() {
-            last.reason = format!("simd ({}): the next after tensorrt", instruction_set());
-        }
+        let because = match engines.line.first() {
+            Some(first) => format!("the next after {}", first.what),
+            None => String::new(),
+        };
+        let what = format!("simd ({})", instruction_set());
+        engines.line.push(Engine { nets, what, because });
+        engines.explain();
         Ok(engines)
+    }
+
+    fn try_tensorrt(
+        &mut self,
+        weights: &Shipped,
+        settings: &Settings,
+        threads: usize,
+        listener: Option<Listener>,
+    ) {
+        let trouble = match ready(weights, settings) {
+            Ok((nets, because)) => {
+                self.line.push(Engine { nets, what: TENSORRT.to_owned(), because });
+                return;
+            }
+            Err(trouble) => trouble,
+        };
+        let trouble = match listener.filter(|_| trouble.state.wants_a_plan()) {
+            None => trouble,
+            Some(listener) => {
+                self.building = Some(build_aside(weights, settings, threads, listener));
+                let text = format!("{trouble}; a new one is being built");
+                Trouble::new(State::Building, text)
+            }
+        };
+        self.passed.push(Fallback { from: TENSORRT.to_owned(), trouble });
+    }
+
+    fn try_cuda(&mut self, weights: &Shipped, threads: usize) {
+        match cuda::open(weights, threads) {
+            Ok((nets, device, _)) => {
+                let what = format!("{CUDA} ({device})");
+                self.line.push(Engine { nets, what, because: String::new() });
+            }
+            Err(trouble) => self.passed.push(Fallback { from: CUDA.to_owned(), trouble }),
+        }
     }
 
     /// What is at work, for health.
     pub fn at_work(&self) -> Ran {
-        let Engine { nets, reason } = self.now();
-        let (engine, reason) = (nets.semantic.engine(), reason.clone());
-        Ran { engine, reason, fallback: self.fallback.clone() }
+        let engine = self.now();
+        let (name, reason) = (engine.nets.semantic.engine(), engine.reason());
+        Ran { engine: name, reason, fallback: self.fallback.clone() }
     }
 
     /// The nets at work.
@@ -119,8 +170,9 @@ impl Engines {
 
     /// Gives the nets at work away, with the reason for their engine.
     pub fn into_nets(mut self) -> (Nets, String) {
-        let Engine { nets, reason } = self.line.swap_remove(self.at);
-        (nets, reason)
+        let engine = self.line.swap_remove(self.at);
+        let reason = engine.reason();
+        (engine.nets, reason)
     }
 
     /// [`pipeline::segment()`] on the best engine that finishes it. `begin` hears the stages again when the run is repeated.
@@ -131,7 +183,7 @@ impl Engines {
         begin: &mut dyn FnMut(Stage),
     ) -> Result<(Segmentation, Ran), SegmentError> {
         self.take_built();
-        let first = self.at;
+        let (first, before) = (self.at, self.fallback.clone());
         let ran = loop {
             match segment(series, neighbours, &mut self.line[self.at].nets, begin) {
                 Err(SegmentError::Net(error)) if self.at + 1 < self.line.len() => {
@@ -143,7 +195,7 @@ impl Engines {
         let passing = self.fallback.as_ref().is_some_and(|f| !f.trouble.state.lasts());
         if passing && self.at != first {
             self.at = first;
-            self.fallback = None;
+            self.fallback = before;
         }
         ran
     }
@@ -157,25 +209,22 @@ impl Engines {
         let name = self.now().nets.semantic.engine();
         let from = name.split(' ').next().unwrap_or_default().to_owned();
         self.at += 1;
-        let reason = format!(
-            "simd ({}): {from} gave up in a job ({}): {trouble}",
-            instruction_set(),
-            trouble.state.name()
-        );
-        self.line[self.at].reason = reason;
+        self.line[self.at].because =
+            format!("{from} gave up in a job ({}): {trouble}", trouble.state.name());
         self.fallback = Some(Fallback { from, trouble });
     }
 
-    /// TensorRT is not taken: `simd` says why.
-    fn pass_over(&mut self, trouble: Trouble) {
-        let Some(last) = self.line.last_mut() else { return };
-        last.reason = format!(
-            "simd ({}): tensorrt was not taken ({}): {trouble}; cuda is not built into this version",
-            instruction_set(),
-            trouble.state.name()
-        );
-        if self.named {
-            self.fallback = Some(Fallback { from: "tensorrt".to_owned(), trouble });
+    /// What was not taken from the start is why the best of the rest works; news where one was asked for by name.
+    fn explain(&mut self) {
+        if self.choice != EngineChoice::Auto && self.at == 0 {
+            self.fallback = self.passed.first().cloned();
+        }
+        let passed: Vec<String> = self.passed.iter().map(Fallback::told).collect();
+        let Some(first) = self.line.first_mut() else { return };
+        if !passed.is_empty() {
+            first.because = passed.join("; ");
+        } else if first.because.is_empty() {
+            first.because = "asked for".to_owned();
         }
     }
 
@@ -192,11 +241,16 @@ impl Engines {
         self.building = None;
         match built {
             Ok(nets) => {
-                let reason = "tensorrt: its plans were built and proven on this device".to_owned();
-                self.line.insert(0, Engine { nets, reason });
+                let because = "its plans were built and proven on this device".to_owned();
+                self.line.insert(0, Engine { nets, what: TENSORRT.to_owned(), because });
+                self.at = 0;
                 self.fallback = None;
             }
-            Err(trouble) => self.pass_over(trouble),
+            Err(trouble) => {
+                self.passed.retain(|passed| passed.from != TENSORRT);
+                self.passed.insert(0, Fallback { from: TENSORRT.to_owned(), trouble });
+                self.explain();
+            }
         }
     }
 }
@@ -212,7 +266,7 @@ pub(super) fn simd(weights: &Shipped, threads: usize) -> Result<Nets, ModelError
 /// TensorRT with plans that are ready.
 fn ready(weights: &Shipped, settings: &Settings) -> Result<(Nets, String), Trouble> {
     let tensorrt = TensorRt::open(&settings.place.shims)?;
-    let reason = format!("tensorrt: {}", tensorrt.describe());
+    let reason = tensorrt.describe();
     let sources = Source::of(&weights.semantic, &weights.instance);
     let nets = tensorrt.ready(&sources, weights, &Cache::new(&settings.place.plans))?;
     Ok((nets, reason))
@@ -284,13 +338,29 @@ mod tests {
         let runs = Arc::new(AtomicUsize::new(0));
         let Nets { semantic, instance } = simd(&weights, 2).unwrap();
         let semantic = Box::new(Failing { inner: semantic, error, runs: runs.clone() });
-        let reason = "a test".to_owned();
-        engines.line.insert(0, Engine { nets: Nets { semantic, instance }, reason });
+        let (what, because) = ("a test".to_owned(), String::new());
+        engines.line.insert(0, Engine { nets: Nets { semantic, instance }, what, because });
         (engines, runs)
     }
 
     fn series() -> Series {
         Series::from_volume(phantom::generate(&Recipe::of(Region::Lumbar, 1)).unwrap().image)
+    }
+
+    /// Without a device `simd` runs and says why; with one the golden case was passed.
+    #[test]
+    fn cuda_asked_for_by_name_is_at_work_or_says_why_not() {
+        let weights = Shipped::embedded().unwrap();
+        let settings = Settings::of(EngineChoice::Cuda);
+        let ran = Engines::open(&weights, &settings, 2, None).unwrap().at_work();
+        match ran.fallback {
+            None => assert_eq!(ran.engine, cuda::NAME),
+            Some(Fallback { from, trouble }) => {
+                assert_eq!((ran.engine.as_str(), from.as_str()), ("simd f32", "cuda"));
+                let words = format!("cuda was not taken ({})", trouble.state.name());
+                assert!(ran.reason.contains(&words), "{}", ran.reason);
+            }
+        }
     }
 
     #[test]

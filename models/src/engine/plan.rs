@@ -1,9 +1,10 @@
-//! From a graph to the steps that the CPU engine runs: ReLU joins its convolution; upsampling and
+//! From a graph to the steps that our own engines run: ReLU joins its convolution; upsampling and
 //! concat become the way a convolution reads its sources; what remains is convolutions and pools
 //! over numbered feature maps.
 
 use crate::onnx::{Graph, Node, Operator};
-use kernels::conv::{Conv, ConvSpec, Input, InputChannels, stored_channels};
+use kernels::conv::{Conv, ConvError, ConvSpec, Input, InputChannels, stored_channels};
+use kernels::cuda::convolution::Packed;
 use std::collections::HashMap;
 
 /// Most times a net may halve its input: 2^8 = 256 pixels, the largest multiple a card may ask for.
@@ -31,14 +32,41 @@ pub(super) struct SourceMap {
     pub(super) upsampled: bool,
 }
 
+/// What an engine makes of a convolution.
+pub(super) trait Made: Sized {
+    fn from_spec(spec: ConvSpec<'_>) -> Result<Self, ConvError>;
+
+    fn add_relu(&mut self);
+}
+
+impl Made for Conv {
+    fn from_spec(spec: ConvSpec<'_>) -> Result<Conv, ConvError> {
+        Conv::new(spec)
+    }
+
+    fn add_relu(&mut self) {
+        Conv::add_relu(self);
+    }
+}
+
+impl Made for Packed {
+    fn from_spec(spec: ConvSpec<'_>) -> Result<Packed, ConvError> {
+        Packed::new(&spec)
+    }
+
+    fn add_relu(&mut self) {
+        Packed::add_relu(self);
+    }
+}
+
 /// One step; maps by number.
 #[derive(Debug)]
-pub(super) enum Step {
-    Conv { conv: Conv, sources: Vec<usize>, to: usize },
+pub(super) enum Step<M = Conv> {
+    Conv { conv: M, sources: Vec<usize>, to: usize },
     Pool { from: usize, to: usize },
 }
 
-impl Step {
+impl<M> Step<M> {
     pub(super) fn writes(&self) -> usize {
         match self {
             Step::Conv { to, .. } | Step::Pool { to, .. } => *to,
@@ -55,16 +83,16 @@ impl Step {
 
 /// Map 0 is the input, the map written by the last step the output.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Plan<M = Conv> {
     pub(super) maps: Vec<Map>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<Step<M>>,
     /// Rows and columns of an input must be multiples of this.
     pub(super) multiple_of: usize,
 }
 
-impl Plan {
+impl<M: Made> Plan<M> {
     /// Fails with a sentence that names the node.
-    pub(super) fn new(graph: &Graph) -> Result<Plan, String> {
+    pub(super) fn of(graph: &Graph) -> Result<Plan<M>, String> {
         let mut uses: HashMap<&str, usize> = HashMap::from([(graph.output.as_str(), 1)]);
         for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
             *uses.entry(input).or_default() += 1;
@@ -88,10 +116,43 @@ impl Plan {
         }
         builder.finish(graph)
     }
+}
 
+impl<M> Plan<M> {
     /// Number of the map that holds the output.
     pub(super) fn output(&self) -> usize {
         self.steps.last().map_or(INPUT, Step::writes)
+    }
+
+    /// First and last step at which each map must be there; the input is there before the first.
+    pub(super) fn lives(&self) -> Vec<[usize; 2]> {
+        let mut lives = vec![[0, 0]; self.maps.len()];
+        for (number, step) in self.steps.iter().enumerate() {
+            lives[step.writes()] = [number; 2];
+            for map in step.reads() {
+                lives[map][1] = number;
+            }
+        }
+        lives
+    }
+
+    /// The same plan with other convolutions, say those that were brought to a device.
+    pub(super) fn with<N, E>(self, mut make: impl FnMut(M) -> Result<N, E>) -> Result<Plan<N>, E> {
+        let change = |step| {
+            Ok(match step {
+                Step::Conv { conv, sources, to } => Step::Conv { conv: make(conv)?, sources, to },
+                Step::Pool { from, to } => Step::Pool { from, to },
+            })
+        };
+        let steps = self.steps.into_iter().map(change).collect::<Result<_, E>>()?;
+        Ok(Plan { maps: self.maps, steps, multiple_of: self.multiple_of })
+    }
+}
+
+impl Plan {
+    #[cfg(test)]
+    pub(super) fn new(graph: &Graph) -> Result<Plan, String> {
+        Plan::of(graph)
     }
 
     /// Multiply-adds for one slice of `rows` x `cols`.
@@ -109,13 +170,13 @@ impl Plan {
 
 /// What has been read so far: every value is one or several maps, one behind the other along the
 /// channels.
-struct Builder<'a> {
+struct Builder<'a, M> {
     values: HashMap<&'a str, Vec<SourceMap>>,
     maps: Vec<Map>,
-    steps: Vec<Step>,
+    steps: Vec<Step<M>>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a, M: Made> Builder<'a, M> {
     fn add(&mut self, node: &Node, uses: &HashMap<&str, usize>) -> Result<Vec<SourceMap>, String> {
         let mut inputs = Vec::new();
         for name in &node.inputs {
@@ -184,7 +245,7 @@ impl<'a> Builder<'a> {
         if used != *inputs {
             return Err(format!("weights for {inputs} channels, the sources have {used}"));
         }
-        let conv = Conv::new(ConvSpec {
+        let conv = M::from_spec(ConvSpec {
             inputs: &read,
             outputs: *outputs,
             window: *window,
@@ -205,7 +266,7 @@ impl<'a> Builder<'a> {
         self.maps.len() - 1
     }
 
-    fn finish(self, graph: &Graph) -> Result<Plan, String> {
+    fn finish(self, graph: &Graph) -> Result<Plan<M>, String> {
         let output = self.values.get(graph.output.as_str());
         let last = self.steps.last().map(Step::writes);
         let map = match output.map(Vec::as_slice) {

@@ -7,15 +7,12 @@ pub use layers::Layer;
 
 use super::arena::{Arena, Layout};
 use super::plan::{INPUT, Plan, Step};
+use super::suited::{checked, planned};
 use crate::weights::{ModelError, Shape, Weights};
 use kernels::conv::{InstructionSet, from_planar, max_pool, to_planar};
 use kernels::threads::parallel_chunks;
 use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
 use std::sync::{Mutex, PoisonError};
-
-/// Most pixels of one slice: 2048 x 2048, twice the largest matrix of a scanner in each direction;
-/// about 0.7 GB per thread.
-const MAX_PIXELS: usize = 1 << 22;
 
 /// A net on this processor.
 #[derive(Debug)]
@@ -43,58 +40,13 @@ impl<C: Shape> SimdNet<C> {
         set: InstructionSet,
         threads: usize,
     ) -> Result<SimdNet<C>, ModelError> {
-        let Weights { file, card, graph, .. } = weights;
-        let plan = match Plan::new(&graph) {
-            Ok(plan) => plan,
-            Err(what) => return Err(ModelError::Unsupported { file, what }),
-        };
-        if !card.multiple_of().is_multiple_of(plan.multiple_of) {
-            return Err(ModelError::Mismatch {
-                file,
-                what: "sizes in multiples of",
-                card: card.multiple_of().to_string(),
-                weights: plan.multiple_of.to_string(),
-            });
-        }
+        let (card, plan) = planned(weights)?;
         Ok(SimdNet { card, plan, set, threads: threads.max(1), memory: None })
     }
 
     /// Multiply-adds for one slice, for figures per second.
     pub fn multiply_adds(&self, rows: usize, cols: usize) -> usize {
         self.plan.multiply_adds(rows, cols)
-    }
-
-    /// Rows and columns of a batch whose shapes are right.
-    fn checked(
-        &self,
-        input: &TensorRef<'_>,
-        output: &TensorMut<'_>,
-    ) -> Result<[usize; 2], NetError> {
-        let [count, channels, rows, cols] = input.shape;
-        let (want_in, classes) = (self.card.input_channels(), self.card.output_channels());
-        let multiple = self.card.multiple_of();
-        let pixels = rows.saturating_mul(cols);
-        let side = |n: usize| n > 0 && n.is_multiple_of(multiple);
-        if channels != want_in || !side(rows) || !side(cols) || pixels > MAX_PIXELS {
-            let want = format!(
-                "[n, {want_in}, rows, columns] in multiples of {multiple}, at most {MAX_PIXELS} \
-                 pixels"
-            );
-            return Err(NetError::Shape { want, got: input.shape });
-        }
-        let filled = |shape: [usize; 4], values: usize| {
-            shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(values)
-        };
-        if !filled(input.shape, input.values.len()) {
-            let want = format!("a tensor for its {} values", input.values.len());
-            return Err(NetError::Shape { want, got: input.shape });
-        }
-        let shape = [count, classes, rows, cols];
-        if output.shape != shape || !filled(shape, output.values.len()) {
-            let want = format!("an output {shape:?} that is as long as it says");
-            return Err(NetError::Shape { want, got: output.shape });
-        }
-        Ok([rows, cols])
     }
 
     /// One slice through the net, its rows spread over `threads`.
@@ -156,7 +108,7 @@ impl<C: Shape + Send + Sync> Net<C> for SimdNet<C> {
     }
 
     fn run(&mut self, input: TensorRef<'_>, output: TensorMut<'_>) -> Result<(), NetError> {
-        let [rows, cols] = self.checked(&input, &output)?;
+        let [rows, cols] = checked(&self.card, &input, &output)?;
         let count = input.shape[0];
         // Buffers of another size go before the new ones come, so that both never exist at once.
         let memory = self.memory.take().filter(|m| [m.layout.rows, m.layout.cols] == [rows, cols]);

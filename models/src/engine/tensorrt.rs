@@ -2,16 +2,16 @@
 //!
 //! Nothing of NVIDIA is linked: a [shim] of ours, one for each major of TensorRT, is loaded if it is there and opens
 //! TensorRT itself. Plans are built on the device they run on and kept beside a key ([`plans`]); one is used only after
-//! its result on a drawn patient agreed with that of `simd` ([`golden`]). Whatever is missing is a
+//! its result on a drawn patient agreed with that of `simd` ([`super::golden`]). Whatever is missing is a
 //! [`State`], for which the next engine is taken.
 
-pub mod golden;
 mod net;
 pub mod plans;
 pub mod shim;
 
 pub use net::{TensorRtNet, range_of};
 
+use super::golden;
 use super::trouble::{State, Trouble};
 use crate::onnx::float16;
 use crate::weights::{ModelError, Shape, Weights};

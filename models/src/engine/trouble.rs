@@ -2,6 +2,7 @@
 //!
 //! A state is no error: the next engine runs, and the state is told in health and outputs.
 
+use kernels::cuda::DeviceError;
 use pipeline::NetError;
 use thiserror::Error;
 
@@ -92,7 +93,7 @@ impl State {
                 "install the TensorRT of the shim's major, or the shim of this TensorRT"
             }
             State::NoDriver => "install the driver of the GPU; without a GPU nothing is missing",
-            State::OldDriver => "install a driver at least as new as TensorRT asks for",
+            State::OldDriver => "install a driver at least as new as the engine asks for",
             State::NoDevice => {
                 "check that the GPU is there and that this user may open its device nodes"
             }
@@ -139,6 +140,20 @@ impl From<&NetError> for Trouble {
             NetError::Shape { .. } => State::Shape,
             NetError::OutOfMemory(_) => State::OutOfMemory,
             NetError::Engine(_) => State::DeviceLost,
+        };
+        Trouble::new(state, error.to_string())
+    }
+}
+
+impl From<&DeviceError> for Trouble {
+    fn from(error: &DeviceError) -> Trouble {
+        let state = match error {
+            DeviceError::NoDriver => State::NoDriver,
+            DeviceError::OldDriver { .. } => State::OldDriver,
+            DeviceError::NoDevice(_) | DeviceError::OldDevice { .. } => State::NoDevice,
+            DeviceError::OutOfMemory { .. } => State::OutOfMemory,
+            DeviceError::Lost { .. } => State::DeviceLost,
+            DeviceError::Refused { .. } => State::NotBuilt,
         };
         Trouble::new(state, error.to_string())
     }

@@ -14,6 +14,8 @@ pub enum Choice {
     Auto,
     /// TensorRT; another one, with a word about it, where it cannot be.
     Tensorrt,
+    /// Our engine for NVIDIA GPUs; another one, with a word about it, where it cannot be.
+    Cuda,
     /// Our CPU engine.
     Simd,
 }
@@ -23,6 +25,7 @@ impl From<Choice> for EngineChoice {
         match choice {
             Choice::Auto => EngineChoice::Auto,
             Choice::Tensorrt => EngineChoice::TensorRt,
+            Choice::Cuda => EngineChoice::Cuda,
             Choice::Simd => EngineChoice::Simd,
         }
     }

@@ -95,6 +95,8 @@ mod tests {
         assert_eq!(Engine::parse("simd-avx512 f32"), Ok(simd));
         let tensorrt = Engine { kind: EngineKind::Tensorrt, precision: Precision::F16 };
         assert_eq!(Engine::parse(models::engine::tensorrt::NAME), Ok(tensorrt));
+        let cuda = Engine { kind: EngineKind::Cuda, precision: Precision::F16 };
+        assert_eq!(Engine::parse(models::engine::cuda::NAME), Ok(cuda));
         for wrong in ["simd", "f32", "Doe^John f32", "simd f64", ""] {
             assert_eq!(Engine::parse(wrong), Err(MessageError::Engine), "{wrong}");
         }

@@ -1,8 +1,10 @@
-//! The parts that engines are made of: models, GPU, TensorRT with its plans, and which engine jobs run on.
+//! The parts that engines are made of: models, GPU, CUDA, TensorRT with its plans, and which engine jobs run on.
 
 use super::Finding;
 use crate::command::engine::{READY, list_plans};
+use kernels::cuda::Device;
 use models::engine::tensorrt::TensorRt;
+use models::engine::trouble::Trouble;
 use models::engine::{self, EngineChoice, Engines, Shipped};
 use std::path::Path;
 
@@ -22,6 +24,7 @@ pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
     };
     let mut findings = models(&weights);
     findings.push(gpu());
+    findings.push(cuda(settings));
     let (tensorrt, opened) = tensorrt(settings);
     findings.push(tensorrt);
     if opened {
@@ -73,17 +76,35 @@ fn tensorrt(settings: &engine::Settings) -> (Finding, bool) {
             (Finding::good("tensorrt", text).in_state(READY), true)
         }
         Err(trouble) => {
-            let state = trouble.state;
-            let advice = state.advice();
-            let finding = match settings.choice {
-                EngineChoice::TensorRt => Finding::wrong("tensorrt", trouble.text, advice),
-                EngineChoice::Auto | EngineChoice::Simd => {
-                    Finding::absent("tensorrt", trouble.text, advice)
-                }
-            };
-            (finding.in_state(state.name()), false)
+            let asked = settings.choice == EngineChoice::TensorRt;
+            (missing("tensorrt", trouble, asked), false)
         }
     }
+}
+
+/// Whether our own kernels find a device; whether they are right on it, the golden case says when an engine is chosen.
+fn cuda(settings: &engine::Settings) -> Finding {
+    match Device::open() {
+        Ok(device) => {
+            let (major, minor) = device.capability();
+            let text = format!("{}, compute capability {major}.{minor}", device.name());
+            Finding::good("cuda", text).in_state(READY)
+        }
+        Err(error) => {
+            let asked = settings.choice == EngineChoice::Cuda;
+            missing("cuda", Trouble::from(&error), asked)
+        }
+    }
+}
+
+/// An engine that is not here: wrong only where it was asked for by name.
+fn missing(part: &'static str, trouble: Trouble, asked: bool) -> Finding {
+    let Trouble { state, text } = trouble;
+    let finding = match asked {
+        true => Finding::wrong(part, text, state.advice()),
+        false => Finding::absent(part, text, state.advice()),
+    };
+    finding.in_state(state.name())
 }
 
 fn plans(settings: &engine::Settings, weights: &Shipped) -> Vec<Finding> {

@@ -1,7 +1,7 @@
-//! The golden case: a drawn patient through a new plan and through `simd`. A plan that disagrees is never used.
+//! The golden case: a drawn patient through an engine of a GPU and through `simd`. One that disagrees is never used.
 
-use super::plans::Proof;
-use crate::engine::trouble::{State, Trouble};
+use super::tensorrt::plans::Proof;
+use super::trouble::{State, Trouble};
 use kernels::Volume;
 use phantom::{Recipe, Region};
 use pipeline::{Nets, Segmentation, Series, segment};
