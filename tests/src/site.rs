@@ -19,6 +19,12 @@ use crate::wait::{free_port, wait_for_port, wait_until};
 const START: Duration = Duration::from_secs(30);
 /// For one series on two busy cores; alone it takes seconds.
 pub const JOB: Duration = Duration::from_secs(120);
+/// What the console gets of a series of so many slices: derived MR and secondary captures, a slice each; presentation state,
+/// two segmentations, structured report.
+pub const fn objects(slices: usize) -> usize {
+    2 * slices + 4
+}
+
 /// The title of the console and every topic of the site.
 const CONSOLE: &str = "CONSOLE";
 const TOPICS: &str = "sagitta/v1/north/mr1/#";

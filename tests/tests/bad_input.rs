@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::series::Nagle;
-use tests::site::series_uid;
+use tests::site::{objects, series_uid};
 use tests::{Appliance, Finished, Site, TempDir, peer, phantom, run, sagitta, send, wait_until};
 
 /// For a command that ends by itself on a busy machine.
@@ -211,7 +211,7 @@ fn a_broker_and_a_console_that_come_back_get_everything_in_order() {
     assert_eq!(site.settled(&job).unwrap()["state"], "done");
     let heard = sequence(&site);
     assert_eq!(heard, (1..=heard.len() as u64).collect::<Vec<_>>(), "each once and in order");
-    assert_eq!(site.console.files().unwrap().len(), 17 + 17 + 2);
+    assert_eq!(site.console.files().unwrap().len(), objects(17));
 
     // Away while the service runs.
     site.broker.stop();

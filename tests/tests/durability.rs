@@ -11,13 +11,13 @@ use sagitta::identity::JobId;
 use sagitta::outbox::{Handover, Outbox};
 use serde_json::Value;
 use tests::series::Nagle;
-use tests::site::series_uid;
+use tests::site::{objects, series_uid};
 use tests::{Site, TempDir, phantom, run, sagitta, send};
 
 /// For `sagitta segment` on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Derived images, captures and two SEGs of the phantom's 17 slices.
-const OBJECTS: usize = 17 + 17 + 2;
+/// Of the phantom's 17 slices.
+const OBJECTS: usize = objects(17);
 
 /// What the console has: name (modality and SOP Instance UID) and bytes of every object.
 fn console(site: &Site) -> BTreeMap<String, Vec<u8>> {
