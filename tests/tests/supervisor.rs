@@ -127,14 +127,13 @@ fn story(mut supervisor: Supervisor) {
 
 /// Every entry of the journal came, once, with its time.
 fn told_once(station: &Station) {
-    let journal = station.heard("journal");
-    // A message may come twice (at least once), with its number; an entry becomes one message.
-    let mut numbers: Vec<(u64, u64)> = journal
-        .iter()
-        .map(|entry| (entry["seq"].as_u64().unwrap(), entry["entry"].as_u64().unwrap()))
-        .collect();
-    numbers.dedup();
-    let entries: Vec<u64> = numbers.iter().map(|(_, entry)| *entry).collect();
+    let mut journal = station.heard("journal");
+    // A message may come twice (at least once), with its number: all that were under way when the service was stopped come
+    // again together. An entry becomes one message.
+    let number = |message: &Value, of: &str| message[of].as_u64().unwrap();
+    journal.sort_by_key(|message| number(message, "seq"));
+    journal.dedup_by_key(|message| number(message, "seq"));
+    let entries: Vec<u64> = journal.iter().map(|message| number(message, "entry")).collect();
     assert_eq!(entries, (0..entries.len() as u64).collect::<Vec<_>>(), "{journal:#?}");
     assert!(journal.iter().all(|entry| entry["at"].is_string()), "{journal:#?}");
     let started: Vec<_> = journal.iter().filter(|entry| entry["event"] == "started").collect();
