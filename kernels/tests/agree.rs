@@ -3,66 +3,29 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod random;
+
 use kernels::components::Connectivity;
 use kernels::morphology::Element;
 use kernels::{
     Affine, Dims, Grid, Volume, bias, components, distance, fill, growth, morphology, reference,
     resample, statistics,
 };
+use random::{Random, grids, label_map};
 
-/// SplitMix64 (Steele, Lea and Flood 2014): enough for test data, the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// 0 to 1, without 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn volume<T: Copy>(
-        &mut self,
-        grid: Grid,
-        mut value: impl FnMut(&mut Random) -> T,
-    ) -> Volume<T> {
-        let values = (0..grid.dims.voxels()).map(|_| value(self)).collect();
-        Volume::new(grid, values).unwrap()
-    }
-}
-
-/// Rows of one voxel, single slices, primes, longer than a cache line; spacings as sagittal series have them.
-fn grids(random: &mut Random) -> Vec<Grid> {
-    let counts = [
-        [1, 1, 1],
-        [1, 1, 5],
-        [7, 1, 1],
-        [1, 6, 1],
-        [5, 4, 3],
-        [13, 11, 1],
-        [17, 3, 7],
-        [9, 10, 6],
-        [64, 3, 2],
-        [131, 5, 3],
-    ];
-    let grid = |counts| {
-        let (a, b, c) = (0.4 + random.unit(), 0.4 + random.unit(), 2.0 + 3.0 * random.unit());
-        let axes = [[0.0, a, 0.0], [0.0, 0.0, -b], [-c, 0.0, 0.0]];
-        let origin = [10.0 * random.unit(), 10.0 * random.unit(), -10.0 * random.unit()];
-        Grid { dims: Dims::new(counts).unwrap(), affine: Affine::new(axes, origin).unwrap() }
-    };
-    counts.into_iter().map(grid).collect()
-}
+/// Rows of one voxel, single slices, primes, longer than a cache line and than a word of bits.
+const COUNTS: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [1, 1, 5],
+    [7, 1, 1],
+    [1, 6, 1],
+    [5, 4, 3],
+    [13, 11, 1],
+    [17, 3, 7],
+    [9, 10, 6],
+    [64, 3, 2],
+    [131, 5, 3],
+];
 
 fn close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
     assert_eq!(got.len(), want.len(), "{case}");
@@ -75,17 +38,11 @@ fn close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
 fn over_grids(mut check: impl FnMut(&mut Random, Grid, &str)) {
     for seed in 0..12 {
         let mut random = Random(seed);
-        for grid in grids(&mut random) {
+        for grid in grids(&mut random, &COUNTS) {
             let case = format!("seed {seed}, {:?}", grid.dims.counts());
             check(&mut random, grid, &case);
         }
     }
-}
-
-/// Label maps from empty to full, with `values` structures.
-fn label_map(random: &mut Random, grid: Grid, values: u64) -> Volume<u8> {
-    let share = [0.0, 0.1, 0.5, 0.8, 1.0][random.below(5) as usize];
-    random.volume(grid, |r| if r.unit() < share { 1 + r.below(values) as u8 } else { 0 })
 }
 
 const CONNECTIVITIES: [Connectivity; 3] =
@@ -109,7 +66,7 @@ fn resampling() {
 fn sampling_another_grid() {
     over_grids(|random, grid, case| {
         let values = random.volume(grid, |r| r.below(200) as f32 / 2.0);
-        let others = grids(random);
+        let others = grids(random, &COUNTS);
         let mut other = others[random.below(others.len() as u64) as usize];
         let start = [random.unit() - 0.5, random.unit() * 4.0, 0.0];
         let axes = grid.affine.axes().map(|axis| kernels::volume::scale(axis, 0.3 + random.unit()));
@@ -244,7 +201,7 @@ fn patient(random: &mut Random, grid: Grid) -> Volume<f32> {
 #[test]
 fn bias_fields() {
     let mut random = Random(0);
-    let mut cases = grids(&mut random);
+    let mut cases = grids(&mut random, &COUNTS);
     // As wide as a patient: several intervals and many cells along each axis.
     let wide = [[41, 37, 9], [23, 90, 4]];
     for (counts, [a, b, c]) in wide.into_iter().zip([[4.1, 5.0, 6.0], [2.5, 2.2, 4.0]]) {

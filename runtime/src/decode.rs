@@ -7,6 +7,7 @@ mod geometry;
 mod pixels;
 mod public;
 
+use dicom_core::Tag;
 use dicom_object::InMemDicomObject;
 use pipeline::Series;
 
@@ -37,4 +38,11 @@ pub struct DicomSeries {
     pub header: InMemDicomObject,
     /// Contrast by the header (`t1`, `t2`, `stir`, ...), `None` where it does not tell.
     pub contrast: Option<&'static str>,
+}
+
+impl DicomSeries {
+    /// A text attribute of the header; `None` where it is missing or empty.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        Some(geometry::text(&self.header, tag)).filter(|text| !text.is_empty())
+    }
 }

@@ -42,6 +42,10 @@ pub(crate) fn on_each(mut check: impl FnMut(&dyn Launcher, &str)) {
     }
 }
 
+/// One voxel, single rows and slices, primes, longer than a warp, more than one block.
+pub(crate) const COUNTS: [[usize; 3]; 7] =
+    [[1, 1, 1], [1, 1, 5], [7, 1, 1], [1, 6, 1], [13, 11, 1], [37, 3, 7], [9, 10, 6]];
+
 /// Seeds of the suite: each has its own grids. Interrupting threads costs time, so fewer than on the processor.
 const SEEDS: u64 = 4;
 
@@ -49,7 +53,7 @@ const SEEDS: u64 = 4;
 pub(crate) fn over_grids(mut check: impl FnMut(&mut Random, Grid, &str)) {
     for seed in 0..if sanitized() { 1 } else { SEEDS } {
         let mut random = Random(seed);
-        for grid in grids(&mut random) {
+        for grid in grids(&mut random, &COUNTS) {
             let case = format!("seed {seed}, {:?}", grid.dims.counts());
             check(&mut random, grid, &case);
         }

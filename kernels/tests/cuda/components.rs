@@ -6,16 +6,10 @@ use kernels::morphology::Element;
 use kernels::{Affine, Dims, Grid, Volume, components, fill, growth, morphology, reference};
 
 use crate::backends::{on_each, over_grids};
-use crate::random::Random;
+use crate::random::{Random, label_map};
 
 const CONNECTIVITIES: [Connectivity; 3] =
     [Connectivity::Faces6, Connectivity::Edges18, Connectivity::Corners26];
-
-/// Label maps from empty to full, with `values` structures.
-fn label_map(random: &mut Random, grid: Grid, values: u64) -> Volume<u8> {
-    let share = [0.0, 0.1, 0.5, 0.8, 1.0][random.below(5) as usize];
-    random.volume(grid, |r| if r.unit() < share { 1 + r.below(values) as u8 } else { 0 })
-}
 
 /// Numbers and components, as the reference gives them.
 fn labelled(

@@ -3,7 +3,7 @@
 use kernels::cuda::{self, Array};
 use kernels::{Affine, Grid, reference, resample};
 
-use crate::backends::{on_each, over_grids};
+use crate::backends::{COUNTS, on_each, over_grids};
 use crate::random::{Random, grids};
 
 fn close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
@@ -15,7 +15,7 @@ fn close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
 
 /// A grid with the axes of `grid` in other lengths, which begins elsewhere and goes beyond it.
 fn other(random: &mut Random, grid: &Grid) -> Grid {
-    let others = grids(random);
+    let others = grids(random, &COUNTS);
     let dims = others[random.below(others.len() as u64) as usize].dims;
     let start = [random.unit() - 0.5, random.unit() * 4.0, 0.0];
     let axes = grid.affine.axes().map(|axis| kernels::volume::scale(axis, 0.3 + random.unit()));

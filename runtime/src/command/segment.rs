@@ -72,15 +72,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
 /// The date of the objects where no job stores one: the series' own, so that a repetition gives the same bytes.
 fn made(source: &Source) -> Made {
-    let header = match source {
-        Source::Dicom(dicom) => Some(&dicom.header),
-        Source::Volume(_) => None,
-    };
     let text = |tag, otherwise: &str| {
-        let element = header.and_then(|header| header.element_opt(tag).ok().flatten());
-        let value = element.and_then(|element| element.to_str().ok()).unwrap_or_default();
-        let value = value.trim();
-        if value.is_empty() { otherwise.to_owned() } else { value.to_owned() }
+        let text = match source {
+            Source::Dicom(dicom) => dicom.text(tag),
+            Source::Volume(_) => None,
+        };
+        text.unwrap_or_else(|| otherwise.to_owned())
     };
     Made { date: text(tags::SERIES_DATE, "19000101"), time: text(tags::SERIES_TIME, "000000") }
 }

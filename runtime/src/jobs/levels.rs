@@ -127,13 +127,8 @@ impl Levels {
     /// The folder for the frame of reference of `source`, `None` where it has none.
     fn frame(&self, source: &Source) -> Option<PathBuf> {
         let Source::Dicom(dicom) = source else { return None };
-        let uid = |tag| {
-            let element = dicom.header.element_opt(tag).ok().flatten()?;
-            let text = element.to_str().ok()?;
-            let text = text.trim_end_matches(['\0', ' ']);
-            (!text.is_empty()).then(|| text.to_owned())
-        };
-        let (study, frame) = (uid(tags::STUDY_INSTANCE_UID)?, uid(tags::FRAME_OF_REFERENCE_UID)?);
+        let study = dicom.text(tags::STUDY_INSTANCE_UID)?;
+        let frame = dicom.text(tags::FRAME_OF_REFERENCE_UID)?;
         Some(self.folder.join(frame_id(&self.site_key, &study, &frame)))
     }
 }

@@ -41,14 +41,19 @@ impl Random {
     }
 }
 
-/// One voxel, single rows and slices, primes, longer than a warp, more than one block; spacings as sagittal series have them.
-pub(crate) fn grids(random: &mut Random) -> Vec<Grid> {
-    let counts = [[1, 1, 1], [1, 1, 5], [7, 1, 1], [1, 6, 1], [13, 11, 1], [37, 3, 7], [9, 10, 6]];
+/// A grid for each of `counts`; spacings as sagittal series have them.
+pub(crate) fn grids(random: &mut Random, counts: &[[usize; 3]]) -> Vec<Grid> {
     let grid = |counts| {
         let (a, b, c) = (0.4 + random.unit(), 0.4 + random.unit(), 2.0 + 3.0 * random.unit());
         let axes = [[0.0, a, 0.0], [0.0, 0.0, -b], [-c, 0.0, 0.0]];
         let origin = [10.0 * random.unit(), 10.0 * random.unit(), -10.0 * random.unit()];
         Grid { dims: Dims::new(counts).unwrap(), affine: Affine::new(axes, origin).unwrap() }
     };
-    counts.into_iter().map(grid).collect()
+    counts.iter().copied().map(grid).collect()
+}
+
+/// Label maps from empty to full, with `values` structures.
+pub(crate) fn label_map(random: &mut Random, grid: Grid, values: u64) -> Volume<u8> {
+    let share = [0.0, 0.1, 0.5, 0.8, 1.0][random.below(5) as usize];
+    random.volume(grid, |r| if r.unit() < share { 1 + r.below(values) as u8 } else { 0 })
 }
