@@ -80,10 +80,11 @@ impl Levels {
     ) -> io::Result<Neighbours> {
         let Some(frame) = self.frame(source) else { return Ok(Neighbours::default()) };
         let path = folder.join(FILE_NAME);
-        // One that cannot be read was never finished: nothing was numbered by it.
-        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(kept) = kept {
-            return Ok(kept);
+        // One that is there is whole. If it cannot be read now, another numbering must not take its place.
+        match std::fs::read(&path) {
+            Ok(bytes) => return Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         let mut files = Vec::new();
         for path in files_of(&frame)? {
@@ -200,6 +201,9 @@ mod tests {
         kept(&levels, &here, &other);
         assert_eq!(ask("first"), first, "a repetition");
         assert_eq!(ask("second").0.len(), 2);
+        // A folder in place of the file: reading it fails, as a bad disk would.
+        std::fs::create_dir_all(root.join("third").join(FILE_NAME)).unwrap();
+        levels.neighbours(&here, &thoracic, &root.join("third")).unwrap_err();
         assert_eq!((Neighbours::default().text(), first.text().is_some()), (None, true));
         std::fs::remove_dir_all(root).unwrap();
     }
