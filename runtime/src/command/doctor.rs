@@ -80,7 +80,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         findings.push(machine::broker(&config.mqtt.broker));
         findings.push(machine::disk(&config.data));
     }
-    findings.push(machine::supervisor());
+    let mcu = config.as_ref().and_then(|config| config.mcu.as_ref());
+    findings.push(machine::supervisor(mcu.map(|mcu| mcu.port.as_path())));
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {

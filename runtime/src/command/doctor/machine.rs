@@ -104,15 +104,34 @@ fn free_gb(folder: &Path) -> Option<u64> {
     Some(kib * 1024 / 1_000_000_000)
 }
 
-pub(super) fn supervisor() -> Finding {
-    let text = "this version has no link to the supervisor MCU";
-    Finding::absent("supervisor", text, "nothing; systemd restarts the service")
+/// Looks for the port only: the service may be speaking through it.
+pub(super) fn supervisor(port: Option<&Path>) -> Finding {
+    const PART: &str = "supervisor";
+    let Some(port) = port else {
+        let advice = "nothing without a supervisor MCU; with one name its port in [mcu]";
+        return Finding::absent(PART, "none in the configuration", advice);
+    };
+    match port.exists() {
+        true => Finding::good(PART, format!("its port {} is there", port.display())),
+        false => {
+            let advice = "connect it, or mend the port in [mcu]; the service runs without it";
+            Finding::wrong(PART, format!("its port {} is not there", port.display()), advice)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::doctor::Health;
+
+    #[test]
+    fn a_supervisor_is_there_missing_or_not_wanted() {
+        let health = |port: Option<&str>| supervisor(port.map(Path::new)).health;
+        assert_eq!(health(None), Health::Absent);
+        assert_eq!(health(Some("/dev/null")), Health::Good);
+        assert_eq!(health(Some("/dev/no-such-port")), Health::Wrong);
+    }
 
     #[test]
     fn a_broker_is_reached_or_the_reason_is_told() {
