@@ -46,11 +46,11 @@ impl<C: Shape> CudaNet<C> {
         Ok(CudaNet { card, plan, last_read, on: On::clone(on) })
     }
 
-    /// Some slices through the net, all at once.
-    fn slices(&self, input: &[f32], size: Size, logits: &mut [f32]) -> Result<(), DeviceError> {
+    /// Some slices through the net, all at once: `input` and the result are `[slices, channels, rows, columns]` there.
+    pub fn forward(&self, input: &Array<f32>, size: Size) -> Result<Array<f32>, DeviceError> {
         let on: &dyn Launcher = &*self.on;
         let mut maps: Vec<Option<Map>> = self.plan.maps.iter().map(|_| None).collect();
-        maps[INPUT] = Some(Map::of_planar(on, &Array::of(on, input)?, size)?);
+        maps[INPUT] = Some(Map::of_planar(on, input, size)?);
         for (number, step) in self.plan.steps.iter().enumerate() {
             let made = match step {
                 Step::Conv { conv, sources, .. } => {
@@ -70,7 +70,7 @@ impl<C: Shape> CudaNet<C> {
             maps[step.writes()] = made;
         }
         match &maps[self.plan.output()] {
-            Some(map) => map.planar(on)?.download_into(on, logits),
+            Some(map) => map.planar(on),
             None => {
                 let text = "a plan without result".to_owned();
                 Err(DeviceError::Refused { during: "a net".to_owned(), text })
@@ -97,12 +97,20 @@ impl<C: Shape + Send + Sync> Net<C> for CudaNet<C> {
         let parts = input.values.chunks(most * from).zip(output.values.chunks_mut(most * to));
         for (values, logits) in parts {
             let size = Size { slices: values.len() / from, rows, columns, channels };
-            self.slices(values, size, logits).map_err(|error| match error {
-                DeviceError::OutOfMemory { .. } => NetError::OutOfMemory(error.to_string()),
-                _ => NetError::Engine(error.to_string()),
-            })?;
+            let on: &dyn Launcher = &*self.on;
+            Array::of(on, values)
+                .and_then(|input| self.forward(&input, size))
+                .and_then(|output| output.download_into(on, logits))
+                .map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+fn failed(error: DeviceError) -> NetError {
+    match error {
+        DeviceError::OutOfMemory { .. } => NetError::OutOfMemory(error.to_string()),
+        _ => NetError::Engine(error.to_string()),
     }
 }
 
