@@ -15,6 +15,7 @@
 pub mod map;
 mod pairs;
 pub mod peak;
+pub mod quantised;
 mod scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
@@ -161,24 +162,31 @@ pub struct ConvSpec<'a> {
 impl ConvSpec<'_> {
     /// Whether the parts fit each other.
     pub(crate) fn check(&self) -> Result<(), ConvError> {
-        if !(1..=2).contains(&self.inputs.len()) {
-            return Err(ConvError::Sources(self.inputs.len()));
-        }
-        let channels = || self.inputs.iter().map(|i| i.channels);
-        if self.outputs == 0 || channels().any(|c| c.used == 0 || c.used > c.stored) {
-            return Err(ConvError::Channels);
-        }
-        let used: usize = channels().map(|c| c.used).sum();
-        let want = self.outputs * used * self.window.taps();
-        if self.weights.len() != want {
-            return Err(ConvError::Length { what: "weights", got: self.weights.len(), want });
-        }
-        if self.bias.len() != self.outputs {
-            let (got, want) = (self.bias.len(), self.outputs);
-            return Err(ConvError::Length { what: "biases", got, want });
-        }
-        Ok(())
+        check_weights(self.inputs, self.outputs, self.window, self.weights.len())?;
+        check_length("biases", self.bias.len(), self.outputs)
     }
+}
+
+/// Whether sources, outputs and window are a convolution with so many weights.
+fn check_weights(
+    inputs: &[Input],
+    outputs: usize,
+    window: Window,
+    weights: usize,
+) -> Result<(), ConvError> {
+    if !(1..=2).contains(&inputs.len()) {
+        return Err(ConvError::Sources(inputs.len()));
+    }
+    let channels = || inputs.iter().map(|i| i.channels);
+    if outputs == 0 || channels().any(|c| c.used == 0 || c.used > c.stored) {
+        return Err(ConvError::Channels);
+    }
+    let used: usize = channels().map(|c| c.used).sum();
+    check_length("weights", weights, outputs * used * window.taps())
+}
+
+fn check_length(what: &'static str, got: usize, want: usize) -> Result<(), ConvError> {
+    if got == want { Ok(()) } else { Err(ConvError::Length { what, got, want }) }
 }
 
 /// A specification that contradicts itself.
@@ -188,6 +196,8 @@ pub enum ConvError {
     Sources(usize),
     #[error("a convolution with no channels, or with fewer channels stored than used")]
     Channels,
+    #[error("a scale that is not a finite number")]
+    Scales,
     #[error("{got} {what} for a convolution that needs {want}")]
     Length { what: &'static str, got: usize, want: usize },
 }

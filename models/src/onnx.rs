@@ -4,10 +4,12 @@
 //! input, one output. Anything else is refused with the name of the operator and of the node. How a
 //! graph is run is `engine`'s matter.
 
+mod constant;
 pub mod float16;
+mod quantised;
 mod wire;
 
-use half::f16;
+use constant::{Constant, Form};
 use kernels::conv::Window;
 use prost::Message;
 use std::collections::HashMap;
@@ -37,7 +39,7 @@ pub enum OnnxError {
     Graph(String),
     #[error(
         "operator {operator} of node {node} is not one of Conv, Relu, MaxPool, Resize, Concat, \
-         Cast, Constant"
+         Cast, Constant, QuantizeLinear, DequantizeLinear"
     )]
     Operator { operator: String, node: String },
     #[error("operator {operator} of node {node}: {what}")]
@@ -49,22 +51,38 @@ pub enum OnnxError {
 /// What a node computes.
 #[derive(Clone, PartialEq)]
 pub enum Operator {
-    /// Stride 1, output of the input's size. `weights` is `[outputs, inputs, window, window]`,
+    /// Stride 1, output of the input's size. `weights` are `[outputs, inputs, window, window]`,
     /// columns fastest.
     Conv {
         window: Window,
         outputs: usize,
         inputs: usize,
-        weights: Vec<f32>,
+        weights: ConvWeights,
         bias: Vec<f32>,
     },
     Relu,
+    /// QuantizeLinear and DequantizeLinear, one behind the other: the value rounded to steps of
+    /// `scale`, of which an `int8` counts -128 to 127.
+    Quantise {
+        scale: f32,
+    },
     /// 2x2, stride 2.
     MaxPool,
     /// Nearest, twice the rows and columns.
     Upsample,
     /// Along the channels.
     Concat,
+}
+
+/// Weights as a file has them.
+#[derive(Clone, PartialEq)]
+pub enum ConvWeights {
+    Float(Vec<f32>),
+    /// Each is `steps` times the scale of its output.
+    Int8 {
+        steps: Vec<i8>,
+        scales: Vec<f32>,
+    },
 }
 
 /// Without the weights: a net printed by mistake would be megabytes.
@@ -75,6 +93,7 @@ impl fmt::Debug for Operator {
                 write!(f, "Conv {window:?} {inputs} -> {outputs}")
             }
             Operator::Relu => f.write_str("Relu"),
+            Operator::Quantise { scale } => write!(f, "Quantise {scale}"),
             Operator::MaxPool => f.write_str("MaxPool"),
             Operator::Upsample => f.write_str("Upsample"),
             Operator::Concat => f.write_str("Concat"),
@@ -125,14 +144,15 @@ impl Graph {
         }
         let (input, input_channels) = image(&graph.input, "input")?;
         let (output, output_channels) = image(&graph.output, "output")?;
-        let mut constants = HashMap::new();
+        let mut known = Known::default();
         for tensor in graph.initializer {
-            constants.insert(tensor.name.clone(), Constant::read(tensor)?);
+            known.constants.insert(tensor.name.clone(), Constant::read(tensor)?);
         }
         let mut nodes = Vec::new();
         for node in graph.node {
-            nodes.extend(resolve(node, &mut constants)?);
+            nodes.extend(resolve(node, &mut known)?);
         }
+        known.finish()?;
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
         Ok(Graph { input, input_channels, output, output_channels, nodes, metadata })
     }
@@ -158,53 +178,16 @@ fn image(values: &[wire::ValueInfo], what: &str) -> Result<(String, usize), Onnx
     }
 }
 
-/// An initialiser or the value of a Constant node.
-struct Constant {
-    dims: Vec<usize>,
-    values: Vec<f32>,
-    /// Stored in `float`; half floats must pass a Cast before an operator may use them.
-    single: bool,
+/// What the nodes so far have made beside values of the net.
+#[derive(Default)]
+struct Known {
+    constants: HashMap<String, Constant>,
+    /// Results of QuantizeLinear that no DequantizeLinear has read yet, by name.
+    steps: HashMap<String, quantised::Steps>,
 }
 
-impl Constant {
-    fn read(tensor: wire::Tensor) -> Result<Constant, OnnxError> {
-        let fault = |what: String| Err(OnnxError::Tensor { tensor: tensor.name.clone(), what });
-        if tensor.data_location != 0 {
-            return fault("its values are in another file".to_owned());
-        }
-        let raw = &tensor.raw_data;
-        let (values, left_over): (Vec<f32>, &[u8]) = match tensor.data_type {
-            wire::FLOAT if raw.is_empty() => (tensor.float_data.clone(), &[]),
-            wire::FLOAT => {
-                let (words, rest) = raw.as_chunks::<4>();
-                (words.iter().map(|&b| f32::from_le_bytes(b)).collect(), rest)
-            }
-            wire::FLOAT16 => {
-                let (words, rest) = raw.as_chunks::<2>();
-                (words.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(), rest)
-            }
-            other => return fault(format!("data type {other} is neither float nor float16")),
-        };
-        let count = tensor
-            .dims
-            .iter()
-            .try_fold(1usize, |n, &d| usize::try_from(d).ok().and_then(|d| n.checked_mul(d)));
-        if count != Some(values.len()) || !left_over.is_empty() {
-            return fault(format!("{} values for the shape {:?}", values.len(), tensor.dims));
-        }
-        if !values.iter().all(|v| v.is_finite()) {
-            return fault("holds a value that is not a finite number".to_owned());
-        }
-        let dims = tensor.dims.iter().map(|&d| d as usize).collect();
-        Ok(Constant { dims, values, single: tensor.data_type == wire::FLOAT })
-    }
-}
-
-/// Gives a node its meaning; `None` when it only made a constant.
-fn resolve(
-    mut node: wire::Node,
-    constants: &mut HashMap<String, Constant>,
-) -> Result<Option<Node>, OnnxError> {
+/// Gives a node its meaning; `None` when it is only a part of another, as a constant is.
+fn resolve(mut node: wire::Node, known: &mut Known) -> Result<Option<Node>, OnnxError> {
     let view = NodeView::new(&node);
     if !node.domain.is_empty() {
         return Err(view.unknown());
@@ -213,6 +196,7 @@ fn resolve(
         return Err(view.fault(format!("{} outputs, not one", node.output.len())));
     };
     let output = output.clone();
+    let constants = &mut known.constants;
     let (operator, inputs) = match node.op_type.as_str() {
         "Constant" => {
             view.only(&["value"])?;
@@ -223,13 +207,16 @@ fn resolve(
             return Ok(None);
         }
         "Cast" => {
-            view.only(&["to"])?;
-            view.integer("to", wire::FLOAT.into(), 0)?;
-            let constant = view.constant(constants, 0)?;
-            let (dims, values) = (constant.dims.clone(), constant.values.clone());
-            constants.insert(output, Constant { dims, values, single: true });
+            let constant = cast(&view, constants)?;
+            constants.insert(output, constant);
             return Ok(None);
         }
+        "QuantizeLinear" => {
+            let steps = quantised::steps(&view, constants)?;
+            known.steps.insert(output, steps);
+            return Ok(None);
+        }
+        "DequantizeLinear" => return quantised::dequantised(&view, known, output),
         "Conv" => (conv(&view, constants)?, 1),
         "Relu" => {
             view.only(&[])?;
@@ -257,9 +244,20 @@ fn resolve(
     Ok(Some(Node { name: node.name, operator, inputs: node.input, output }))
 }
 
+/// Half floats, or floats, as floats.
+fn cast(view: &NodeView<'_>, constants: &HashMap<String, Constant>) -> Result<Constant, OnnxError> {
+    view.only(&["to"])?;
+    view.integer("to", wire::FLOAT.into(), 0)?;
+    let Constant { dims, values, form } = view.constant(constants, 0)?;
+    if !matches!(form, Form::Half | Form::Single) {
+        return Err(view.fault("input 0 is neither float nor float16".to_owned()));
+    }
+    Ok(Constant { dims: dims.clone(), values: values.clone(), form: Form::Single })
+}
+
 fn conv(view: &NodeView<'_>, constants: &HashMap<String, Constant>) -> Result<Operator, OnnxError> {
     view.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
-    let weights = view.single(constants, 1)?;
+    let weights = view.constant(constants, 1)?;
     let bias = view.single(constants, 2)?;
     let &[outputs, inputs, rows, cols] = weights.dims.as_slice() else {
         return Err(view.fault(format!("weights of shape {:?}", weights.dims)));
@@ -279,7 +277,14 @@ fn conv(view: &NodeView<'_>, constants: &HashMap<String, Constant>) -> Result<Op
     view.integers("kernel_shape", &[rows as i64, cols as i64], &[rows as i64, cols as i64])?;
     view.integers("pads", &[pad; 4], &[0; 4])?;
     view.integers("strides", &[1, 1], &[1, 1])?;
-    let (weights, bias) = (weights.values.clone(), bias.values.clone());
+    let bias = bias.values.clone();
+    let weights = match &weights.form {
+        Form::Scaled(scales) => {
+            let steps = weights.values.iter().map(|&v| v as i8).collect();
+            ConvWeights::Int8 { steps, scales: scales.clone() }
+        }
+        _ => ConvWeights::Float(view.single(constants, 1)?.values.clone()),
+    };
     Ok(Operator::Conv { window, outputs, inputs, weights, bias })
 }
 
@@ -377,10 +382,14 @@ impl<'a> NodeView<'a> {
         input: usize,
     ) -> Result<&'c Constant, OnnxError> {
         let constant = self.constant(constants, input)?;
-        if !constant.single {
-            return Err(self.fault(format!("input {input} is float16 without a Cast")));
+        match constant.form {
+            Form::Single => Ok(constant),
+            Form::Half => Err(self.fault(format!("input {input} is float16 without a Cast"))),
+            Form::Int8 => {
+                Err(self.fault(format!("input {input} is int8 without a DequantizeLinear")))
+            }
+            Form::Scaled(_) => Err(self.fault(format!("input {input} is int8, not float"))),
         }
-        Ok(constant)
     }
 }
 

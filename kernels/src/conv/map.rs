@@ -34,19 +34,19 @@ impl MapSize {
     }
 }
 
-/// A map to read.
+/// A map to read, of floats or of steps ([`super::quantised`]).
 #[derive(Debug, Clone, Copy)]
-pub struct FeatureMap<'a> {
+pub struct FeatureMap<'a, T = f32> {
     size: MapSize,
-    values: &'a [f32],
+    values: &'a [T],
 }
 
-impl<'a> FeatureMap<'a> {
+impl<'a, T> FeatureMap<'a, T> {
     /// The first [`MapSize::values`] of `buffer`.
     ///
     /// # Panics
     /// When the buffer is shorter.
-    pub fn new(size: MapSize, buffer: &'a [f32]) -> Self {
+    pub fn new(size: MapSize, buffer: &'a [T]) -> Self {
         FeatureMap { size, values: &buffer[..size.values()] }
     }
 
@@ -55,12 +55,12 @@ impl<'a> FeatureMap<'a> {
     }
 
     /// Everything, border included.
-    pub(super) fn values(&self) -> &'a [f32] {
+    pub(super) fn values(&self) -> &'a [T] {
         self.values
     }
 
     /// The pixels of an interior row, without border.
-    fn row(&self, row: usize) -> &'a [f32] {
+    pub(super) fn row(&self, row: usize) -> &'a [T] {
         let start = (row + BORDER) * self.size.row_stride() + BORDER * self.size.channels;
         &self.values[start..start + self.size.cols * self.size.channels]
     }
@@ -68,17 +68,17 @@ impl<'a> FeatureMap<'a> {
 
 /// A map to fill.
 #[derive(Debug)]
-pub struct FeatureMapMut<'a> {
+pub struct FeatureMapMut<'a, T = f32> {
     size: MapSize,
-    values: &'a mut [f32],
+    values: &'a mut [T],
 }
 
-impl<'a> FeatureMapMut<'a> {
+impl<'a, T: Copy + Default> FeatureMapMut<'a, T> {
     /// The first [`MapSize::values`] of `buffer`.
     ///
     /// # Panics
     /// When the buffer is shorter.
-    pub fn new(size: MapSize, buffer: &'a mut [f32]) -> Self {
+    pub fn new(size: MapSize, buffer: &'a mut [T]) -> Self {
         FeatureMapMut { size, values: &mut buffer[..size.values()] }
     }
 
@@ -88,16 +88,17 @@ impl<'a> FeatureMapMut<'a> {
 
     /// Sets the border to zero and returns the interior rows, each with its border pixels at both
     /// ends.
-    pub(super) fn clear_border(self) -> &'a mut [f32] {
+    pub(super) fn clear_border(self) -> &'a mut [T] {
         let MapSize { rows, cols, channels } = self.size;
         let stride = self.size.row_stride();
         let (top, rest) = self.values.split_at_mut(stride);
         let (interior, bottom) = rest.split_at_mut(rows * stride);
-        top.fill(0.0);
-        bottom.fill(0.0);
+        let zero = T::default();
+        top.fill(zero);
+        bottom.fill(zero);
         for row in interior.chunks_exact_mut(stride) {
-            row[..channels].fill(0.0);
-            row[(cols + BORDER) * channels..].fill(0.0);
+            row[..channels].fill(zero);
+            row[(cols + BORDER) * channels..].fill(zero);
         }
         interior
     }
@@ -115,24 +116,39 @@ pub(super) fn rows_per_chunk(rows: usize, threads: usize) -> usize {
 ///
 /// `a > b ? a : b` in row order, which is what the processor's maximum does: NaN and the sign of
 /// zero included.
-pub fn max_pool(source: FeatureMap<'_>, out: FeatureMapMut<'_>, threads: usize) {
+pub fn max_pool<T: Copy + Default + PartialOrd + Send + Sync>(
+    source: FeatureMap<'_, T>,
+    out: FeatureMapMut<'_, T>,
+    threads: usize,
+) {
     let (size, from) = (out.size(), source.size());
     assert_eq!((from.rows, from.cols), (2 * size.rows, 2 * size.cols), "size of the pooled map");
     assert_eq!(from.channels, size.channels, "channels of the pooled map");
+    fill_rows(out, threads, |row, pixels| {
+        pool_row([source.row(2 * row), source.row(2 * row + 1)], size.channels, pixels);
+    });
+}
+
+/// Fills the pixels of every row by `fill(row, pixels)`, and the border.
+pub(super) fn fill_rows<T: Copy + Default + Send>(
+    out: FeatureMapMut<'_, T>,
+    threads: usize,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let size = out.size();
     let rows_of_chunk = rows_per_chunk(size.rows, threads);
     let stride = size.row_stride();
     let interior = out.clear_border();
     parallel_chunks(threads, interior, rows_of_chunk * stride, |number, chunk| {
-        for (i, out_row) in chunk.chunks_exact_mut(stride).enumerate() {
-            let row = number * rows_of_chunk + i;
-            let pixels = &mut out_row[BORDER * size.channels..][..size.cols * size.channels];
-            pool_row([source.row(2 * row), source.row(2 * row + 1)], size.channels, pixels);
+        for (i, row) in chunk.chunks_exact_mut(stride).enumerate() {
+            let pixels = &mut row[BORDER * size.channels..][..size.cols * size.channels];
+            fill(number * rows_of_chunk + i, pixels);
         }
     });
 }
 
-fn pool_row([upper, lower]: [&[f32]; 2], channels: usize, out: &mut [f32]) {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
+fn pool_row<T: Copy + PartialOrd>([upper, lower]: [&[T]; 2], channels: usize, out: &mut [T]) {
+    let larger = |a: T, b: T| if a > b { a } else { b };
     let pairs = upper.chunks_exact(2 * channels).zip(lower.chunks_exact(2 * channels));
     for (pixel, (upper, lower)) in out.chunks_exact_mut(channels).zip(pairs) {
         let (a, b) = upper.split_at(channels);

@@ -82,7 +82,7 @@ const STRIP_COST: usize = 2;
 
 /// The strip width of `widths` that makes a row of `pixels` cheapest; the first of equals. `widths`
 /// end with 1, so one always fits.
-fn best_width(widths: &[usize], pixels: usize) -> usize {
+pub(super) fn best_width(widths: &[usize], pixels: usize) -> usize {
     let fitting = widths.iter().copied().filter(|&w| w <= pixels);
     fitting.min_by_key(|w| pixels.div_ceil(*w) * (w + STRIP_COST)).unwrap_or(1)
 }

@@ -101,6 +101,9 @@ pub(super) struct Tensor {
     pub(super) data_type: i32,
     #[prost(float, repeated, tag = "4")]
     pub(super) float_data: Vec<f32>,
+    /// Where the values of short types lie, unless they are raw.
+    #[prost(int32, repeated, tag = "5")]
+    pub(super) int32_data: Vec<i32>,
     #[prost(string, tag = "8")]
     pub(super) name: String,
     #[prost(bytes = "vec", tag = "9")]
@@ -110,8 +113,9 @@ pub(super) struct Tensor {
     pub(super) data_location: i32,
 }
 
-/// `TensorProto.DataType` of the two kinds we read.
+/// `TensorProto.DataType` of the kinds we read.
 pub(super) const FLOAT: i32 = 1;
+pub(super) const INT8: i32 = 3;
 pub(super) const FLOAT16: i32 = 10;
 
 /// `ValueInfoProto`.
