@@ -225,11 +225,6 @@ impl Conv {
         Ok(Conv { readings, outputs, relu: spec.relu, weights, bias })
     }
 
-    /// Applies ReLU to the results from now on.
-    pub fn add_relu(&mut self) {
-        self.relu = true;
-    }
-
     /// Multiply-adds that run per output pixel, counted over the stored channels.
     pub fn multiply_adds(&self) -> usize {
         let of_pair: usize = self.readings.iter().map(Reading::products_of_pair).sum();

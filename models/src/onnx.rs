@@ -86,11 +86,21 @@ pub enum ConvWeights {
 }
 
 /// Without the weights: a net printed by mistake would be megabytes.
+impl fmt::Debug for ConvWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConvWeights::Float(_) => "Float",
+            ConvWeights::Int8 { .. } => "Int8",
+        })
+    }
+}
+
+/// Without the weights: a net printed by mistake would be megabytes.
 impl fmt::Debug for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Operator::Conv { window, outputs, inputs, .. } => {
-                write!(f, "Conv {window:?} {inputs} -> {outputs}")
+            Operator::Conv { window, outputs, inputs, weights, .. } => {
+                write!(f, "Conv {window:?} {weights:?} {inputs} -> {outputs}")
             }
             Operator::Relu => f.write_str("Relu"),
             Operator::Quantise { scale } => write!(f, "Quantise {scale}"),

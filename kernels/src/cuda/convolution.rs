@@ -143,11 +143,6 @@ impl Packed {
         })
     }
 
-    /// Applies ReLU to the results from now on.
-    pub fn add_relu(&mut self) {
-        self.relu = true;
-    }
-
     /// Brings weights and bias to a device.
     pub fn load(&self, on: &dyn Launcher) -> Result<Convolution, DeviceError> {
         let (weights, bias) = (Array::of(on, &self.weights)?, Array::of(on, &self.bias)?);

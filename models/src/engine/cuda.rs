@@ -41,6 +41,10 @@ impl<C: Shape> CudaNet<C> {
     /// Brings a net to a device.
     pub fn load(weights: Weights<C>, on: &On) -> Result<CudaNet<C>, Trouble> {
         let (card, plan) = planned::<C, Packed>(weights).map_err(|error| unsuited(&error))?;
+        if plan.quantised() {
+            let text = "this engine computes in float16 only, and the weights are int8";
+            return Err(Trouble::new(State::NotBuilt, text));
+        }
         let last_read = plan.lives().into_iter().map(|[_, last]| last).collect();
         let plan = plan.with(|conv| conv.load(&**on)).map_err(|error| Trouble::from(&error))?;
         Ok(CudaNet { card, plan, last_read, on: On::clone(on) })
@@ -61,6 +65,8 @@ impl<C: Shape> CudaNet<C> {
                 Step::Pool { from, .. } => {
                     maps[*from].as_ref().map(|map| map.pooled(on)).transpose()?
                 }
+                // Of quantised nets, which `load` refuses.
+                Step::Quantise { .. } | Step::Dequantise { .. } => None,
             };
             for map in step.reads() {
                 if self.last_read[map] == number {

@@ -1,24 +1,60 @@
-//! Our own CPU engine: f32, every instruction set equal to the bit, slices of a batch spread over
-//! the cores.
+//! Our own CPU engine, in f32 or, as far as the weights are int8, in whole numbers: every instruction
+//! set equal to the bit, slices of a batch spread over the cores.
 
 mod layers;
 
 pub use layers::Layer;
 
 use super::arena::{Arena, Layout};
-use super::plan::{INPUT, Plan, Step};
+use super::plan::{INPUT, Made, Plan, Step};
 use super::suited::{checked, planned};
 use crate::weights::{ModelError, Shape, Weights};
-use kernels::conv::{InstructionSet, from_planar, max_pool, to_planar};
+use kernels::conv::quantised::{self, Gives, QuantisedConv, QuantisedSpec};
+use kernels::conv::{Conv, ConvSpec, InstructionSet, from_planar, max_pool, to_planar};
 use kernels::threads::parallel_chunks;
 use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
 use std::sync::{Mutex, PoisonError};
+
+/// A convolution on this processor.
+#[derive(Debug)]
+pub(super) enum SimdConv {
+    Floats(Conv),
+    Steps(QuantisedConv),
+}
+
+impl Made for SimdConv {
+    fn of_floats(spec: ConvSpec<'_>) -> Result<SimdConv, String> {
+        Conv::new(spec).map(SimdConv::Floats).map_err(|error| error.to_string())
+    }
+
+    fn of_steps(spec: QuantisedSpec<'_>) -> Result<SimdConv, String> {
+        QuantisedConv::new(spec).map(SimdConv::Steps).map_err(|error| error.to_string())
+    }
+}
+
+impl SimdConv {
+    /// Multiply-adds that run per output pixel.
+    fn multiply_adds(&self) -> usize {
+        match self {
+            SimdConv::Floats(conv) => conv.multiply_adds(),
+            SimdConv::Steps(conv) => conv.multiply_adds(),
+        }
+    }
+
+    /// Multiply-adds per output pixel without products saved; of whole numbers none are.
+    fn textbook_multiply_adds(&self) -> usize {
+        match self {
+            SimdConv::Floats(conv) => conv.textbook_multiply_adds(),
+            SimdConv::Steps(conv) => conv.multiply_adds(),
+        }
+    }
+}
 
 /// A net on this processor.
 #[derive(Debug)]
 pub struct SimdNet<C = ModelCard> {
     card: C,
-    plan: Plan,
+    plan: Plan<SimdConv>,
     set: InstructionSet,
     threads: usize,
     /// Buffers for the size of slice that came last; kept, because the next one usually has it
@@ -46,7 +82,14 @@ impl<C: Shape> SimdNet<C> {
 
     /// Multiply-adds for one slice, for figures per second.
     pub fn multiply_adds(&self, rows: usize, cols: usize) -> usize {
-        self.plan.multiply_adds(rows, cols)
+        let of_step = |step: &Step<SimdConv>| match step {
+            Step::Conv { conv, to, .. } => {
+                let level = self.plan.maps[*to].level;
+                (rows >> level) * (cols >> level) * conv.multiply_adds()
+            }
+            _ => 0,
+        };
+        self.plan.steps.iter().map(of_step).sum()
     }
 
     /// One slice through the net, its rows spread over `threads`.
@@ -58,30 +101,45 @@ impl<C: Shape> SimdNet<C> {
         output: &mut [f32],
         threads: usize,
     ) {
-        from_planar(input, arena.maps(layout, INPUT, []).0);
+        from_planar(input, arena.maps::<_, f32>(layout, INPUT, &[]).0);
         for step in &self.plan.steps {
             self.step(step, layout, arena, threads);
         }
         to_planar(arena.map(layout, self.plan.output()), output);
     }
 
-    fn step(&self, step: &Step, layout: &Layout, arena: &mut Arena, threads: usize) {
+    fn step(&self, step: &Step<SimdConv>, layout: &Layout, arena: &mut Arena, threads: usize) {
+        let scale = |map: usize| self.plan.maps[map].scale;
         match step {
-            Step::Pool { from, to } => {
-                let (out, [from]) = arena.maps(layout, *to, [*from]);
-                max_pool(from, out, threads);
+            Step::Pool { from, to } if scale(*from).is_some() => {
+                let (out, maps) = arena.maps::<u8, u8>(layout, *to, &[*from]);
+                max_pool(maps[0], out, threads);
             }
-            Step::Conv { conv, sources, to } => match sources[..] {
-                [one] => {
-                    let (out, maps) = arena.maps(layout, *to, [one]);
+            Step::Pool { from, to } => {
+                let (out, maps) = arena.maps::<f32, f32>(layout, *to, &[*from]);
+                max_pool(maps[0], out, threads);
+            }
+            Step::Quantise { from, to } => {
+                let (out, maps) = arena.maps(layout, *to, &[*from]);
+                quantised::quantise(maps[0], scale(*to).unwrap_or(1.0), out, threads);
+            }
+            Step::Dequantise { from, to } => {
+                let (out, maps) = arena.maps(layout, *to, &[*from]);
+                quantised::dequantise(maps[0], scale(*from).unwrap_or(1.0), out, threads);
+            }
+            Step::Conv { conv: SimdConv::Floats(conv), sources, to } => {
+                let (out, maps) = arena.maps(layout, *to, sources);
+                conv.run(self.set, &maps, out, threads);
+            }
+            Step::Conv { conv: SimdConv::Steps(conv), sources, to } => {
+                if conv.gives() == Gives::Steps {
+                    let (out, maps) = arena.maps(layout, *to, sources);
                     conv.run(self.set, &maps, out, threads);
+                } else {
+                    let (out, maps) = arena.maps(layout, *to, sources);
+                    conv.run_to_values(self.set, &maps, out, threads);
                 }
-                [one, two] => {
-                    let (out, maps) = arena.maps(layout, *to, [one, two]);
-                    conv.run(self.set, &maps, out, threads);
-                }
-                _ => unreachable!("a convolution reads one or two maps"),
-            },
+            }
         }
     }
 }
@@ -104,7 +162,8 @@ impl<C: Shape + Send + Sync> Net<C> for SimdNet<C> {
 
     fn engine(&self) -> String {
         // Without the instruction set: it changes no bit, and an output must not depend on it.
-        "simd f32".to_owned()
+        let precision = if self.plan.quantised() { "int8" } else { "f32" };
+        format!("simd {precision}")
     }
 
     fn run(&mut self, input: TensorRef<'_>, output: TensorMut<'_>) -> Result<(), NetError> {

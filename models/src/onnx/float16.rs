@@ -6,7 +6,7 @@
 //! the same bytes, because plans are known by their SHA-256.
 
 use super::wire;
-use super::{Graph, Node, Operator};
+use super::{ConvWeights, Graph, Node, Operator};
 use half::f16;
 use kernels::conv::Window;
 use prost::Message;
@@ -76,7 +76,7 @@ impl Writer {
     }
 
     fn node(&mut self, node: &Node, mut inputs: Vec<String>, output: String) {
-        let name = &node.name;
+        let mut name = &node.name;
         let (operator, attributes) = match &node.operator {
             Operator::Conv { window, outputs, inputs: channels, weights, bias } => {
                 let (side, pad) = match window {
@@ -84,13 +84,21 @@ impl Writer {
                     Window::Three => (3, 1),
                 };
                 let (weight, offset) = (format!("{output}.weight"), format!("{output}.bias"));
-                self.half(&weight, &[*outputs, *channels, side, side], weights);
+                self.weights(&weight, [*outputs, *channels, side, side], weights);
                 self.half(&offset, &[*outputs], bias);
                 inputs.extend([weight, offset]);
                 let side = side as i64;
                 ("Conv", vec![integers("kernel_shape", &[side; 2]), integers("pads", &[pad; 4])])
             }
             Operator::Relu => ("Relu", Vec::new()),
+            Operator::Quantise { scale } => {
+                let steps = format!("{output}.steps");
+                let [scale, zero] = self.scale(&output, &[], &[*scale]);
+                inputs.extend([scale.clone(), zero.clone()]);
+                self.push("QuantizeLinear", name, inputs, steps.clone(), Vec::new());
+                (inputs, name) = (vec![steps, scale, zero], &node.output);
+                ("DequantizeLinear", Vec::new())
+            }
             Operator::MaxPool => {
                 ("MaxPool", vec![integers("kernel_shape", &[2; 2]), integers("strides", &[2; 2])])
             }
@@ -135,11 +143,41 @@ impl Writer {
         });
     }
 
+    /// Weights as the graph has them: float16, or `int8` behind a DequantizeLinear.
+    fn weights(&mut self, name: &str, dims: [usize; 4], weights: &ConvWeights) {
+        let (steps, scales) = match weights {
+            ConvWeights::Float(values) => return self.half(name, &dims, values),
+            ConvWeights::Int8 { steps, scales } => (steps, scales),
+        };
+        let whole = format!("{name}.steps");
+        self.int8(&whole, &dims, steps);
+        let [scale, zero] = self.scale(name, &dims[..1], scales);
+        let inputs = vec![whole, scale, zero];
+        self.push("DequantizeLinear", name, inputs, name.to_owned(), vec![integer("axis", 0)]);
+    }
+
+    /// Scales with their zero points; the names of both.
+    fn scale(&mut self, of: &str, dims: &[usize], scales: &[f32]) -> [String; 2] {
+        let names = [format!("{of}.scale"), format!("{of}.zero")];
+        self.half(&names[0], dims, scales);
+        self.int8(&names[1], dims, &vec![0; scales.len()]);
+        names
+    }
+
+    fn int8(&mut self, name: &str, dims: &[usize], values: &[i8]) {
+        let raw_data = values.iter().map(|&v| v as u8).collect();
+        self.tensor(name, dims, wire::INT8, raw_data);
+    }
+
     fn half(&mut self, name: &str, dims: &[usize], values: &[f32]) {
         let raw_data = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        self.tensor(name, dims, wire::FLOAT16, raw_data);
+    }
+
+    fn tensor(&mut self, name: &str, dims: &[usize], data_type: i32, raw_data: Vec<u8>) {
         self.tensors.push(wire::Tensor {
             dims: dims.iter().map(|&d| d as i64).collect(),
-            data_type: wire::FLOAT16,
+            data_type,
             name: name.to_owned(),
             raw_data,
             ..Default::default()
@@ -183,6 +221,7 @@ mod tests {
         let mut stored = graph.initializer.iter().filter(|t| t.data_type == wire::FLOAT16);
         for node in &weights.graph.nodes {
             let Operator::Conv { weights, bias, .. } = &node.operator else { continue };
+            let ConvWeights::Float(weights) = weights else { panic!("floats") };
             for want in [weights, bias] {
                 let (words, _) = stored.next().unwrap().raw_data.as_chunks::<2>();
                 let got: Vec<f32> = words.iter().map(|&w| f16::from_le_bytes(w).to_f32()).collect();

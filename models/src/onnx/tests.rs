@@ -1,6 +1,7 @@
 //! Files that are almost a net of ours, each wrong in one place.
 
 use super::*;
+use half::f16;
 
 fn value(name: &str, channels: i64) -> wire::ValueInfo {
     let dim = [0, channels, 0, 0]
@@ -93,7 +94,7 @@ fn a_small_net_is_read_with_its_half_floats_made_single() {
         panic!("a convolution");
     };
     assert_eq!((*window, *outputs, *inputs), (Window::Three, 3, 2));
-    assert_eq!(*weights, vec![0.5; 54]);
+    assert!(*weights == ConvWeights::Float(vec![0.5; 54]));
     assert_eq!(*bias, [1.0, 2.0, 3.0]);
     assert_eq!(graph.nodes[1].operator, Operator::Relu);
 }
@@ -162,4 +163,118 @@ fn every_truncation_is_an_error_or_a_smaller_net_but_never_a_panic() {
             assert_eq!(graph, whole, "only trailing fields may be missing");
         }
     }
+}
+
+fn scalar(name: &str, value: f32) -> wire::Tensor {
+    wire::Tensor {
+        data_type: wire::FLOAT,
+        float_data: vec![value],
+        name: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn int8_tensor(name: &str, dims: &[i64], value: i8) -> wire::Tensor {
+    wire::Tensor {
+        dims: dims.to_vec(),
+        data_type: wire::INT8,
+        raw_data: vec![value as u8; dims.iter().product::<i64>() as usize],
+        name: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+/// [`small`] with `int8` weights and a result on steps. Nodes: weights, convolution, ReLU, both of Q/DQ.
+fn rounded() -> wire::Model {
+    let mut model = small();
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer[0] = int8_tensor("w.int8", &[3, 2, 3, 3], -5);
+    let mut scales = scalar("w.scale", 0.5);
+    (scales.dims, scales.float_data) = (vec![3], vec![0.5, 0.25, 2.0]);
+    let zeros = int8_tensor("w.zero", &[3], 0);
+    // By values, as some writers have short ones.
+    let mut zero = int8_tensor("zero", &[], 0);
+    (zero.raw_data, zero.int32_data) = (Vec::new(), vec![0]);
+    graph.initializer.extend([scales, zeros, scalar("scale", 0.125), zero]);
+    let inputs = ["w.int8", "w.scale", "w.zero"];
+    graph.node[0] = node("DequantizeLinear", &inputs, "w", vec![integer("axis", 0)]);
+    graph.node[2].output[0] = "high".to_owned();
+    graph.node.push(node("QuantizeLinear", &["high", "scale", "zero"], "steps", vec![]));
+    graph.node.push(node("DequantizeLinear", &["steps", "scale", "zero"], "out", vec![]));
+    model
+}
+
+#[test]
+fn int8_weights_keep_their_scales_and_a_pair_of_qdq_is_one_node() {
+    let graph = Graph::read(&rounded().encode_to_vec()).unwrap();
+    let [conv, relu, quantise] = graph.nodes.as_slice() else { panic!("{:?}", graph.nodes) };
+    let Operator::Conv { weights: ConvWeights::Int8 { steps, scales }, bias, .. } = &conv.operator
+    else {
+        panic!("{conv:?}");
+    };
+    assert_eq!(
+        (steps.as_slice(), scales.as_slice()),
+        ([-5; 54].as_slice(), [0.5, 0.25, 2.0].as_slice())
+    );
+    assert_eq!((bias.as_slice(), &relu.operator), ([1.0, 2.0, 3.0].as_slice(), &Operator::Relu));
+    assert_eq!(quantise.operator, Operator::Quantise { scale: 0.125 });
+    assert_eq!((quantise.name.as_str(), quantise.output.as_str()), ("the QuantizeLinear", "out"));
+    assert_eq!(quantise.inputs, ["high"]);
+}
+
+#[test]
+fn other_arrangements_of_qdq_are_refused_by_the_name_of_the_node() {
+    let refusal = |change: fn(&mut wire::Graph)| {
+        let mut model = rounded();
+        change(model.graph.as_mut().unwrap());
+        let text = Graph::read(&model.encode_to_vec()).unwrap_err().to_string();
+        text.strip_prefix("operator ").unwrap_or(&text).to_owned()
+    };
+    let quantise = "QuantizeLinear of node the QuantizeLinear: ";
+    let dequantise = "DequantizeLinear of node the DequantizeLinear: ";
+    let expect = |start: &str, what: &str, change: fn(&mut wire::Graph)| {
+        assert_eq!(refusal(change), format!("{start}{what}"));
+    };
+    expect(quantise, "zero point 3, not 0", |g| g.initializer[5].int32_data = vec![3]);
+    expect(quantise, "a zero point that is not int8", |g| {
+        g.initializer[5] = scalar("zero", 0.0);
+    });
+    expect(quantise, "no zero point, which would say int8", |g| g.node[3].input.truncate(2));
+    expect(quantise, "scales of shape [3], not one for the tensor", |g| {
+        g.node[3].input[1] = "w.scale".to_owned();
+    });
+    expect(quantise, "input 1 is not a constant", |g| g.node[3].input[1] = "absent".to_owned());
+    expect(quantise, "scale 0", |g| g.initializer[4].float_data = vec![0.0]);
+    expect(quantise, "scale -1", |g| g.initializer[4].float_data = vec![-1.0]);
+    expect(quantise, "quantises a constant", |g| g.node[3].input[0] = "b".to_owned());
+    expect(quantise, "attribute saturate is not known", |g| {
+        g.node[3].attribute.push(integer("saturate", 0));
+    });
+    expect(quantise, "no DequantizeLinear reads its result", |g| {
+        g.node.pop();
+    });
+    expect(dequantise, "scale 0.5, that of node the QuantizeLinear is 0.125", |g| {
+        g.initializer.push(scalar("other", 0.5));
+        g.node[4].input[1] = "other".to_owned();
+    });
+    let unread = "input 0 is no constant and no result of a QuantizeLinear of its own";
+    expect(dequantise, unread, |g| g.node[4].input[0] = "high".to_owned());
+    expect(dequantise, "axis 1, not 0", |g| g.node[0].attribute.clear());
+    expect(dequantise, "scales of shape [] for weights of shape [3, 2, 3, 3]", |g| {
+        g.node[0].input[1] = "scale".to_owned();
+    });
+    expect(dequantise, "input 0 is a constant but not int8", |g| {
+        g.node[0].input[0] = "b".to_owned();
+    });
+    expect(dequantise, "zero point 1, not 0", |g| {
+        g.initializer[3] = int8_tensor("w.zero", &[3], 1);
+    });
+    expect("Conv of node the Conv: ", "input 1 is int8 without a DequantizeLinear", |g| {
+        g.node[1].input[1] = "w.int8".to_owned();
+    });
+    expect("Conv of node the Conv: ", "input 2 is int8, not float", |g| {
+        g.node[1].input[2] = "w".to_owned();
+    });
+    let text = refusal(|g| g.initializer[5].data_type = 2);
+    assert_eq!(text, "tensor zero: data type 2 is not float, float16 or int8");
 }

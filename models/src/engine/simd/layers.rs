@@ -1,6 +1,6 @@
 //! Where the time of a slice goes, layer by layer; for benchmarks.
 
-use super::{Arena, INPUT, Layout, SimdNet, Step, from_planar, to_planar};
+use super::{Arena, INPUT, Layout, SimdConv, SimdNet, Step, from_planar, to_planar};
 use crate::weights::Shape;
 use kernels::conv::MapSize;
 use std::time::Instant;
@@ -39,7 +39,7 @@ impl<C: Shape> SimdNet<C> {
                     layer.seconds = layer.seconds.min(seconds);
                 }
             };
-            time(&mut || from_planar(&input, arena.maps(&layout, INPUT, []).0));
+            time(&mut || from_planar(&input, arena.maps::<_, f32>(&layout, INPUT, &[]).0));
             for step in &self.plan.steps {
                 time(&mut || self.step(step, &layout, &mut arena, 1));
             }
@@ -53,18 +53,24 @@ fn layer(what: String) -> Layer {
     Layer { what, multiply_adds: 0, textbook: 0, seconds: f64::INFINITY }
 }
 
-fn described(step: &Step, layout: &Layout) -> Layer {
+fn described(step: &Step<SimdConv>, layout: &Layout) -> Layer {
     let MapSize { rows, cols, channels } = layout.sizes[step.writes()];
     let pixels = rows * cols;
     match step {
         Step::Pool { .. } => layer(format!("pool {channels} to {rows} x {cols}")),
+        Step::Quantise { .. } => layer(format!("quantise {channels}, {rows} x {cols}")),
+        Step::Dequantise { .. } => layer(format!("dequantise {channels}, {rows} x {cols}")),
         Step::Conv { conv, sources, .. } => {
+            let kind = match conv {
+                SimdConv::Floats(_) => "conv",
+                SimdConv::Steps(_) => "int8",
+            };
             let read: Vec<String> =
                 sources.iter().map(|&map| layout.sizes[map].channels.to_string()).collect();
             Layer {
                 multiply_adds: pixels * conv.multiply_adds(),
                 textbook: pixels * conv.textbook_multiply_adds(),
-                ..layer(format!("conv {} -> {channels}, {rows} x {cols}", read.join(" + ")))
+                ..layer(format!("{kind} {} -> {channels}, {rows} x {cols}", read.join(" + ")))
             }
         }
     }

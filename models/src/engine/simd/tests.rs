@@ -2,6 +2,8 @@
 //! shapes.
 
 use super::*;
+use crate::engine::plan::tests::int8;
+use crate::onnx::{ConvWeights, Graph, Operator};
 use sha2::{Digest, Sha256};
 
 /// Slices of deterministic values in -2..2 (xorshift), about the range of a normalised exam.
@@ -42,6 +44,63 @@ fn every_instruction_set_and_thread_count_gives_the_same_bits() {
             assert_eq!(got, want, "{} on {threads} threads", set.name());
         }
     }
+}
+
+/// The shipped net in whole numbers.
+fn int8_net(change: impl Fn(&mut Graph), set: InstructionSet, threads: usize) -> SimdNet {
+    let mut weights = Weights::embedded().unwrap();
+    weights.graph = int8(weights.graph);
+    change(&mut weights.graph);
+    SimdNet::new(weights, set, threads).unwrap()
+}
+
+#[test]
+fn whole_numbers_give_the_same_bits_on_every_instruction_set_and_thread_count() {
+    let input = slices(3, 32, 64);
+    let mut scalar = int8_net(|_| {}, InstructionSet::SCALAR, 1);
+    assert_eq!(scalar.engine(), "simd int8");
+    let want = bits(&logits(&mut scalar, &input));
+    for set in InstructionSet::available().into_iter().skip(1) {
+        for threads in [1, 2, 4] {
+            let got = bits(&logits(&mut int8_net(|_| {}, set, threads), &input));
+            assert_eq!(got, want, "{} on {threads} threads", set.name());
+        }
+    }
+}
+
+/// Scales, biases and weights are such that `f32` rounds nothing either: the same net by the convolution of floats, between
+/// the same roundings to steps, is the same to the bit.
+#[test]
+fn whole_numbers_are_what_floats_on_steps_are() {
+    let in_floats = |graph: &mut Graph| {
+        for node in &mut graph.nodes {
+            if let Operator::Conv { weights, .. } = &mut node.operator
+                && let ConvWeights::Int8 { steps, scales } = weights
+            {
+                let filters = steps.chunks_exact(steps.len() / scales.len()).zip(&*scales);
+                let floats = filters
+                    .flat_map(|(filter, scale)| filter.iter().map(move |&s| f32::from(s) * scale));
+                *weights = ConvWeights::Float(floats.collect());
+            }
+        }
+    };
+    let input = slices(1, 64, 96);
+    let got = logits(&mut int8_net(|_| {}, InstructionSet::best(), 2), &input);
+    let want = logits(&mut int8_net(in_floats, InstructionSet::best(), 2), &input);
+    assert_eq!(bits(&got), bits(&want));
+    let plain = logits(&mut net(InstructionSet::best(), 2), &input);
+    let (low, high) = plain.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    let mean = got.iter().zip(&plain).map(|(a, b)| (a - b).abs()).sum::<f32>() / got.len() as f32;
+    // Steps of 1/32 that nobody calibrated: far from the net, but plainly the net.
+    assert!(mean > 0.0 && mean < 0.1 * (high - low), "mean difference {mean}");
+}
+
+#[test]
+fn multiply_adds_are_counted_as_they_run() {
+    // training.md: 46 kMAC per pixel, of which pairs of rows and doubled pixels leave so many.
+    let per_pixel = |net: &SimdNet| net.multiply_adds(320, 320) / (320 * 320) / 1000;
+    assert_eq!(per_pixel(&net(InstructionSet::best(), 1)), 27);
+    assert_eq!(per_pixel(&int8_net(|_| {}, InstructionSet::best(), 1)), 46);
 }
 
 /// Logits of the shipped weights, frozen: the same on every processor. New weights need a new sum,
