@@ -54,10 +54,20 @@ pub struct Training {
     pub note: String,
 }
 
+/// The int8 form of a net, which lies beside its weights as `NAME.int8.onnx`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Int8Form {
+    pub weights_sha256: String,
+    /// Mean Dice lost against the weights it was made from, on patients that neither was made from.
+    pub dice_lost: f64,
+}
+
 /// A checked card.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
     pub model: ModelCard,
+    pub int8: Option<Int8Form>,
     pub about: About,
 }
 
@@ -68,6 +78,7 @@ struct CardFile {
     name: String,
     version: String,
     weights_sha256: String,
+    int8: Option<Int8Form>,
     input: InputTable,
     classes: Vec<ClassTable>,
     about: About,
@@ -116,6 +127,9 @@ impl Card {
         if let Err(message) = checked_hash(&card.weights_sha256) {
             return fault("weights_sha256", message);
         }
+        if let Err(message) = card.int8.as_ref().map_or(Ok(()), Int8Form::check) {
+            return fault("int8", message);
+        }
         if card.name.is_empty() || card.version.is_empty() {
             return fault("name", "name and version must not be empty".to_owned());
         }
@@ -156,7 +170,21 @@ impl Card {
             mirror_slices: input.mirror_slices,
             classes,
         };
-        Ok(Card { model, about: card.about })
+        Ok(Card { model, int8: card.int8, about: card.about })
+    }
+}
+
+/// Most Dice that an int8 form may lose: a tenth of what annotators differ by is not noticed.
+const MOST_DICE_LOST: f64 = 0.002;
+
+impl Int8Form {
+    fn check(&self) -> Result<(), String> {
+        checked_hash(&self.weights_sha256)?;
+        // A gain is welcome, NaN is none.
+        if self.dice_lost <= MOST_DICE_LOST {
+            return Ok(());
+        }
+        Err(format!("loses {} of Dice, at most {MOST_DICE_LOST} are allowed", self.dice_lost))
     }
 }
 
@@ -286,5 +314,25 @@ mod tests {
             "structures = []",
             "classes: class 6 (vertebral body) has 0 structures",
         );
+    }
+
+    #[test]
+    fn an_int8_form_is_read_and_one_that_loses_too_much_is_refused() {
+        let hash = "0a".repeat(32);
+        let with = |table: &str| SHIPPED.replacen("[input]", &format!("{table}\n[input]"), 1);
+        let form =
+            |hash: &str, lost| format!("[int8]\nweights_sha256 = \"{hash}\"\ndice_lost = {lost}");
+        let card = Card::parse(&with(&form(&hash, 0.002)), "a.toml").unwrap();
+        assert_eq!(card.int8, Some(Int8Form { weights_sha256: hash.clone(), dice_lost: 0.002 }));
+        let refusal = |table: String| Card::parse(&with(&table), "a.toml").unwrap_err().to_string();
+        let text = refusal(form(&hash, 0.0021));
+        assert!(
+            text.ends_with("key int8: loses 0.0021 of Dice, at most 0.002 are allowed"),
+            "{text}"
+        );
+        let text = refusal(form(&hash, f64::NAN).to_lowercase());
+        assert!(text.contains("key int8: loses NaN"), "{text}");
+        let text = refusal(form("0A", 0.0));
+        assert!(text.ends_with("key int8: not 64 lower-case hexadecimal digits"), "{text}");
     }
 }

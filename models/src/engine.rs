@@ -13,7 +13,7 @@ mod suited;
 pub mod tensorrt;
 pub mod trouble;
 
-pub use crate::weights::ModelError;
+pub use crate::weights::{ModelError, Precision};
 pub use fallback::{Engines, Fallback, Listener, News, Ran};
 pub use tensorrt::{Place, Shipped};
 
@@ -65,14 +65,16 @@ impl FromStr for EngineChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub choice: EngineChoice,
+    /// Of the weights.
+    pub precision: Precision,
     pub place: Place,
 }
 
 impl Settings {
-    /// `choice`, with shims and plans where the packages put them.
+    /// `choice` in floats, with shims and plans where the packages put them.
     pub fn of(choice: EngineChoice) -> Settings {
         let (shims, plans) = (PathBuf::from(SHIMS), PathBuf::from(PLANS));
-        Settings { choice, place: Place { shims, plans } }
+        Settings { choice, precision: Precision::Float, place: Place { shims, plans } }
     }
 }
 
@@ -93,8 +95,9 @@ pub fn load_from(
     choice: EngineChoice,
     threads: usize,
 ) -> Result<(Nets, String), ModelError> {
-    let semantic = Weights::from_folder(folder, SEMANTIC)?;
-    start(semantic, Weights::instance_from_folder(folder, INSTANCE)?, choice, threads)
+    let semantic = Weights::from_folder(folder, SEMANTIC, Precision::Float)?;
+    let instance = Weights::instance_from_folder(folder, INSTANCE, Precision::Float)?;
+    start(semantic, instance, choice, threads)
 }
 
 /// The instruction set that `simd` uses here; for health, not for outputs, since it changes no bit

@@ -166,6 +166,11 @@ impl Graph {
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
         Ok(Graph { input, input_channels, output, output_channels, nodes, metadata })
     }
+
+    /// Whether a part of it is in whole numbers.
+    pub fn quantised(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.operator, Operator::Quantise { .. }))
+    }
 }
 
 /// Name and channels of the only input or output, `float [n, channels, rows, columns]`.

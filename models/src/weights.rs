@@ -4,11 +4,13 @@
 //! What a [`Weights`] holds fits: hash, channels, and what the training wrote into the weights about
 //! classes and grid agree. Running it is `engine`'s matter.
 
-use crate::card::{About, Card, CardError, InstanceFile};
+use crate::card::{About, Card, CardError, InstanceFile, Int8Form};
 use crate::onnx::{Graph, MAX_BYTES, OnnxError};
+use clap::ValueEnum;
 use pipeline::card::Class;
 use pipeline::{InstanceCard, ModelCard, Structure};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,10 +26,43 @@ pub const INSTANCE_ONNX: &[u8] = include_bytes!("../weights/instance.onnx");
 /// Its card.
 pub const INSTANCE_CARD: &str = include_str!("../weights/instance.toml");
 
+/// The int8 forms of both, as the cards name them; none is released yet.
+const SEMANTIC_INT8_ONNX: Option<&[u8]> = None;
+const INSTANCE_INT8_ONNX: Option<&[u8]> = None;
+
 /// Name of the semantic net's files without ending.
 pub const SEMANTIC: &str = "semantic";
 /// Name of the instance net's files without ending.
 pub const INSTANCE: &str = "instance";
+
+/// Which form of the weights is taken; it says in what numbers the engines compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Precision {
+    /// In floats, as the nets were trained.
+    #[default]
+    Float,
+    /// In whole numbers, as far as a net's int8 form goes.
+    Int8,
+}
+
+impl Precision {
+    /// The file of a net's weights.
+    fn file(self, name: &str) -> String {
+        match self {
+            Precision::Float => format!("{name}.onnx"),
+            Precision::Int8 => format!("{name}.int8.onnx"),
+        }
+    }
+
+    /// The SHA-256 that a card gives for this form.
+    fn hash(self, float: &str, int8: Option<Int8Form>, card: &str) -> Result<String, ModelError> {
+        match (self, int8) {
+            (Precision::Float, _) => Ok(float.to_owned()),
+            (Precision::Int8, Some(form)) => Ok(form.weights_sha256),
+            (Precision::Int8, None) => Err(ModelError::NoInt8(card.to_owned())),
+        }
+    }
+}
 
 /// Why a model cannot be used. The move is the site's (another file, another setting); for the
 /// embedded model it is ours, for the tests load it.
@@ -46,11 +81,13 @@ pub enum ModelError {
     Mismatch { file: String, what: &'static str, card: String, weights: String },
     #[error("weights {file} cannot run on the engine: {what}")]
     Unsupported { file: String, what: String },
+    #[error("{0} has no int8 form; ask for float, or install weights that have one")]
+    NoInt8(String),
     #[error("engine \"{0}\" is not known; this version has: auto, tensorrt, cuda, simd")]
     UnknownEngine(String),
 }
 
-/// A network with its card, checked.
+/// A network with its card, checked. The SHA-256 in the card is that of the form at hand.
 #[derive(Debug, Clone)]
 pub struct Weights<C = ModelCard> {
     /// Names the weights in errors: a path, or the name of the embedded file.
@@ -63,57 +100,70 @@ pub struct Weights<C = ModelCard> {
 impl Weights {
     /// The shipped semantic net.
     pub fn embedded() -> Result<Weights, ModelError> {
-        Self::check(
-            SEMANTIC_CARD,
-            "semantic.toml (built in)",
-            SEMANTIC_ONNX,
-            "semantic.onnx (built in)",
-        )
+        Self::embedded_in(Precision::Float)
     }
 
-    /// `NAME.toml` and `NAME.onnx` in `folder`.
-    pub fn from_folder(folder: &Path, name: &str) -> Result<Weights, ModelError> {
-        let [card, onnx] = read_pair(folder, name)?;
-        Self::check(&text(&card)?, &card.name(), &onnx.bytes, &onnx.name())
+    pub fn embedded_in(precision: Precision) -> Result<Weights, ModelError> {
+        let onnx = built_in(precision, SEMANTIC, SEMANTIC_ONNX, SEMANTIC_INT8_ONNX)?;
+        Self::check(SEMANTIC_CARD, "semantic.toml (built in)", precision, &onnx)
+    }
+
+    /// `NAME.toml`, and beside it `NAME.onnx` or `NAME.int8.onnx`.
+    pub fn from_folder(
+        folder: &Path,
+        name: &str,
+        precision: Precision,
+    ) -> Result<Weights, ModelError> {
+        let card = File::read(folder, &format!("{name}.toml"))?;
+        let onnx = File::read(folder, &precision.file(name))?;
+        Self::check(&card.text()?, &card.name, precision, &onnx)
     }
 
     fn check(
         card: &str,
         card_file: &str,
-        onnx: &[u8],
-        onnx_file: &str,
+        precision: Precision,
+        onnx: &File,
     ) -> Result<Weights, ModelError> {
-        let Card { model, about } = Card::parse(card, card_file)?;
+        let Card { mut model, int8, about } = Card::parse(card, card_file)?;
+        model.weights_sha256 = precision.hash(&model.weights_sha256, int8, card_file)?;
         let hash = model.weights_sha256.clone();
-        matched(model, about, &hash, onnx, onnx_file)
+        matched(model, about, &hash, onnx)
     }
 }
 
 impl Weights<InstanceCard> {
     /// The shipped instance net.
     pub fn embedded_instance() -> Result<Weights<InstanceCard>, ModelError> {
-        let [card, onnx] = ["instance.toml (built in)", "instance.onnx (built in)"];
-        Self::check_instance(INSTANCE_CARD, card, INSTANCE_ONNX, onnx)
+        Self::embedded_instance_in(Precision::Float)
     }
 
-    /// `NAME.toml` and `NAME.onnx` in `folder`.
+    pub fn embedded_instance_in(precision: Precision) -> Result<Weights<InstanceCard>, ModelError> {
+        let onnx = built_in(precision, INSTANCE, INSTANCE_ONNX, INSTANCE_INT8_ONNX)?;
+        Self::check_instance(INSTANCE_CARD, "instance.toml (built in)", precision, &onnx)
+    }
+
+    /// `NAME.toml`, and beside it `NAME.onnx` or `NAME.int8.onnx`.
     pub fn instance_from_folder(
         folder: &Path,
         name: &str,
+        precision: Precision,
     ) -> Result<Weights<InstanceCard>, ModelError> {
-        let [card, onnx] = read_pair(folder, name)?;
-        Self::check_instance(&text(&card)?, &card.name(), &onnx.bytes, &onnx.name())
+        let card = File::read(folder, &format!("{name}.toml"))?;
+        let onnx = File::read(folder, &precision.file(name))?;
+        Self::check_instance(&card.text()?, &card.name, precision, &onnx)
     }
 
     fn check_instance(
         card: &str,
         card_file: &str,
-        onnx: &[u8],
-        onnx_file: &str,
+        precision: Precision,
+        onnx: &File,
     ) -> Result<Weights<InstanceCard>, ModelError> {
-        let InstanceFile { model, about } = InstanceFile::parse(card, card_file)?;
+        let InstanceFile { mut model, int8, about } = InstanceFile::parse(card, card_file)?;
+        model.weights_sha256 = precision.hash(&model.weights_sha256, int8, card_file)?;
         let hash = model.weights_sha256.clone();
-        matched(model, about, &hash, onnx, onnx_file)
+        matched(model, about, &hash, onnx)
     }
 }
 
@@ -195,17 +245,17 @@ fn matched<C: Shape>(
     card: C,
     about: About,
     hash: &str,
-    onnx: &[u8],
-    file: &str,
+    onnx: &File,
 ) -> Result<Weights<C>, ModelError> {
+    let file = &onnx.name;
     let agree = |what, card: String, weights: String| {
         if card == weights {
             return Ok(());
         }
         Err(ModelError::Mismatch { file: file.to_owned(), what, card, weights })
     };
-    agree("SHA-256", hash.to_owned(), sha256(onnx))?;
-    let graph = Graph::read(onnx)
+    agree("SHA-256", hash.to_owned(), sha256(&onnx.bytes))?;
+    let graph = Graph::read(&onnx.bytes)
         .map_err(|source| ModelError::Weights { file: file.to_owned(), source })?;
     let counts = [card.input_channels(), card.output_channels()].map(|n| n.to_string());
     let [inputs, outputs] = counts;
@@ -220,42 +270,47 @@ fn matched<C: Shape>(
     Ok(Weights { file: file.to_owned(), card, about, graph })
 }
 
-/// A file as read.
+/// A file as read, or as it is built in.
 struct File {
-    path: PathBuf,
-    bytes: Vec<u8>,
+    /// Its path, or what it is called in errors.
+    name: String,
+    bytes: Cow<'static, [u8]>,
 }
 
 impl File {
-    fn name(&self) -> String {
-        self.path.display().to_string()
+    /// The whole file, but never more than one byte beyond [`MAX_BYTES`], which its reader then
+    /// refuses.
+    fn read(folder: &Path, file: &str) -> Result<File, ModelError> {
+        let path = folder.join(file);
+        let mut bytes = Vec::new();
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        Ok(File { name: path.display().to_string(), bytes: Cow::Owned(bytes) })
+    }
+
+    fn text(&self) -> Result<String, ModelError> {
+        String::from_utf8(self.bytes.to_vec()).map_err(|e| ModelError::Read {
+            path: PathBuf::from(&self.name),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, e),
+        })
     }
 }
 
-/// `NAME.toml` and `NAME.onnx`.
-fn read_pair(folder: &Path, name: &str) -> Result<[File; 2], ModelError> {
-    let file = |ending: &str| {
-        let path = folder.join(format!("{name}.{ending}"));
-        read(&path).map(|bytes| File { path, bytes })
+/// One of the forms of a net in the binary.
+fn built_in(
+    precision: Precision,
+    net: &str,
+    float: &'static [u8],
+    int8: Option<&'static [u8]>,
+) -> Result<File, ModelError> {
+    let name = format!("{} (built in)", precision.file(net));
+    let bytes = match precision {
+        Precision::Float => Some(float),
+        Precision::Int8 => int8,
     };
-    Ok([file("toml")?, file("onnx")?])
-}
-
-fn text(file: &File) -> Result<String, ModelError> {
-    String::from_utf8(file.bytes.clone()).map_err(|e| ModelError::Read {
-        path: file.path.clone(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, e),
-    })
-}
-
-/// The whole file, but never more than one byte beyond [`MAX_BYTES`], which its reader then
-/// refuses.
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-    Ok(bytes)
+    let bytes = bytes.ok_or_else(|| ModelError::NoInt8(format!("{net}.toml (built in)")))?;
+    Ok(File { name, bytes: Cow::Borrowed(bytes) })
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -271,8 +326,13 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn file(bytes: &[u8]) -> File {
+        File { name: "a.onnx".to_owned(), bytes: Cow::Owned(bytes.to_vec()) }
+    }
+
     fn error(card: &str, onnx: &[u8]) -> String {
-        Weights::check(card, "a.toml", onnx, "a.onnx").unwrap_err().to_string()
+        let checked = Weights::check(card, "a.toml", Precision::Float, &file(onnx));
+        checked.unwrap_err().to_string()
     }
 
     #[test]
@@ -306,7 +366,8 @@ mod tests {
     fn instance_error(from: &str, to: &str) -> String {
         assert!(INSTANCE_CARD.contains(from), "{from}");
         let card = INSTANCE_CARD.replacen(from, to, 1);
-        let error = Weights::check_instance(&card, "a.toml", INSTANCE_ONNX, "a.onnx");
+        let onnx = file(INSTANCE_ONNX);
+        let error = Weights::check_instance(&card, "a.toml", Precision::Float, &onnx);
         error.unwrap_err().to_string()
     }
 
@@ -352,9 +413,36 @@ mod tests {
     #[test]
     fn a_folder_gives_the_same_weights_and_a_missing_file_its_path() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
-        let weights = Weights::from_folder(&folder, SEMANTIC).unwrap();
+        let from = |name| Weights::from_folder(&folder, name, Precision::Float);
+        let weights = from(SEMANTIC).unwrap();
         assert_eq!(weights.graph, Weights::embedded().unwrap().graph);
-        let text = Weights::from_folder(&folder, "absent").unwrap_err().to_string();
+        let text = from("absent").unwrap_err().to_string();
         assert!(text.contains("absent.toml"), "{text}");
+    }
+
+    #[test]
+    fn an_int8_form_goes_by_the_hash_that_the_card_has_for_it() {
+        let onnx = file(SEMANTIC_ONNX);
+        let check = |card: &str| Weights::check(card, "a.toml", Precision::Int8, &onnx);
+        let text = check(SEMANTIC_CARD).unwrap_err().to_string();
+        assert!(text.starts_with("a.toml has no int8 form; ask for float"), "{text}");
+        let with = |hash: &str| {
+            let table = format!("[int8]\nweights_sha256 = \"{hash}\"\ndice_lost = 0.001\n[input]");
+            SEMANTIC_CARD.replacen("[input]", &table, 1)
+        };
+        let hash = sha256(SEMANTIC_ONNX);
+        assert_eq!(check(&with(&hash)).unwrap().card.weights_sha256, hash);
+        let text = check(&with(&"0".repeat(64))).unwrap_err().to_string();
+        assert!(text.contains("the card says SHA-256 000"), "{text}");
+    }
+
+    /// A card that names an int8 form and a binary without it, or the other way round, would be two releases.
+    #[test]
+    fn the_int8_forms_that_the_cards_name_are_built_in() {
+        let named = |card: Option<Int8Form>| card.is_some();
+        let semantic = Card::parse(SEMANTIC_CARD, "semantic.toml").unwrap().int8;
+        let instance = InstanceFile::parse(INSTANCE_CARD, "instance.toml").unwrap().int8;
+        assert_eq!(named(semantic), Weights::embedded_in(Precision::Int8).is_ok());
+        assert_eq!(named(instance), Weights::embedded_instance_in(Precision::Int8).is_ok());
     }
 }

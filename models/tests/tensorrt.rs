@@ -9,6 +9,8 @@ use models::engine::tensorrt::Source;
 use models::engine::tensorrt::shim::{Range, Shim, dotted};
 use models::engine::trouble::State;
 use models::engine::{EngineChoice, Shipped, load};
+use models::onnx::Graph;
+use models::weights::{INSTANCE, SEMANTIC};
 use pipeline::{TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,18 +68,37 @@ fn names() -> [String; 2] {
 /// itself costs, the golden case sees on the device.
 const TOLERANCE: f32 = 1e-3;
 
-/// Logits of the semantic net in float16 by ONNX Runtime, which shares nothing with us.
-fn oracle(folder: &Path, onnx: &[u8], values: &[f32], shape: [usize; 4]) -> Vec<f32> {
+/// `SAGITTA_PYTHON` on a script of `tests/peers`.
+fn peer(script: &str) -> Command {
     let python = std::env::var_os("SAGITTA_PYTHON").expect(
         "SAGITTA_PYTHON must name a Python with numpy and onnxruntime; tests/run sets it up",
     );
+    let mut command = Command::new(python);
+    command.arg(root().join("tests/peers").join(script));
+    command
+}
+
+/// An int8 form of a file of `models/weights`, whose scales are exact in float16.
+fn int8_form(folder: &Path, net: &str, [rows, columns]: [usize; 2]) -> Vec<u8> {
+    std::fs::create_dir_all(folder).unwrap();
+    let source = root().join(format!("models/weights/{net}.onnx"));
+    let [input, onnx] = ["made.f32", "int8.onnx"].map(|name| folder.join(name));
+    let mut make = peer("int8_net.py");
+    make.arg(source).args([rows, columns].map(|n| n.to_string())).args([&input, &onnx]);
+    let made = make.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::read(onnx).unwrap()
+}
+
+/// Logits of the semantic net in float16 by ONNX Runtime, which shares nothing with us.
+fn oracle(folder: &Path, onnx: &[u8], values: &[f32], shape: [usize; 4]) -> Vec<f32> {
     std::fs::create_dir_all(folder).unwrap();
     let [model, input, output] = ["model.onnx", "in.f32", "out.f32"].map(|name| folder.join(name));
     std::fs::write(&model, onnx).unwrap();
     std::fs::write(&input, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
         .unwrap();
-    let mut run = Command::new(python);
-    run.arg(root().join("tests/peers/onnxruntime_logits.py")).args([&model, &input]);
+    let mut run = peer("onnxruntime_logits.py");
+    run.args([&model, &input]);
     let run = run.args(shape.map(|n| n.to_string())).arg(&output).output().unwrap();
     assert!(run.status.success(), "ONNX Runtime: {}", String::from_utf8_lossy(&run.stderr));
     let bytes = std::fs::read(&output).unwrap();
@@ -122,6 +143,28 @@ fn every_shipped_net_is_parsed_and_built_in_float16() {
     }
 }
 
+/// Layers between Q/DQ, with weights of a byte: the plan tells, which is little more than the weights.
+#[test]
+fn an_int8_form_is_parsed_and_built_with_weights_of_bytes() {
+    let folder = Folder::new("rtx-int8");
+    let shim = Shim::load(&compile(&folder.0, "include")).unwrap();
+    let [library, parser] = names();
+    let mut library = shim.open(&library, &parser).unwrap();
+    let mut weights = Shipped::embedded().unwrap();
+    let half = Source::of(&weights.semantic, &weights.instance);
+    weights.semantic.graph = Graph::read(&int8_form(&folder.0, SEMANTIC, [96, 128])).unwrap();
+    weights.instance.graph = Graph::read(&int8_form(&folder.0, INSTANCE, [96, 80])).unwrap();
+    let int8 = Source::of(&weights.semantic, &weights.instance);
+    for (half, int8) in half.iter().zip(&int8) {
+        let mut build = |source: &Source| {
+            library.build(&source.onnx, &source.range, WORKSPACE_BYTES, &mut |_, _, _| {})
+        };
+        let [float16, bytes] = [half, int8].map(|source| build(source).unwrap().len());
+        println!("{}: plans of {float16} bytes in float16, {bytes} in int8", half.name);
+        assert!(bytes < 3 * float16 / 4, "{bytes} bytes against {float16}");
+    }
+}
+
 /// As they are shipped: float16 weights, float arithmetic; a file with Q/DQ nodes would be INT8.
 #[test]
 fn every_shipped_file_is_parsed_and_built_as_it_is() {
@@ -133,7 +176,7 @@ fn every_shipped_file_is_parsed_and_built_as_it_is() {
     assert!(files.len() >= 2, "{files:?}");
     for path in files {
         let onnx = std::fs::read(&path).unwrap();
-        let graph = models::onnx::Graph::read(&onnx).unwrap();
+        let graph = Graph::read(&onnx).unwrap();
         let range = any_range(graph.input_channels);
         let plan = library.build(&onnx, &range, WORKSPACE_BYTES, &mut |_, _, _| {}).unwrap();
         println!("{}: {} bytes of plan", path.display(), plan.len());

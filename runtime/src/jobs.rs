@@ -48,6 +48,9 @@ pub struct Settings {
     /// `auto`, `tensorrt`, `cuda` or `simd`.
     #[serde(default)]
     pub engine: engines::Choice,
+    /// `float` or `int8`.
+    #[serde(default)]
+    pub precision: engines::Precision,
     /// Folder of the shims of TensorRT; that of our package when absent.
     pub shims: Option<PathBuf>,
 }

@@ -69,7 +69,6 @@ impl Which {
             Which::Instance => INSTANCE_ONNX,
         }
     }
-
 }
 
 /// Logits by our engine of the shipped weights, or of an int8 form of them, and the engine's name.

@@ -7,7 +7,7 @@ use clap::Parser;
 use models::engine::{self, EngineChoice};
 use models::evaluate::sheet::Sheet;
 use models::evaluate::{Exam, Table, evaluate, json, read_exams, summarise};
-use models::weights::Weights;
+use models::weights::{Precision, Weights};
 use pipeline::Nets;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ struct Arguments {
     /// Card (`NAME.toml`) of other weights, which lie beside it as `NAME.onnx`; default: the shipped net.
     #[arg(long)]
     weights: Option<PathBuf>,
+    /// Which form of the weights, of both nets.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     /// Score only the exams whose id contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -41,16 +44,17 @@ fn main() -> anyhow::Result<()> {
     exams.retain(|exam| exam.id.contains(&arguments.only));
     ensure!(!exams.is_empty(), "no exam's id contains {:?}", arguments.only);
     let threads = arguments.threads.unwrap_or_else(kernels::threads::available);
-    let weights = weights(arguments.weights.as_deref())?;
-    let (mut nets, reason) =
-        engine::start(weights, Weights::embedded_instance()?, EngineChoice::Auto, threads)?;
+    let precision = arguments.precision;
+    let weights = weights(arguments.weights.as_deref(), precision)?;
+    let instance = Weights::embedded_instance_in(precision)?;
+    let (mut nets, reason) = engine::start(weights, instance, EngineChoice::Auto, threads)?;
     println!("engine: {} ({reason})", nets.semantic.engine());
     run(&arguments, &exams, &mut nets)
 }
 
 /// The shipped weights, or those of a card.
-fn weights(card: Option<&Path>) -> anyhow::Result<Weights> {
-    let Some(card) = card else { return Ok(Weights::embedded()?) };
+fn weights(card: Option<&Path>, precision: Precision) -> anyhow::Result<Weights> {
+    let Some(card) = card else { return Ok(Weights::embedded_in(precision)?) };
     ensure!(
         card.extension().is_some_and(|ending| ending == "toml"),
         "--weights names a card (NAME.toml), not {}",
@@ -58,7 +62,7 @@ fn weights(card: Option<&Path>) -> anyhow::Result<Weights> {
     );
     let folder = card.parent().unwrap_or(Path::new(""));
     let name = card.file_stem().and_then(|name| name.to_str()).context("the card has no name")?;
-    Ok(Weights::from_folder(folder, name)?)
+    Ok(Weights::from_folder(folder, name, precision)?)
 }
 
 fn run(arguments: &Arguments, exams: &[Exam], nets: &mut Nets) -> anyhow::Result<()> {

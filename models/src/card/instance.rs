@@ -1,6 +1,6 @@
 //! Reads the card of an instance net into [`InstanceCard`], as [`super::Card`] reads that of a semantic net.
 
-use super::{About, CardError, MILLIMETRES, checked_hash, syntax};
+use super::{About, CardError, Int8Form, MILLIMETRES, checked_hash, syntax};
 use pipeline::card::Window;
 use pipeline::{InstanceCard, Structure, VertebraId};
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceFile {
     pub model: InstanceCard,
+    pub int8: Option<Int8Form>,
     pub about: About,
 }
 
@@ -19,6 +20,7 @@ struct CardFile {
     name: String,
     version: String,
     weights_sha256: String,
+    int8: Option<Int8Form>,
     #[serde(default)]
     levels: Vec<u8>,
     cutout: CutoutTable,
@@ -54,6 +56,7 @@ impl InstanceFile {
         let card: CardFile = toml::from_str(text).map_err(|e| syntax(text, file, &e))?;
         let fault = |key, message: String| CardError::Value { file: file.to_owned(), key, message };
         checked_hash(&card.weights_sha256).map_err(|m| fault("weights_sha256", m))?;
+        card.int8.as_ref().map_or(Ok(()), Int8Form::check).map_err(|m| fault("int8", m))?;
         if card.name.is_empty() || card.version.is_empty() {
             return Err(fault("name", "name and version must not be empty".to_owned()));
         }
@@ -68,7 +71,7 @@ impl InstanceFile {
             groups,
             levels,
         };
-        Ok(InstanceFile { model, about: card.about })
+        Ok(InstanceFile { model, int8: card.int8, about: card.about })
     }
 }
 

@@ -14,7 +14,7 @@ pub use net::{TensorRtNet, range_of};
 use super::golden;
 use super::trouble::{State, Trouble};
 use crate::onnx::float16;
-use crate::weights::{ModelError, Shape, Weights};
+use crate::weights::{ModelError, Precision, Shape, Weights};
 use pipeline::{InstanceCard, Nets};
 use plans::{Cache, Key, Proof, Stored};
 use shim::{Library, Range, Shim, dotted};
@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex};
 
 /// Engine and precision, as reports and messages name them.
 pub const NAME: &str = "tensorrt fp16";
+/// The same where layers are int8.
+const INT8_NAME: &str = "tensorrt int8";
 
 /// Majors of TensorRT for which there is a shim, the newest first: 10 is JetPack 6, 11 from JetPack 7.2.2 on.
 const MAJORS: [u32; 2] = [11, 10];
@@ -179,8 +181,8 @@ impl TensorRt {
     fn nets(self, plans: [Vec<u8>; 2], weights: &Shipped) -> Result<Nets, Trouble> {
         let library = Arc::new(Mutex::new(self.library));
         let [semantic, instance] = plans;
-        let semantic = TensorRtNet::load(&library, &semantic, weights.semantic.card.clone())?;
-        let instance = TensorRtNet::load(&library, &instance, weights.instance.card.clone())?;
+        let semantic = TensorRtNet::load(&library, &semantic, &weights.semantic)?;
+        let instance = TensorRtNet::load(&library, &instance, &weights.instance)?;
         Ok(Nets { semantic: Box::new(semantic), instance: Some(Box::new(instance)) })
     }
 }
@@ -193,9 +195,15 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// Those in the binary.
+    /// Those in the binary, in floats.
     pub fn embedded() -> Result<Shipped, ModelError> {
-        let (semantic, instance) = (Weights::embedded()?, Weights::embedded_instance()?);
+        Shipped::embedded_in(Precision::Float)
+    }
+
+    /// Those in the binary.
+    pub fn embedded_in(precision: Precision) -> Result<Shipped, ModelError> {
+        let semantic = Weights::embedded_in(precision)?;
+        let instance = Weights::embedded_instance_in(precision)?;
         Ok(Shipped { semantic, instance })
     }
 }

@@ -31,6 +31,26 @@ impl From<Choice> for EngineChoice {
     }
 }
 
+/// The numbers that the nets are computed in, by the word of the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// As the nets were trained.
+    #[default]
+    Float,
+    /// In whole numbers, where the nets have an int8 form.
+    Int8,
+}
+
+impl From<Precision> for engine::Precision {
+    fn from(precision: Precision) -> engine::Precision {
+        match precision {
+            Precision::Float => engine::Precision::Float,
+            Precision::Int8 => engine::Precision::Int8,
+        }
+    }
+}
+
 /// Name of the folder of plans in the data folder.
 const PLANS: &str = "plans";
 
@@ -39,7 +59,8 @@ pub fn settings(jobs: &super::Settings, data: Option<&Path>) -> engine::Settings
     let default = engine::Settings::of(jobs.engine.into());
     let plans = data.map_or(default.place.plans, |data| data.join(PLANS));
     let shims = jobs.shims.clone().unwrap_or(default.place.shims);
-    engine::Settings { choice: default.choice, place: Place { shims, plans } }
+    let (choice, precision) = (default.choice, jobs.precision.into());
+    engine::Settings { choice, precision, place: Place { shims, plans } }
 }
 
 /// Tells the log of a build in the background: each phase once, then how it ended.

@@ -155,7 +155,8 @@ impl Workshop {
         listener: Option<Listener>,
     ) -> Result<Workshop, ModelError> {
         let threads = threads.unwrap_or_else(kernels::threads::available);
-        let engines = Engines::open(&Shipped::embedded()?, settings, threads, listener)?;
+        let weights = Shipped::embedded_in(settings.precision)?;
+        let engines = Engines::open(&weights, settings, threads, listener)?;
         let engine = engine_report(engines.at_work(), threads);
         Ok(Workshop { engines, threads, engine })
     }

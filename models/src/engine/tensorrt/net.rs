@@ -1,9 +1,9 @@
 //! A net of ours as a plan on the device: shapes checked, batches cut to what the plan takes.
 
-use super::NAME;
 use super::shim::{LoadedNet, Range, Shared};
+use super::{INT8_NAME, NAME};
 use crate::engine::trouble::{State, Trouble};
-use crate::weights::Shape;
+use crate::weights::{Shape, Weights};
 use pipeline::{InstanceCard, ModelCard, Net, NetError, TensorMut, TensorRef};
 
 /// Slices or cutouts at once: as many as the pipeline asks for.
@@ -45,14 +45,24 @@ pub fn range_of(card: &impl Shapes) -> Range {
 #[derive(Debug)]
 pub struct TensorRtNet<C = ModelCard> {
     card: C,
+    name: &'static str,
     net: LoadedNet,
     range: Range,
 }
 
 impl<C: Shapes> TensorRtNet<C> {
     /// Loads a plan and compares its bindings with the card.
-    pub fn load(library: &Shared, plan: &[u8], card: C) -> Result<TensorRtNet<C>, Trouble> {
+    pub fn load(
+        library: &Shared,
+        plan: &[u8],
+        weights: &Weights<C>,
+    ) -> Result<TensorRtNet<C>, Trouble>
+    where
+        C: Clone,
+    {
         let net = LoadedNet::load(library, plan)?;
+        let card = weights.card.clone();
+        let name = if weights.graph.quantised() { INT8_NAME } else { NAME };
         let tensors = net.tensors();
         let channels = |is_input| {
             let tensor = tensors.iter().find(|t| t.is_input == is_input && t.is_float32);
@@ -64,7 +74,7 @@ impl<C: Shapes> TensorRtNet<C> {
             return Err(Trouble::new(State::CorruptPlan, text));
         }
         let range = range_of(&card);
-        Ok(TensorRtNet { card, net, range })
+        Ok(TensorRtNet { card, name, net, range })
     }
 
     /// Whether input and output are as the card says and as long as they say, and within the range of the plan.
@@ -104,7 +114,7 @@ impl<C: Shapes + Send + Sync> Net<C> for TensorRtNet<C> {
     }
 
     fn engine(&self) -> String {
-        NAME.to_owned()
+        self.name.to_owned()
     }
 
     fn run(&mut self, input: TensorRef<'_>, output: TensorMut<'_>) -> Result<(), NetError> {
