@@ -5,13 +5,15 @@
 //! proves operators, types and the shim, not the speed or the results of a Jetson.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+use kernels::conv::InstructionSet;
+use models::engine::simd::SimdNet;
 use models::engine::tensorrt::Source;
 use models::engine::tensorrt::shim::{Range, Shim, dotted};
 use models::engine::trouble::State;
 use models::engine::{EngineChoice, Shipped, load};
 use models::onnx::Graph;
 use models::weights::{INSTANCE, SEMANTIC};
-use pipeline::{TensorMut, TensorRef};
+use pipeline::{Net, TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -67,6 +69,9 @@ fn names() -> [String; 2] {
 /// processor, so the bound is that of `tests/tests/oracle.rs`. A wrong weight or a lost bias exceeds it by far; what float16
 /// itself costs, the golden case sees on the device.
 const TOLERANCE: f32 = 1e-3;
+
+/// Mean difference allowed between an int8 form in float16 and ours, as a fraction of the range.
+const MEAN_TOLERANCE_OF_STEPS: f32 = 1e-2;
 
 /// `SAGITTA_PYTHON` on a script of `tests/peers`.
 fn peer(script: &str) -> Command {
@@ -143,26 +148,47 @@ fn every_shipped_net_is_parsed_and_built_in_float16() {
     }
 }
 
-/// Layers between Q/DQ, with weights of a byte: the plan tells, which is little more than the weights.
+/// The int8 forms of both nets in the weights' place.
+fn quantised(folder: &Path) -> Shipped {
+    let mut weights = Shipped::embedded().unwrap();
+    let graph = |net, sides| Graph::read(&int8_form(folder, net, sides)).unwrap();
+    weights.semantic.graph = graph(SEMANTIC, [96, 128]);
+    weights.instance.graph = graph(INSTANCE, [96, 80]);
+    weights
+}
+
+/// Q/DQ in a strongly typed network of float16: the parser takes types and axes, the builder finds a way to compute it.
+/// What way a Jetson takes, the device says.
 #[test]
-fn an_int8_form_is_parsed_and_built_with_weights_of_bytes() {
+fn an_int8_form_is_parsed_and_built() {
     let folder = Folder::new("rtx-int8");
     let shim = Shim::load(&compile(&folder.0, "include")).unwrap();
     let [library, parser] = names();
     let mut library = shim.open(&library, &parser).unwrap();
-    let mut weights = Shipped::embedded().unwrap();
-    let half = Source::of(&weights.semantic, &weights.instance);
-    weights.semantic.graph = Graph::read(&int8_form(&folder.0, SEMANTIC, [96, 128])).unwrap();
-    weights.instance.graph = Graph::read(&int8_form(&folder.0, INSTANCE, [96, 80])).unwrap();
-    let int8 = Source::of(&weights.semantic, &weights.instance);
-    for (half, int8) in half.iter().zip(&int8) {
-        let mut build = |source: &Source| {
-            library.build(&source.onnx, &source.range, WORKSPACE_BYTES, &mut |_, _, _| {})
-        };
-        let [float16, bytes] = [half, int8].map(|source| build(source).unwrap().len());
-        println!("{}: plans of {float16} bytes in float16, {bytes} in int8", half.name);
-        assert!(bytes < 3 * float16 / 4, "{bytes} bytes against {float16}");
+    let weights = quantised(&folder.0);
+    for source in Source::of(&weights.semantic, &weights.instance) {
+        let plan =
+            library.build(&source.onnx, &source.range, WORKSPACE_BYTES, &mut |_, _, _| {}).unwrap();
+        println!("{}: {} bytes of plan", source.name, plan.len());
+        assert!(plan.len() > source.onnx.len(), "{} bytes", plan.len());
     }
+}
+
+/// By ONNX Runtime, which rounds maps to float16 before they come on steps: a step is a 127th of a map, float16 has ten bits
+/// for it, so that few values end on another step than ours and the logits differ little in the mean: half a hundredth of
+/// the range was measured.
+#[test]
+fn the_float16_form_of_an_int8_form_computes_what_its_weights_say() {
+    let folder = Folder::new("int8-oracle");
+    let weights = quantised(&folder.0);
+    let [semantic, _] = Source::of(&weights.semantic, &weights.instance);
+    let (shape, values) = ([1, 5, 96, 128], wave(5 * 96 * 128));
+    let got = oracle(&folder.0, &semantic.onnx, &values, shape);
+    let mut net = SimdNet::new(weights.semantic, InstructionSet::best(), 2).unwrap();
+    let want = logits(&mut net, &values, shape);
+    let (mean, range) = (mean_difference(&got, &want), range(&want));
+    println!("mean difference {mean:.2e} of a range of {range:.1}");
+    assert!(mean <= MEAN_TOLERANCE_OF_STEPS * range, "{mean} of a range of {range}");
 }
 
 /// As they are shipped: float16 weights, float arithmetic; a file with Q/DQ nodes would be INT8.
@@ -225,20 +251,38 @@ fn what_is_missing_or_wrong_is_a_named_state() {
 fn the_float16_form_computes_what_the_weights_say() {
     let weights = Shipped::embedded().unwrap();
     let [semantic, _] = Source::of(&weights.semantic, &weights.instance);
-    let shape = [1, 5, 96, 128];
-    let wave = |n: usize| (n as f32 * 0.37).sin() + (n as f32 * 0.011).cos();
-    let values: Vec<f32> = (0..shape.iter().product()).map(wave).collect();
+    let (shape, values) = ([1, 5, 96, 128], wave(5 * 96 * 128));
     let folder = Folder::new("half-oracle");
     let got = oracle(&folder.0, &semantic.onnx, &values, shape);
     let (mut nets, _) = load(EngineChoice::Simd, 2).unwrap();
-    let mut want = vec![f32::NAN; 12 * 96 * 128];
-    let output = TensorMut { shape: [1, 12, 96, 128], values: &mut want };
-    nets.semantic.run(TensorRef { shape, values: &values }, output).unwrap();
+    let want = logits(nets.semantic.as_mut(), &values, shape);
     assert_eq!(got.len(), want.len());
     let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let (low, high) = want.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
-    let range = high - low;
+    let range = range(&want);
     println!("largest difference {worst:.2e} of a range of {range:.1}");
     assert!(range > 1.0, "the logits differ from each other");
     assert!(worst <= TOLERANCE * range, "{worst} of a range of {range}");
+}
+
+fn wave(count: usize) -> Vec<f32> {
+    (0..count).map(|n| (n as f32 * 0.37).sin() + (n as f32 * 0.011).cos()).collect()
+}
+
+fn logits(net: &mut dyn Net, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
+    let [count, _, rows, columns] = shape;
+    let shape_out = [count, net.card().classes.len(), rows, columns];
+    let mut logits = vec![f32::NAN; shape_out.iter().product()];
+    let output = TensorMut { shape: shape_out, values: &mut logits };
+    net.run(TensorRef { shape, values }, output).unwrap();
+    logits
+}
+
+fn range(values: &[f32]) -> f32 {
+    let (low, high) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    high - low
+}
+
+fn mean_difference(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    got.iter().zip(want).map(|(a, b)| (a - b).abs()).sum::<f32>() / want.len() as f32
 }

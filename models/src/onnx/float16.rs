@@ -1,9 +1,10 @@
 //! Writes a [`Graph`] as ONNX whose arithmetic is float16, for engines that take every type from the file (TensorRT's
 //! strongly typed networks).
 //!
-//! Our weights are stored as float16, so nothing is rounded here but values an engine computes. Input and output stay
-//! `float`: the cast is the net's first and last node, and the pipeline knows one type only. The same graph always gives
-//! the same bytes, because plans are known by their SHA-256.
+//! Our weights are stored as float16, so nothing is rounded here but values an engine computes; of an int8 form also its
+//! scales, by less than a thousandth, and the biases of its layers. Q/DQ stay as they are. Input and output stay `float`:
+//! the cast is the net's first and last node, and the pipeline knows one type only. The same graph always gives the same
+//! bytes, because plans are known by their SHA-256.
 
 use super::wire;
 use super::{ConvWeights, Graph, Node, Operator};
@@ -14,6 +15,8 @@ use prost::Message;
 /// Version of the file format and of the operator set: those of our training's export.
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
+/// The first in which QuantizeLinear takes float16; written where it is needed, so that all other files stay as they are.
+const QUANTISED_OPSET: i64 = 19;
 
 /// Key of the metadata that names the weights a file was made from, by their SHA-256.
 pub const WEIGHTS_SHA256: &str = "weights_sha256";
@@ -39,6 +42,7 @@ pub fn write(graph: &Graph, weights_sha256: &str) -> Vec<u8> {
     };
     let (input, output) =
         (image(&graph.input, graph.input_channels), image(&graph.output, graph.output_channels));
+    let version = if graph.quantised() { QUANTISED_OPSET } else { OPSET };
     let entry = wire::Entry { key: WEIGHTS_SHA256.to_owned(), value: weights_sha256.to_owned() };
     wire::Model {
         ir_version: IR_VERSION,
@@ -49,7 +53,7 @@ pub fn write(graph: &Graph, weights_sha256: &str) -> Vec<u8> {
             input: vec![input],
             output: vec![output],
         }),
-        opset_import: vec![wire::OperatorSet { domain: String::new(), version: OPSET }],
+        opset_import: vec![wire::OperatorSet { domain: String::new(), version }],
         metadata_props: vec![entry],
     }
     .encode_to_vec()
@@ -76,7 +80,7 @@ impl Writer {
     }
 
     fn node(&mut self, node: &Node, mut inputs: Vec<String>, output: String) {
-        let mut name = &node.name;
+        let mut name = node.name.clone();
         let (operator, attributes) = match &node.operator {
             Operator::Conv { window, outputs, inputs: channels, weights, bias } => {
                 let (side, pad) = match window {
@@ -95,8 +99,8 @@ impl Writer {
                 let steps = format!("{output}.steps");
                 let [scale, zero] = self.scale(&output, &[], &[*scale]);
                 inputs.extend([scale.clone(), zero.clone()]);
-                self.push("QuantizeLinear", name, inputs, steps.clone(), Vec::new());
-                (inputs, name) = (vec![steps, scale, zero], &node.output);
+                self.push("QuantizeLinear", &name, inputs, steps.clone(), Vec::new());
+                (inputs, name) = (vec![steps, scale, zero], format!("{name}.values"));
                 ("DequantizeLinear", Vec::new())
             }
             Operator::MaxPool => {
@@ -122,7 +126,7 @@ impl Writer {
             }
             Operator::Concat => ("Concat", vec![integer("axis", 1)]),
         };
-        self.push(operator, name, inputs, output, attributes);
+        self.push(operator, &name, inputs, output, attributes);
     }
 
     fn push(
