@@ -1,11 +1,13 @@
 //! Where the time of the shipped nets goes on one core, as a share of what the processor can do: `cargo run --release -p
-//! models --example roofline`, or `tests/bench/infer.py --roofline`.
+//! models --example roofline`, or `tests/bench/infer.py --roofline`. Two arguments are ONNX files of other forms of the nets.
 //!
 //! For each layer its best time, the share of the measured rate of fused multiply-adds that its own multiply-adds reach, and
-//! the same for those of the textbook, which is above 100 % where products are saved.
+//! the same for those of the textbook, which is above 100 % where products are saved. The roof is that of floats, also for
+//! layers of whole numbers, of which a processor has up to four times as many.
 
 use kernels::conv::{InstructionSet, peak};
 use models::engine::simd::{Layer, SimdNet};
+use models::onnx::Graph;
 use models::weights::{Shape, Weights};
 use std::time::Instant;
 
@@ -44,23 +46,28 @@ fn measure<C: Shape>(
     name: &str,
     set: InstructionSet,
     roof: f64,
-    weights: Weights<C>,
+    mut weights: Weights<C>,
     [rows, cols]: [usize; 2],
+    onnx: Option<&String>,
 ) -> anyhow::Result<()> {
+    if let Some(path) = onnx {
+        weights.graph = Graph::read(&std::fs::read(path)?)?;
+    }
     let net = SimdNet::new(weights, set, 1)?;
     table(name, set, roof, &net.layers(rows, cols, RUNS));
     Ok(())
 }
 
 fn main() -> anyhow::Result<()> {
+    let forms: Vec<String> = std::env::args().skip(1).collect();
     for set in InstructionSet::available() {
         if set == InstructionSet::SCALAR {
             continue;
         }
         let roof = roof(set);
         println!("{}: {:.1} GFLOP/s of fused multiply-adds on one core", set.name(), roof * 2e-9);
-        measure("semantic", set, roof, Weights::embedded()?, [384, 384])?;
-        measure("instance", set, roof, Weights::embedded_instance()?, [96, 80])?;
+        measure("semantic", set, roof, Weights::embedded()?, [384, 384], forms.first())?;
+        measure("instance", set, roof, Weights::embedded_instance()?, [96, 80], forms.get(1))?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@
 
 use super::weights::Reading;
 use super::{Chunk, GROUP, Gives, MAX_STEP, QuantisedConv, Rows};
-use crate::conv::BLOCK;
 use crate::conv::simd::best_width;
+use crate::conv::{BLOCK, FeatureMap};
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 #[cfg(target_arch = "aarch64")]
@@ -85,13 +85,14 @@ impl To {
     }
 }
 
-/// The pixels under one tap of a strip.
-struct Products {
-    /// That of the strip's first output.
-    pixel: *const u8,
+/// What one source gives to the sums of a strip.
+struct Products<'a> {
+    reading: &'a Reading,
+    map: &'a FeatureMap<'a, u8>,
+    /// Row and column of the strip's first output.
+    at: [usize; 2],
     /// Values from a pixel of the strip to the next.
     apart: usize,
-    groups: usize,
     /// Those of the first block of outputs, and how far it is to those of the next.
     weights: *const i8,
     per_block: usize,
@@ -190,22 +191,17 @@ macro_rules! kernels {
                 let per_block = weights.len() / outputs * BLOCK;
                 let mut sums = [[$zero(); V]; P];
                 for (reading, map) in readings.iter().zip(part.maps) {
-                    let (row_stride, channels) = (map.size().row_stride(), reading.stored);
-                    let apart = step / reading.factor() * channels;
-                    for tap in 0..reading.taps() {
-                        let [row, col] = reading.place(tap, [number, col]);
-                        let start = block * per_block + reading.start + tap * channels * BLOCK;
-                        let products = Products {
-                            pixel: &raw const map.values()[row * row_stride + col * channels],
-                            apart,
-                            groups: channels / GROUP,
-                            weights: &raw const weights[start],
-                            per_block,
-                        };
-                        // SAFETY: at each pixel of the strip the window keeps inside the map with
-                        // its border, by `check`; the weights of this tap begin at `start`.
-                        unsafe { add(&mut sums, products) };
-                    }
+                    let products = Products {
+                        reading,
+                        map,
+                        at: [number, col],
+                        apart: step / reading.factor() * reading.stored,
+                        weights: &raw const weights[block * per_block + reading.start],
+                        per_block,
+                    };
+                    // SAFETY: at each pixel of the strip the window keeps inside the map with its
+                    // border, by `check`; the weights of a reading are whole.
+                    unsafe { add(&mut sums, products) };
                 }
                 for (p, of_pixel) in sums.iter().enumerate() {
                     for (b, of_block) in of_pixel.as_chunks::<VECTORS>().0.iter().enumerate() {
@@ -222,33 +218,40 @@ macro_rules! kernels {
                 }
             }
 
-            /// Adds the products under one tap to the sums of a strip.
+            /// Adds the products of one source to the sums of a strip.
             ///
             /// # Safety
-            /// At each of the `P` pixels lie `groups` groups of channels, and the weights hold a
-            /// block of outputs for each.
+            /// The window lies inside the map at each of the `P` pixels, and the weights hold those
+            /// of the reading for each block.
             #[target_feature(enable = $feature)]
             unsafe fn add<const P: usize, const V: usize>(
                 sums: &mut Sums<P, V>,
-                products: Products,
+                products: Products<'_>,
             ) {
-                let Products { pixel, apart, groups, weights, per_block } = products;
+                let Products { reading, map, at, apart, mut weights, per_block } = products;
+                let groups = reading.stored / GROUP;
                 // A copy, so that they stay in registers.
                 let mut own = *sums;
-                for group in 0..groups {
-                    // SAFETY: passed on from the caller.
+                for tap in 0..reading.taps() {
+                    let [row, col] = reading.place(tap, at);
+                    let pixel = row * map.size().row_stride() + col * reading.stored;
+                    let pixel = &raw const map.values()[pixel];
+                    // SAFETY: passed on from the caller; `weights` moves by a block per group.
                     unsafe {
-                        let mut loaded = [$zero(); V];
-                        for (v, loaded) in loaded.iter_mut().enumerate() {
-                            let output = v * $lanes;
-                            let lane = (group * BLOCK + output % BLOCK) * GROUP;
-                            *loaded = $load(weights.add(output / BLOCK * per_block + lane));
-                        }
-                        for (p, own) in own.iter_mut().enumerate() {
-                            let steps = $spread(pixel.add(p * apart + group * GROUP));
-                            for (sum, weights) in own.iter_mut().zip(loaded) {
-                                *sum = $dot(*sum, steps, weights);
+                        for group in 0..groups {
+                            let mut loaded = [$zero(); V];
+                            for (v, loaded) in loaded.iter_mut().enumerate() {
+                                let output = v * $lanes;
+                                let lane = output % BLOCK * GROUP;
+                                *loaded = $load(weights.add(output / BLOCK * per_block + lane));
                             }
+                            for (p, own) in own.iter_mut().enumerate() {
+                                let steps = $spread(pixel.add(p * apart + group * GROUP));
+                                for (sum, weights) in own.iter_mut().zip(loaded) {
+                                    *sum = $dot(*sum, steps, weights);
+                                }
+                            }
+                            weights = weights.add(BLOCK * GROUP);
                         }
                     }
                 }
