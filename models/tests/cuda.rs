@@ -9,7 +9,9 @@ use emulation::{Emulator, folder};
 use kernels::cuda::Device;
 use models::engine::cuda::{NAME, On, nets};
 use models::engine::golden::LEAST_DICE;
+use models::engine::trouble::State;
 use models::engine::{EngineChoice, Shipped, load};
+use models::onnx::{Node, Operator};
 use phantom::{Recipe, Region};
 use pipeline::{Net, NetError, Nets, TensorMut, TensorRef};
 use std::process::{Command, Output};
@@ -108,6 +110,23 @@ fn the_nets_pass_through_a_driver() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("Dice"), "it did not run: {text}");
+}
+
+/// An engine of floats does not run whole numbers as something else.
+#[test]
+fn a_quantised_net_is_refused_in_a_sentence() {
+    let mut weights = Shipped::embedded().unwrap();
+    let nodes = &mut weights.semantic.graph.nodes;
+    let relu = nodes.iter().position(|node| node.operator == Operator::Relu).unwrap();
+    let (name, output) = ("steps".to_owned(), nodes[relu].output.clone());
+    nodes[relu].output = "in floats".to_owned();
+    let (operator, inputs) =
+        (Operator::Quantise { scale: 0.125 }, vec![nodes[relu].output.clone()]);
+    nodes.insert(relu + 1, Node { name, operator, inputs, output });
+    let Err(trouble) = nets(&weights, &on()) else { panic!("it is taken") };
+    assert_eq!(trouble.state, State::NotBuilt);
+    let want = "this engine computes in float16 only, and the weights are int8";
+    assert_eq!(trouble.text, want);
 }
 
 /// What sends the job to the next engine.

@@ -82,3 +82,20 @@ pub fn logged() -> Listener {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::Settings;
+
+    #[test]
+    fn precision_is_float_unless_the_configuration_says_int8() {
+        let precision = |text: &str| {
+            toml::from_str::<Settings>(text).map(|jobs| settings(&jobs, None).precision)
+        };
+        assert_eq!(precision(""), Ok(engine::Precision::Float));
+        assert_eq!(precision("precision = 'int8'"), Ok(engine::Precision::Int8));
+        let text = precision("precision = 'int4'").unwrap_err().to_string();
+        assert!(text.contains("unknown variant `int4`, expected `float` or `int8`"), "{text}");
+    }
+}

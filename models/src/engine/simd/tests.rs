@@ -103,17 +103,23 @@ fn multiply_adds_are_counted_as_they_run() {
     assert_eq!(per_pixel(&int8_net(|_| {}, InstructionSet::best(), 1)), 46);
 }
 
-/// Logits of the shipped weights, frozen: the same on every processor. New weights need a new sum,
-/// in a commit that says so; a change of this sum with the same weights is a fault of the engine.
-#[test]
-fn logits_of_the_shipped_weights_are_frozen() {
-    let out = logits(&mut net(InstructionSet::best(), 2), &slices(1, 64, 32));
+/// The first bytes of the SHA-256 of logits.
+fn sum(logits: &[f32]) -> String {
     let mut hash = Sha256::new();
-    for value in &out {
+    for value in logits {
         hash.update(value.to_le_bytes());
     }
-    let sum: String = hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect();
-    assert_eq!(sum, "7355e37fb80d9613");
+    hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Logits of the shipped weights, and of an int8 form of them, frozen: the same on every processor. New weights need new sums,
+/// in a commit that says so; a change of a sum with the same weights is a fault of the engine.
+#[test]
+fn logits_of_the_shipped_weights_are_frozen() {
+    let input = slices(1, 64, 32);
+    let floats = sum(&logits(&mut net(InstructionSet::best(), 2), &input));
+    let whole = sum(&logits(&mut int8_net(|_| {}, InstructionSet::best(), 2), &input));
+    assert_eq!([floats.as_str(), whole.as_str()], ["7355e37fb80d9613", "de6ed7527e3ebc76"]);
 }
 
 #[test]
