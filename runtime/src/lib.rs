@@ -24,3 +24,5 @@ pub mod render;
 pub mod report;
 pub mod service;
 pub mod supervise;
+pub mod tls;
+pub mod wire;

@@ -7,11 +7,12 @@
 use super::header::{self, Header};
 use super::prescan::Limits;
 use super::{Arrival, classes};
-use crate::durable::sync_folder;
+use crate::durable::{self, sync_folder};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::part10;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -101,6 +102,11 @@ impl Spool {
         })
     }
 
+    /// Where an instance of a job is kept, by its [`name`]; it need not have come.
+    pub fn path(&self, job: &JobId, name: &str) -> PathBuf {
+        self.folder(job).join(format!("{name}.{INSTANCE}"))
+    }
+
     /// Folder of a job.
     pub fn folder(&self, job: &JobId) -> PathBuf {
         self.root.join(job.as_str())
@@ -116,6 +122,31 @@ impl Spool {
         }
     }
 
+    /// The SOP classes of those of these instances that are here. One walk over all names: asked a few times a day. Blocks on
+    /// the disk.
+    pub fn classes_of<'a>(
+        &self,
+        instances: impl Iterator<Item = &'a str>,
+    ) -> io::Result<HashMap<&'a str, String>> {
+        let mut wanted: HashMap<String, &str> =
+            instances.map(|instance| (name(instance), instance)).collect();
+        let mut found = HashMap::new();
+        for folder in fs::read_dir(&self.root)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for path in durable::files(&folder.path(), INSTANCE)? {
+                let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                let Some(instance) = wanted.remove(stem) else { continue };
+                if let Some(class) = class_of(&path)? {
+                    found.insert(instance, class);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn land(&self, header: &Header, data_set: &[u8]) -> io::Result<Stored> {
         let job = JobId::new(&self.site_key, &header.series);
         let folder = self.folder(&job);
@@ -125,7 +156,7 @@ impl Spool {
         }
         let prefix =
             part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
-        let name = hash(&[header.sop_instance.as_bytes()]);
+        let name = name(&header.sop_instance);
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
         let partial = folder.join(format!("{name}.{number}.{PARTIAL}"));
         let landed = write(&partial, &prefix, data_set)
@@ -201,11 +232,24 @@ impl Spool {
     }
 }
 
+/// What an instance is called in the spool: no text of a sender becomes a path.
+pub fn name(sop_instance: &str) -> String {
+    hash(&[sop_instance.as_bytes()])
+}
+
 fn write(path: &Path, prefix: &[u8], data_set: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(prefix)?;
     file.write_all(data_set)?;
     file.sync_all()
+}
+
+/// The class in the file meta information.
+fn class_of(path: &Path) -> io::Result<Option<String>> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    File::open(path)?.take(part10::PREFIX_BYTES).read_to_end(&mut head)?;
+    Ok(part10::File::read(&head).ok().and_then(|file| file.sop_class().ok()))
 }
 
 fn same(path: &Path, [prefix, data_set]: [&[u8]; 2]) -> io::Result<bool> {
