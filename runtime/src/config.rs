@@ -3,7 +3,7 @@
 use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association};
 use crate::publish::{mqtt, store};
-use crate::{dashboard, jobs, supervise, tls};
+use crate::{dashboard, jobs, retention, supervise, tls};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -26,6 +26,9 @@ pub struct Config {
     /// When a series counts as complete.
     #[serde(default)]
     pub complete: assemble::Settings,
+    /// What is deleted, and when.
+    #[serde(default)]
+    pub retention: retention::Settings,
     #[serde(default)]
     pub dashboard: dashboard::Settings,
     #[serde(default)]
@@ -69,6 +72,7 @@ impl Config {
             return Err(format!("{key} must be at least 1"));
         }
         ae_title("dicom.ae_title", &self.dicom.ae_title)?;
+        self.retention.check()?;
         if self.dicom.tls && self.tls.is_none() {
             return Err("[dicom] has tls = true, but there is no [tls]".to_owned());
         }
@@ -236,6 +240,7 @@ mod tests {
                 "[dicom]\ncommitment = true\n[[dicom.peer]]\ncalling_ae = 'M'\nreport_to = 'h'",
                 "host:port",
             ),
+            ("[retention]\nhigh_water_percent = 99", "high_water_percent"),
             ("[tls]\ncertificate = 'c'\nkey = 'k'", "authorities"),
         ] {
             let error = read(&format!("{LEAST}{wrong}\n")).unwrap_err();

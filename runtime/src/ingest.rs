@@ -53,4 +53,6 @@ pub enum Event {
     Released(AssociationId),
     /// The association was aborted, broke or timed out: more may have been meant to come.
     Aborted(AssociationId),
+    /// The instances of this series left the spool.
+    Removed(JobId),
 }

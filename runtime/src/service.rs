@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
+use crate::retention::Retention;
 use crate::tls::Tls;
 use crate::{dashboard, durable, supervise};
 use anyhow::{Context, Result};
@@ -103,34 +104,34 @@ impl Service {
         threads.extend(supervision(&config, &health, &publisher, &stopped)?);
         let deliveries =
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
-        for destination in config.destinations {
+        for destination in &config.destinations {
             let hand = health.hand(Part::Deliveries);
             let route = destination.route(tls.as_ref()).map_err(anyhow::Error::msg)?;
-            threads.push(deliveries.start(destination.name, route, hand, stopped.clone())?);
+            threads.push(deliveries.start(
+                destination.name.clone(),
+                route,
+                hand,
+                stopped.clone(),
+            )?);
         }
 
         let (events, incoming) = mpsc::channel(ARRIVALS);
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
             board: board.clone(),
-            outbox,
+            outbox: outbox.clone(),
             queue,
             results,
             hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
+        let retention = retention(&config, &intake, &board, outbox, events.clone());
+        threads.push(retention.start(stopped.clone())?);
         let hand = health.hand(Part::Ingest);
         tasks.extend(intake.start(listener, config.dicom, events, hand, stopped.clone()));
         tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
-        if let Some(listener) = page_listener {
-            let page = Arc::new(Page::new(board.clone()));
-            let served = dashboard::serve(listener, page, heard, stopped);
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = served.await {
-                    tracing::error!("the page ended: {error}");
-                }
-            }));
-        }
+        let page = page_listener.map(|listener| serve_page(listener, &board, heard, stopped));
+        tasks.extend(page);
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
     }
@@ -155,6 +156,41 @@ impl Service {
         }
         self.publisher.shutdown().await;
     }
+}
+
+/// What deletes what is old.
+fn retention(
+    config: &Config,
+    intake: &Intake,
+    board: &Arc<Board>,
+    outbox: Arc<Outbox>,
+    events: mpsc::Sender<Event>,
+) -> Retention {
+    Retention {
+        settings: config.retention,
+        spool: intake.spool.clone(),
+        board: board.clone(),
+        outbox,
+        events,
+        data: config.data.clone(),
+        found: intake.found.iter().map(|arrival| arrival.job.clone()).collect(),
+    }
+}
+
+/// The task that serves the page.
+fn serve_page(
+    listener: TcpListener,
+    board: &Arc<Board>,
+    heard: broadcast::Receiver<LiveMessage>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let page = Arc::new(Page::new(board.clone()));
+    let served = dashboard::serve(listener, page, heard, stop);
+    tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!("the page ended: {error}");
+        }
+    })
 }
 
 /// The nets on the engine that the configuration asks for; the log says which one it became.

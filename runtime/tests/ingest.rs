@@ -73,7 +73,7 @@ impl Service {
             match self.next() {
                 Event::Arrived(arrival) => arrivals.push(*arrival),
                 Event::Released(_) => return (arrivals, true),
-                Event::Performed(_) => {}
+                Event::Performed(_) | Event::Removed(_) => {}
                 Event::Aborted(_) => return (arrivals, false),
             }
         }

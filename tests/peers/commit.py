@@ -1,6 +1,7 @@
 """Storage Commitment as a console uses it. Usage:
 
-commit.py ask PORT FOLDER     asks for every file of FOLDER, and for two that nobody has sent, and leaves; prints the status
+commit.py ask PORT FOLDER     asks for every file of FOLDER, the first under a wrong class, and for one that nobody has sent;
+                              leaves without confirming a report
 commit.py stay PORT FOLDER    the same, and waits for the report over the same association
 commit.py call PORT           comes back without a question, and waits for a report
 commit.py listen PORT         waits for a report over an association of the provider's; answers one try before with a failure
@@ -21,7 +22,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 INSTANCE = "1.2.840.10008.1.20.1.1"
 PATIENCE_S = 60
 reports = queue.Queue()
-# Statuses of the first answers; then success.
+# Statuses of the first answers to reports; then success.
 answers = []
 
 
@@ -65,6 +66,8 @@ def main():
     entity.add_requested_context(StorageCommitmentPushModel)
     association = entity.associate("127.0.0.1", port, ae_title="SAGITTA", evt_handlers=handlers)
     assert association.is_established, "no association"
+    if action == "ask":
+        answers.extend([0x0110] * 9)
     if action != "call":
         status, _ = association.send_n_action(question(sys.argv[3]), 1, StorageCommitmentPushModel, INSTANCE)
         assert status.Status == 0, status

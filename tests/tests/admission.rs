@@ -27,10 +27,11 @@ fn start(site: &Site, lines: &str) -> Appliance {
 }
 
 /// What `count` associations at the same time are told.
-fn ask(site: &Site, title: &str, count: &str) -> Vec<Value> {
+fn ask(site: &Site, appliance: &Appliance, title: &str, count: &str) -> Vec<Value> {
     let port = site.dicom.to_string();
     let done = peer("associate.py", &[Path::new(&port), Path::new(title), Path::new(count)]);
-    serde_json::from_str(&done.unwrap().stdout).unwrap()
+    let done = done.unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
+    serde_json::from_str(&done.stdout).unwrap()
 }
 
 #[test]
@@ -40,9 +41,9 @@ fn a_peer_is_its_title_and_its_address_and_calls_us_by_ours() {
         [[dicom.peer]]\ncalling_ae = 'MR1'\naddress = '127.0.0.0/8'\n\
         [[dicom.peer]]\ncalling_ae = 'MR2'\naddress = '192.0.2.7'";
     let appliance = start(&site, lines);
-    assert_eq!(ask(&site, "MR1", "1"), ["accepted"]);
-    assert_eq!(ask(&site, "MR2", "1"), [json!(CALLING)]);
-    assert_eq!(ask(&site, "MR3", "1"), [json!(CALLING)]);
+    assert_eq!(ask(&site, &appliance, "MR1", "1"), ["accepted"]);
+    assert_eq!(ask(&site, &appliance, "MR2", "1"), [json!(CALLING)]);
+    assert_eq!(ask(&site, &appliance, "MR3", "1"), [json!(CALLING)]);
     let mut echo = Command::new("echoscu");
     echo.args(["-aet", "MR1", "-aec", "OTHER", "127.0.0.1", &site.dicom.to_string()]);
     let told = run(&mut echo, LIMIT).unwrap();
@@ -66,12 +67,12 @@ fn one_peer_cannot_take_the_places_of_the_others() {
     let appliance = start(&site, lines);
     let count = |answers: &[Value], kind: &Value| answers.iter().filter(|a| *a == kind).count();
     let (accepted, full) = (json!("accepted"), json!(FULL));
-    let first = ask(&site, "MR1", "4");
+    let first = ask(&site, &appliance, "MR1", "4");
     assert_eq!((count(&first, &accepted), count(&first, &full)), (3, 1), "{first:?}");
     // They are free again: its own limit is beyond that of all together.
-    let second = ask(&site, "MR2", "7");
+    let second = ask(&site, &appliance, "MR2", "7");
     assert_eq!((count(&second, &accepted), count(&second, &full)), (5, 2), "{second:?}");
-    assert_eq!(ask(&site, "MR1", "1"), [accepted]);
+    assert_eq!(ask(&site, &appliance, "MR1", "1"), [accepted]);
     let log = appliance.log();
     assert_eq!(log.matches("all places of this peer are taken").count(), 1, "{log}");
     assert_eq!(log.matches("all places are taken").count(), 2, "{log}");

@@ -15,7 +15,7 @@ use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
 use crate::publish::store::{self, Destination, StoredObject};
 use crate::report::Report;
 use crate::service::Service;
-use crate::{dashboard, jobs, supervise};
+use crate::{dashboard, jobs, retention, supervise};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use simulator::Simulator;
@@ -182,6 +182,12 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         dicom: association::Settings { bind: FREE, ..association::Settings::default() },
         complete: crate::ingest::assemble::Settings::default(),
         tls: None,
+        // A demo shows its results however full the disk is.
+        retention: retention::Settings {
+            high_water_percent: 100,
+            refuse_percent: 100,
+            ..retention::Settings::default()
+        },
         dashboard: dashboard::Settings { bind: page },
         jobs: jobs::Settings::default(),
         mcu: None,

@@ -32,7 +32,7 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn open(config: &Config, key: &[u8], tls: Option<&Tls>) -> Result<Intake> {
         let (spool, found) = Spool::open(&config.data.join("spool"), key)?;
-        let spool = Arc::new(spool);
+        let spool = Arc::new(spool.refusing_at(config.retention.refuse_percent));
         let (steps, known) = open_steps(&config.data, key)?;
         let performed = known.iter().map(|step| step.performed(&spool)).collect();
         let tls = tls.filter(|_| config.dicom.tls).cloned();
