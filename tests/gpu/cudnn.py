@@ -48,6 +48,9 @@ class Net(torch.nn.Module):
         ops = torch.nn.functional
         if node.op_type == "Conv":
             return ops.conv2d(*inputs, padding=inputs[1].shape[-1] // 2)
+        if node.op_type == "Constant":
+            # The factor of a Resize: two, in all our nets.
+            return None
         if node.op_type == "Cast":
             # From the float16 of the file, which the whole net has here or has not.
             return inputs[0]
