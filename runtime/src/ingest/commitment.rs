@@ -47,6 +47,12 @@ struct Question {
     instances: Vec<Reference>,
 }
 
+impl Question {
+    fn is_old(&self, now: Timestamp) -> bool {
+        now.millis().saturating_sub(self.asked_ms) > KEPT.as_millis() as u64
+    }
+}
+
 /// An instance as a peer names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Reference {
@@ -108,6 +114,7 @@ impl Commitments {
         let question = read(peer, data_set)?;
         let name = derived_uid(&[&question.peer, &question.transaction]);
         let path = self.folder.join(format!("{name}.json"));
+        self.drop_old(Timestamp::now())?;
         if self.waiting().len() >= MAX_WAITING {
             return Err(Declined::Full("too many storage commitments wait for their reports"));
         }
@@ -115,6 +122,21 @@ impl Commitments {
         durable::write(&path, &bytes)?;
         self.waiting().insert(path, Waiting::new(question));
         self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Gives up what nobody took the report of in time.
+    fn drop_old(&self, now: Timestamp) -> io::Result<()> {
+        let old = |w: &Waiting| !w.claimed && w.question.is_old(now);
+        let waiting = self.waiting();
+        let paths: Vec<PathBuf> =
+            waiting.iter().filter(|(_, w)| old(w)).map(|(path, _)| path.clone()).collect();
+        drop(waiting);
+        for path in paths {
+            let days = KEPT.as_secs() / 86_400;
+            tracing::warn!(days, "a storage commitment nobody took the report of is dropped");
+            self.remove(&path)?;
+        }
         Ok(())
     }
 
@@ -182,10 +204,6 @@ impl Claim {
     pub fn settle(&self) -> io::Result<()> {
         self.commitments.remove(&self.path)
     }
-
-    fn is_old(&self, now: Timestamp) -> bool {
-        now.millis().saturating_sub(self.question.asked_ms) > KEPT.as_millis() as u64
-    }
 }
 
 impl Drop for Claim {
@@ -227,4 +245,80 @@ fn read(peer: &str, data_set: &[u8]) -> Result<Question, Declined> {
     }
     let asked_ms = Timestamp::now().millis();
     Ok(Question { peer: peer.to_owned(), transaction, asked_ms, instances })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dimse::Status;
+    use crate::dimse::data_set::Writer;
+
+    fn question(transaction: Option<&str>, instances: &[&str]) -> Vec<u8> {
+        let item = |instance: &&str| {
+            let mut item = Writer::default();
+            item.uid(tags::REFERENCED_SOP_CLASS_UID, "1.2.840.10008.5.1.4.1.1.4");
+            item.uid(tags::REFERENCED_SOP_INSTANCE_UID, instance);
+            item
+        };
+        let mut written = Writer::default();
+        if let Some(transaction) = transaction {
+            written.uid(tags::TRANSACTION_UID, transaction);
+        }
+        if !instances.is_empty() {
+            written.sequence(tags::REFERENCED_SOP_SEQUENCE, instances.iter().map(item));
+        }
+        written.into_bytes()
+    }
+
+    fn open(root: &Path) -> Arc<Commitments> {
+        let (spool, _) = Spool::open(&root.join("spool"), b"key").unwrap();
+        let folder = root.join("commitments");
+        Arc::new(Commitments::open(&folder, Arc::new(spool), HashMap::new()).unwrap())
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_one_has_its_status() {
+        let status = |bytes: &[u8]| read("MR1", bytes).err().map(|declined| declined.status());
+        assert_eq!(status(&question(Some("1.2"), &["1.3", "1.4"])), None);
+        assert_eq!(status(&question(None, &["1.3"])), Some(Status::MissingAttribute));
+        assert_eq!(status(&question(Some("1.2"), &[])), Some(Status::MissingAttribute));
+        assert_eq!(status(&question(Some("../x"), &["1.3"])), Some(Status::InvalidValue));
+        assert_eq!(status(&question(Some("1.2"), &["1.3", "x"])), Some(Status::InvalidValue));
+        assert_eq!(status(b"a letter"), Some(Status::ProcessingFailure));
+        let many = vec!["1.3"; MAX_INSTANCES + 1];
+        assert_eq!(status(&question(Some("1.2"), &many)), Some(Status::ResourceLimitation));
+    }
+
+    #[test]
+    fn a_question_is_told_by_one_at_a_time_in_turn_and_given_up_when_it_is_old() {
+        let root = std::env::temp_dir().join(format!("sagitta-commit-{}", std::process::id()));
+        let commitments = open(&root);
+        for transaction in ["1.2.1", "1.2.2"] {
+            commitments.ask("MR1", &question(Some(transaction), &["1.3"])).unwrap();
+        }
+        assert!(
+            commitments.claim("MR2", false).is_none() && commitments.claim("MR1", true).is_none()
+        );
+        let first = commitments.claim("MR1", false).unwrap();
+        let second = commitments.claim("MR1", false).unwrap();
+        assert_ne!(first.question.transaction, second.question.transaction);
+        assert!(commitments.claim("MR1", false).is_none(), "both are being told");
+        let untold = first.question.transaction.clone();
+        drop(first);
+        second.settle().unwrap();
+        drop(second);
+        drop(commitments);
+
+        let commitments = open(&root);
+        let left = commitments.claim("MR1", false).unwrap();
+        assert_eq!(left.question.transaction, untold, "a restart forgets none");
+        let late = Timestamp::from_millis(left.question.asked_ms + KEPT.as_millis() as u64 + 1);
+        commitments.drop_old(late).unwrap();
+        assert_eq!(commitments.waiting().len(), 1, "it is being told");
+        drop(left);
+        commitments.drop_old(late).unwrap();
+        drop(commitments);
+        assert!(open(&root).waiting().is_empty());
+        fs::remove_dir_all(root).unwrap();
+    }
 }

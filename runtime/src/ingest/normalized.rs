@@ -44,8 +44,8 @@ impl Declined {
         match self {
             Declined::Message(refused) => match refused.status() {
                 Status::OutOfResources => Status::ResourceLimitation,
-                Status::CannotUnderstand => Status::ProcessingFailure,
-                other => other,
+                Status::DataSetDoesNotMatch => Status::ClassNotSupported,
+                _ => Status::ProcessingFailure,
             },
             Declined::Scan(_) => Status::ProcessingFailure,
             Declined::Missing(_) => Status::MissingAttribute,

@@ -1,6 +1,6 @@
 //! What a peer is told of its question (PS3.4 J.3.3), and the associations on which we tell those that do not wait for it.
 
-use super::{Claim, Commitments, INSTANCE, KEPT, Question};
+use super::{Claim, Commitments, INSTANCE, Question};
 use crate::dimse::data_set::Writer;
 use crate::dimse::{self, MAX_COMMAND_BYTES, Request, Response};
 use crate::ingest::spool::Spool;
@@ -124,33 +124,25 @@ impl Commitments {
         let mut pause = MIN_PAUSE;
         loop {
             let claim = self.claimed(&peer, true).await;
-            if claim.is_old(Timestamp::now()) {
-                let days = KEPT.as_secs() / 86_400;
-                tracing::warn!(
-                    ?peer,
-                    days,
-                    "a storage commitment nobody took the report of is dropped"
-                );
-                if settle(claim).await.is_ok() {
-                    continue;
+            match deliver(&route, claim).await {
+                Ok(report) => {
+                    report.told(&peer);
+                    pause = MIN_PAUSE;
                 }
-            } else {
-                match deliver(&route, claim).await {
-                    Ok(report) => {
-                        report.told(&peer);
-                        pause = MIN_PAUSE;
-                        continue;
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            ?peer,
-                            "storage commitment not reported: {error}; the site's move"
-                        );
-                    }
+                Err(error) => {
+                    tracing::warn!(
+                        ?peer,
+                        "storage commitment not reported: {error}; the site's move"
+                    );
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MAX_PAUSE);
+                    let commitments = Arc::clone(&self);
+                    let dropped =
+                        tokio::task::spawn_blocking(move || commitments.drop_old(Timestamp::now()));
+                    // A disk that cannot delete is told of when the next question comes.
+                    let _ = dropped.await;
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 }
