@@ -17,11 +17,14 @@ import sys
 import pydicom
 from pydicom.uid import CTImageStorage, MRImageStorage, generate_uid
 from pynetdicom import AE, evt
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
 PATIENCE_S = 60
 reports = queue.Queue()
+# Reports that are being confirmed.
+heard = []
 # Statuses of the first answers to reports; then success.
 answers = []
 
@@ -32,8 +35,14 @@ def reported(event):
     told = event.event_information
     committed = [item.ReferencedSOPInstanceUID for item in told.get("ReferencedSOPSequence", [])]
     failed = {item.ReferencedSOPInstanceUID: item.FailureReason for item in told.get("FailedSOPSequence", [])}
-    reports.put({"event": event.event_type, "committed": committed, "failed": failed})
+    heard.append({"event": event.event_type, "committed": committed, "failed": failed})
     return 0x0000, None
+
+
+def sent(event):
+    """A report counts once its confirmation is on its way: an association that ends before leaves it open."""
+    if isinstance(event.message, N_EVENT_REPORT_RSP) and heard:
+        reports.put(heard.pop())
 
 
 def question(folder):
@@ -55,7 +64,7 @@ def question(folder):
 def main():
     action, port = sys.argv[1], int(sys.argv[2])
     entity = AE("SCANNER")
-    handlers = [(evt.EVT_N_EVENT_REPORT, reported)]
+    handlers = [(evt.EVT_N_EVENT_REPORT, reported), (evt.EVT_DIMSE_SENT, sent)]
     if action == "listen":
         answers.append(0x0110)
         entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
