@@ -1,11 +1,15 @@
 //! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused.
 
+use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association};
 use crate::publish::{mqtt, store};
-use crate::{dashboard, jobs, supervise};
+use crate::{dashboard, jobs, retention, supervise, tls};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+/// Of a fingerprint.
+const SHA256_DIGITS: usize = 64;
 
 /// Everything a site can set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,9 +20,15 @@ pub struct Config {
     pub mqtt: mqtt::Settings,
     #[serde(default)]
     pub dicom: association::Settings,
+    /// Our certificate and whom we believe, for what says `tls = true`.
+    #[serde(default)]
+    pub tls: Option<tls::Settings>,
     /// When a series counts as complete.
     #[serde(default)]
     pub complete: assemble::Settings,
+    /// What is deleted, and when.
+    #[serde(default)]
+    pub retention: retention::Settings,
     #[serde(default)]
     pub dashboard: dashboard::Settings,
     #[serde(default)]
@@ -56,11 +66,19 @@ impl Config {
         let positive = [
             ("jobs.threads", self.jobs.threads.unwrap_or(1)),
             ("dicom.max_associations", self.dicom.max_associations),
+            ("dicom.max_associations_per_peer", self.dicom.max_associations_per_peer),
         ];
         if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
             return Err(format!("{key} must be at least 1"));
         }
         ae_title("dicom.ae_title", &self.dicom.ae_title)?;
+        self.retention.check()?;
+        if self.dicom.tls && self.tls.is_none() {
+            return Err("[dicom] has tls = true, but there is no [tls]".to_owned());
+        }
+        for listed in &self.dicom.peers {
+            peer(listed, &self.dicom)?;
+        }
         for (n, destination) in self.destinations.iter().enumerate() {
             let name = &destination.name;
             if self.destinations[..n].iter().any(|other| other.name == *name) {
@@ -68,13 +86,46 @@ impl Config {
             }
             ae_title(&format!("called_ae of destination {name:?}"), &destination.called_ae)?;
             ae_title(&format!("calling_ae of destination {name:?}"), &destination.calling_ae)?;
-            let port = destination.address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-            if !matches!(port, Some(Ok(1..))) {
-                return Err(format!("the address of destination {name:?} must be host:port"));
+            host_and_port(&format!("the address of destination {name:?}"), &destination.address)?;
+            if destination.tls && self.tls.is_none() {
+                return Err(format!("destination {name:?} has tls = true, but there is no [tls]"));
+            }
+            if destination.tls {
+                destination.server_name()?;
             }
             profile(destination)?;
         }
         Ok(())
+    }
+}
+
+/// An entry of the allow list that could let nobody in would be found out by the first patient.
+fn peer(listed: &Peer, dicom: &association::Settings) -> Result<(), String> {
+    let title = &listed.calling_ae;
+    ae_title("calling_ae of a [[dicom.peer]]", title)?;
+    let named = listed.certificate_name.is_some() || listed.certificate_sha256.is_some();
+    if named && !dicom.tls {
+        return Err(format!("peer {title:?} names a certificate, but [dicom] has no tls = true"));
+    }
+    let digits = |text: &String| {
+        text.len() == SHA256_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    if !listed.certificate_sha256.as_ref().is_none_or(digits) {
+        return Err(format!(
+            "certificate_sha256 of peer {title:?} must be {SHA256_DIGITS} hexadecimal digits without colons"
+        ));
+    }
+    if let Some(address) = &listed.report_to {
+        host_and_port(&format!("report_to of peer {title:?}"), address)?;
+        if !dicom.commitment {
+            return Err(format!(
+                "peer {title:?} has report_to, but [dicom] has no commitment = true"
+            ));
+        }
+    }
+    match listed.max_associations {
+        Some(0) => Err(format!("max_associations of peer {title:?} must be at least 1")),
+        _ => Ok(()),
     }
 }
 
@@ -91,6 +142,13 @@ fn profile(destination: &store::Destination) -> Result<(), String> {
             Err(format!("the profile of destination {name:?} has {} twice", profile[n].name()))
         }
         None => Ok(()),
+    }
+}
+
+fn host_and_port(key: &str, address: &str) -> Result<(), String> {
+    match address.rsplit_once(':').map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(1..)) => Ok(()),
+        _ => Err(format!("{key} must be host:port, it is {address:?}")),
     }
 }
 
@@ -162,6 +220,28 @@ mod tests {
             ("[dicom]\nae_title = 'A TITLE THAT IS TOO LONG'", "dicom.ae_title"),
             ("[[destination]]\nname = 'p'\naddress = 'h'\ncalled_ae = 'P'", "host:port"),
             ("[[destination]]\nname = 'p'\naddress = 'h:104'\ncalled_ae = ''", "called_ae"),
+            ("[dicom]\ntls = true", "no [tls]"),
+            (
+                "[[destination]]\nname = 'p'\naddress = 'h:1'\ncalled_ae = 'P'\ntls = true",
+                "no [tls]",
+            ),
+            (
+                "[[destination]]\nname = 'p'\naddress = 'a b:1'\ncalled_ae = 'P'\ntls = true\n\
+                 [tls]\ncertificate = 'c'\nkey = 'k'\nauthorities = 'a'",
+                "no host name",
+            ),
+            ("[dicom]\nmax_associations_per_peer = 0", "per_peer"),
+            ("[[dicom.peer]]\ncalling_ae = ''", "calling_ae"),
+            ("[[dicom.peer]]\ncalling_ae = 'MR1'\naddress = '10.0.0.0/40'", "10.0.0.0/40"),
+            ("[[dicom.peer]]\ncalling_ae = 'MR1'\ncertificate_name = 'mr1'", "no tls"),
+            ("[[dicom.peer]]\ncalling_ae = 'MR1'\nmax_associations = 0", "max_associations"),
+            ("[[dicom.peer]]\ncalling_ae = 'MR1'\nreport_to = 'h:104'", "no commitment"),
+            (
+                "[dicom]\ncommitment = true\n[[dicom.peer]]\ncalling_ae = 'M'\nreport_to = 'h'",
+                "host:port",
+            ),
+            ("[retention]\nhigh_water_percent = 99", "high_water_percent"),
+            ("[tls]\ncertificate = 'c'\nkey = 'k'", "authorities"),
         ] {
             let error = read(&format!("{LEAST}{wrong}\n")).unwrap_err();
             assert!(error.contains(named), "{error}");

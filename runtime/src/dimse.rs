@@ -1,6 +1,8 @@
 //! DIMSE command sets (PS3.7), both ways: requests and responses read and written. Always implicit little endian
 //! (PS3.7 6.3.1). How they travel is left to `ingest::association` and `publish::store`.
 
+pub mod data_set;
+
 use crate::ingest::prescan::{self, Limits, ScanError, Syntax, Token};
 use dicom_core::Tag;
 use thiserror::Error;
@@ -10,6 +12,10 @@ pub const MAX_COMMAND_BYTES: usize = 16 << 10;
 
 pub const C_STORE: u16 = 0x0001;
 pub const C_ECHO: u16 = 0x0030;
+pub const N_EVENT_REPORT: u16 = 0x0100;
+pub const N_SET: u16 = 0x0120;
+pub const N_ACTION: u16 = 0x0130;
+pub const N_CREATE: u16 = 0x0140;
 /// Asks to stop an operation; has no response of its own (PS3.7 9.3.2.3).
 pub const C_CANCEL: u16 = 0x0FFF;
 /// Set in the command field of a response (PS3.7 E.1).
@@ -24,19 +30,53 @@ const PRIORITY: u16 = 0x0000;
 /// Command Data Set Type of a message with one (PS3.7 E.1: anything but 0101H).
 const DATA_SET: u16 = 0x0001;
 
-/// A status of PS3.7 annex C or PS3.4 B.2.3.
+/// A status of PS3.7 annex C, PS3.4 B.2.3 or F.7.2.2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
 pub enum Status {
-    Success = 0x0000,
-    ClassNotSupported = 0x0122,
-    UnrecognizedOperation = 0x0211,
+    Success,
+    InvalidValue,
+    ProcessingFailure,
+    /// Processing failure, with the Error ID for a procedure step that has ended.
+    StepEnded,
+    DuplicateInstance,
+    NoSuchInstance,
+    MissingAttribute,
+    ClassNotSupported,
+    NoSuchAction,
+    UnrecognizedOperation,
+    /// For normalized services; a later attempt may succeed.
+    ResourceLimitation,
     /// Ours or the site's move; a later attempt may succeed.
-    OutOfResources = 0xA700,
+    OutOfResources,
     /// The sender's move.
-    DataSetDoesNotMatch = 0xA900,
+    DataSetDoesNotMatch,
     /// The sender's move.
-    CannotUnderstand = 0xC000,
+    CannotUnderstand,
+}
+
+impl Status {
+    pub fn code(self) -> u16 {
+        match self {
+            Status::Success => 0x0000,
+            Status::InvalidValue => 0x0106,
+            Status::ProcessingFailure | Status::StepEnded => 0x0110,
+            Status::DuplicateInstance => 0x0111,
+            Status::NoSuchInstance => 0x0112,
+            Status::MissingAttribute => 0x0120,
+            Status::ClassNotSupported => 0x0122,
+            Status::NoSuchAction => 0x0123,
+            Status::UnrecognizedOperation => 0x0211,
+            Status::ResourceLimitation => 0x0213,
+            Status::OutOfResources => 0xA700,
+            Status::DataSetDoesNotMatch => 0xA900,
+            Status::CannotUnderstand => 0xC000,
+        }
+    }
+
+    /// Error ID, where the standard has one beside the status (PS3.4 F.7.2.2.2).
+    fn error_id(self) -> Option<u16> {
+        (self == Status::StepEnded).then_some(0xA506)
+    }
 }
 
 /// Why a command set cannot be answered.
@@ -55,6 +95,8 @@ pub struct Request {
     pub message_id: u16,
     pub sop_class: Option<String>,
     pub sop_instance: Option<String>,
+    /// Action Type ID of an N-ACTION, Event Type ID of an N-EVENT-REPORT.
+    pub type_id: Option<u16>,
     pub has_data_set: bool,
 }
 
@@ -71,15 +113,17 @@ impl std::fmt::Debug for Request {
 impl Request {
     pub fn read(bytes: &[u8]) -> Result<Request, CommandError> {
         let (mut field, mut message_id, mut data_set_type) = (None, None, None);
-        let (mut sop_class, mut sop_instance) = (None, None);
+        let (mut sop_class, mut sop_instance, mut type_id) = (None, None, None);
         prescan::walk(bytes, Syntax::Implicit, Limits::IMAGE, &mut |_, token| {
             let Token::Value { tag, value, .. } = token else { return };
             match tag {
-                Tag(0x0000, 0x0002) => sop_class = Some(uid(value)),
+                // Affected, or requested in N-SET and N-ACTION.
+                Tag(0x0000, 0x0002 | 0x0003) => sop_class = Some(uid(value)),
                 Tag(0x0000, 0x0100) => field = number(value),
                 Tag(0x0000, 0x0110) => message_id = number(value),
                 Tag(0x0000, 0x0800) => data_set_type = number(value),
-                Tag(0x0000, 0x1000) => sop_instance = Some(uid(value)),
+                Tag(0x0000, 0x1000 | 0x1001) => sop_instance = Some(uid(value)),
+                Tag(0x0000, 0x1002 | 0x1008) => type_id = number(value),
                 _ => {}
             }
         })?;
@@ -88,11 +132,12 @@ impl Request {
             message_id: message_id.ok_or(CommandError::Missing("message id"))?,
             sop_class,
             sop_instance,
+            type_id,
             has_data_set: data_set_type.is_some_and(|kind| kind != NO_DATA_SET),
         })
     }
 
-    /// The bytes of a request of ours.
+    /// The bytes of a request of ours: C-ECHO, C-STORE, N-EVENT-REPORT.
     pub fn write(&self) -> Vec<u8> {
         let mut elements = Vec::with_capacity(256);
         if let Some(class) = &self.sop_class {
@@ -108,6 +153,9 @@ impl Request {
         if let Some(instance) = &self.sop_instance {
             put(&mut elements, 0x1000, &even(instance, 0));
         }
+        if let Some(event) = self.type_id {
+            put(&mut elements, 0x1002, &event.to_le_bytes());
+        }
         with_length(&elements)
     }
 
@@ -120,11 +168,14 @@ impl Request {
         put(&mut elements, 0x0100, &(self.field | RESPONSE).to_le_bytes());
         put(&mut elements, 0x0120, &self.message_id.to_le_bytes());
         put(&mut elements, 0x0800, &NO_DATA_SET.to_le_bytes());
-        put(&mut elements, 0x0900, &(status as u16).to_le_bytes());
+        put(&mut elements, 0x0900, &status.code().to_le_bytes());
         if let Some(comment) = comment {
             let comment: String =
                 comment.chars().filter(char::is_ascii).take(MAX_COMMENT).collect();
             put(&mut elements, 0x0902, &even(&comment, b' '));
+        }
+        if let Some(id) = status.error_id() {
+            put(&mut elements, 0x0903, &id.to_le_bytes());
         }
         if let Some(instance) = &self.sop_instance {
             put(&mut elements, 0x1000, &even(instance, 0));
@@ -141,16 +192,18 @@ pub struct Response {
     pub message_id: u16,
     /// As the peer sent it: not every peer keeps to [`Status`].
     pub status: u16,
+    pub has_data_set: bool,
 }
 
 impl Response {
     pub fn read(bytes: &[u8]) -> Result<Response, CommandError> {
-        let (mut field, mut message_id, mut status) = (None, None, None);
+        let (mut field, mut message_id, mut status, mut data_set) = (None, None, None, None);
         prescan::walk(bytes, Syntax::Implicit, Limits::IMAGE, &mut |_, token| {
             let Token::Value { tag, value, .. } = token else { return };
             match tag {
                 Tag(0x0000, 0x0100) => field = number(value).filter(|field| field & RESPONSE != 0),
                 Tag(0x0000, 0x0120) => message_id = number(value),
+                Tag(0x0000, 0x0800) => data_set = number(value),
                 Tag(0x0000, 0x0900) => status = number(value),
                 _ => {}
             }
@@ -159,7 +212,25 @@ impl Response {
             field: field.ok_or(CommandError::Missing("command field of a response"))? & !RESPONSE,
             message_id: message_id.ok_or(CommandError::Missing("message id"))?,
             status: status.ok_or(CommandError::Missing("status"))?,
+            has_data_set: data_set.is_some_and(|kind| kind != NO_DATA_SET),
         })
+    }
+}
+
+/// What a peer of ours sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Request(Request),
+    Response(Response),
+}
+
+impl Command {
+    pub fn read(bytes: &[u8]) -> Result<Command, CommandError> {
+        // Whichever it is not lacks the field of the other.
+        match Response::read(bytes) {
+            Ok(response) => Ok(Command::Response(response)),
+            Err(_) => Request::read(bytes).map(Command::Request),
+        }
     }
 }
 
@@ -228,11 +299,13 @@ mod tests {
             message_id: 7,
             sop_class: Some("1.2.3".to_owned()),
             sop_instance: Some("1.2.3.4".to_owned()),
+            type_id: Some(2),
             has_data_set: true,
         };
         assert_eq!(Request::read(&request.write()), Ok(request.clone()));
         let bytes = request.response(Status::OutOfResources, None);
-        let response = Response { field: C_STORE, message_id: 7, status: 0xA700 };
+        let (message_id, status) = (7, 0xA700);
+        let response = Response { field: C_STORE, message_id, status, has_data_set: false };
         assert_eq!(Response::read(&bytes), Ok(response));
         assert!(Response::read(&request.write()).is_err(), "a request is no response");
         let status_ends = bytes.len() - 16; // the SOP instance stands behind it

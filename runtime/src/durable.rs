@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes a file under its name only when all of it is on the disk, and makes the name durable. Its folder is made if need be.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -24,6 +24,16 @@ pub fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry).
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// The files of a folder whose names end in `extension`: whole ones, as [`write()`] leaves them. None where it is not there.
+pub fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == extension)).collect())
 }
 
 /// Makes a folder and the missing ones above it, each with its name durable.

@@ -6,9 +6,14 @@
 pub mod assemble;
 pub mod association;
 pub mod classes;
+pub mod commitment;
+mod conversation;
 pub mod header;
 pub mod message;
+pub mod mpps;
 pub mod negotiate;
+pub mod normalized;
+pub mod peers;
 pub mod prescan;
 pub mod spool;
 
@@ -30,12 +35,24 @@ pub struct Arrival {
     pub outcome: spool::Outcome,
 }
 
+/// What a performed procedure step (MPPS) lists of one series, once the step ended.
+#[derive(Debug, Clone)]
+pub struct Performed {
+    pub job: JobId,
+    /// Where the spool keeps the listed instances, whether or not they came.
+    pub paths: Vec<PathBuf>,
+}
+
 /// What the receiver tells the rest of the service, in the order in which it happened.
 #[derive(Debug, Clone)]
 pub enum Event {
     Arrived(Box<Arrival>),
+    /// A performed procedure step ended, completed or discontinued, with these series.
+    Performed(Vec<Performed>),
     /// The peer released the association: everything it wanted to send was sent.
     Released(AssociationId),
     /// The association was aborted, broke or timed out: more may have been meant to come.
     Aborted(AssociationId),
+    /// The instances of this series left the spool.
+    Removed(JobId),
 }

@@ -22,5 +22,8 @@ pub mod part10;
 pub mod publish;
 pub mod render;
 pub mod report;
+pub mod retention;
 pub mod service;
 pub mod supervise;
+pub mod tls;
+pub mod wire;

@@ -12,6 +12,8 @@ pub const IMPLEMENTATION_VERSION: &str = concat!("SAGITTA_", env!("CARGO_PKG_VER
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8; 4] = b"DICM";
+/// Longer than any [`prefix()`] of ours: three UIDs of 64 bytes, two names and their headers.
+pub const PREFIX_BYTES: u64 = 512;
 
 /// Why bytes are not a DICOM file. The sender's move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

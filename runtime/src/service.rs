@@ -1,12 +1,13 @@
 //! The service: where all parts meet. Follow one series by reading [`Service::start`] downwards.
 
+mod intake;
+
 use crate::config::Config;
 use crate::error::Move;
 use crate::health::{Hand, Health, Part};
 use crate::identity::JobId;
+use crate::ingest::Event;
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
-use crate::ingest::spool::Spool;
-use crate::ingest::{Arrival, Event, association};
 use crate::jobs::board::Board;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
@@ -16,8 +17,11 @@ use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
+use crate::retention::Retention;
+use crate::tls::Tls;
 use crate::{dashboard, durable, supervise};
 use anyhow::{Context, Result};
+use intake::Intake;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +68,8 @@ impl Service {
     /// matters, because the process ends.
     pub async fn start(config: Config) -> Result<Service> {
         let key = site_key(&config.data)?;
-        let (spool, found) = Spool::open(&config.data.join("spool"), &key)?;
+        let tls = config.tls.as_ref().map(Tls::open).transpose()?;
+        let intake = Intake::open(&config, &key, tls.as_ref())?;
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
         let listener = bind(config.dicom.bind, "DICOM").await?;
         let page_listener = match config.dashboard.bind {
@@ -99,34 +104,34 @@ impl Service {
         threads.extend(supervision(&config, &health, &publisher, &stopped)?);
         let deliveries =
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
-        for destination in config.destinations {
+        for destination in &config.destinations {
             let hand = health.hand(Part::Deliveries);
-            threads.push(deliveries.start(destination, hand, stopped.clone())?);
+            let route = destination.route(tls.as_ref()).map_err(anyhow::Error::msg)?;
+            threads.push(deliveries.start(
+                destination.name.clone(),
+                route,
+                hand,
+                stopped.clone(),
+            )?);
         }
 
         let (events, incoming) = mpsc::channel(ARRIVALS);
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
             board: board.clone(),
-            outbox,
+            outbox: outbox.clone(),
             queue,
             results,
             hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
-        tasks.push(tokio::spawn(bring(found, events.clone())));
-        let receiver =
-            association::serve(listener, config.dicom, Arc::new(spool), events, stopped.clone());
-        tasks.push(tokio::spawn(held(health.hand(Part::Ingest), receiver)));
-        if let Some(listener) = page_listener {
-            let page = Arc::new(Page::new(board.clone()));
-            let served = dashboard::serve(listener, page, heard, stopped);
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = served.await {
-                    tracing::error!("the page ended: {error}");
-                }
-            }));
-        }
+        let retention = retention(&config, &intake, &board, outbox, events.clone());
+        threads.push(retention.start(stopped.clone())?);
+        let hand = health.hand(Part::Ingest);
+        tasks.extend(intake.start(listener, config.dicom, events, hand, stopped.clone()));
+        tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
+        let page = page_listener.map(|listener| serve_page(listener, &board, heard, stopped));
+        tasks.extend(page);
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
     }
@@ -153,6 +158,41 @@ impl Service {
     }
 }
 
+/// What deletes what is old.
+fn retention(
+    config: &Config,
+    intake: &Intake,
+    board: &Arc<Board>,
+    outbox: Arc<Outbox>,
+    events: mpsc::Sender<Event>,
+) -> Retention {
+    Retention {
+        settings: config.retention,
+        spool: intake.spool.clone(),
+        board: board.clone(),
+        outbox,
+        events,
+        data: config.data.clone(),
+        found: intake.found.iter().map(|arrival| arrival.job.clone()).collect(),
+    }
+}
+
+/// The task that serves the page.
+fn serve_page(
+    listener: TcpListener,
+    board: &Arc<Board>,
+    heard: broadcast::Receiver<LiveMessage>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let page = Arc::new(Page::new(board.clone()));
+    let served = dashboard::serve(listener, page, heard, stop);
+    tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!("the page ended: {error}");
+        }
+    })
+}
+
 /// The nets on the engine that the configuration asks for; the log says which one it became.
 fn workshop(config: &Config) -> Result<Workshop> {
     let settings = engines::settings(&config.jobs, Some(&config.data));
@@ -172,21 +212,6 @@ fn supervision(
     let Some(settings) = config.mcu.clone() else { return Ok(None) };
     let (health, publisher) = (health.clone(), publisher.clone());
     Ok(Some(supervise::start(settings, config, health, publisher, stop.clone())?))
-}
-
-/// `work` with the hand of its part, which is missed when the work ends.
-async fn held(hand: Hand, work: impl Future<Output = ()>) {
-    work.await;
-    drop(hand);
-}
-
-/// What lay in the spool at start is brought like any arrival, while the service already receives.
-async fn bring(found: Vec<Arrival>, events: mpsc::Sender<Event>) {
-    for arrival in found {
-        if events.send(Event::Arrived(Box::new(arrival))).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Runs the service until `shutdown` ends.

@@ -6,7 +6,8 @@ mod shared;
 
 use dicom_ul::association::client::ClientAssociationOptions;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
-use sagitta::ingest::association::{Settings, serve};
+use sagitta::ingest::association::{Services, Settings, serve};
+use sagitta::ingest::mpps::Steps;
 use sagitta::ingest::spool::{Outcome, Spool};
 use sagitta::ingest::{Arrival, Event};
 use sagitta::part10;
@@ -46,7 +47,15 @@ impl Service {
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::channel(10_000);
         let (stop, stopped) = watch::channel(false);
-        let task = Some(runtime.spawn(serve(listener, settings, Arc::new(spool), sender, stopped)));
+        let services = Services {
+            settings,
+            tls: None,
+            spool: Arc::new(spool),
+            steps: Steps::open(&scratch.0.join("steps"), b"key").unwrap().0,
+            commitments: None,
+            events: sender,
+        };
+        let task = Some(runtime.spawn(serve(listener, services, stopped)));
         Service { address, events, stop, task, runtime, scratch }
     }
 
@@ -64,6 +73,7 @@ impl Service {
             match self.next() {
                 Event::Arrived(arrival) => arrivals.push(*arrival),
                 Event::Released(_) => return (arrivals, true),
+                Event::Performed(_) | Event::Removed(_) => {}
                 Event::Aborted(_) => return (arrivals, false),
             }
         }

@@ -14,7 +14,7 @@ use fixture::{
 };
 use pipeline::Numbering;
 use sagitta::objects::{ObjectError, OutputKind, build};
-use sagitta::publish::store::{Destination, StoreError, StoredObject, echo, send};
+use sagitta::publish::store::{self, Destination, StoreError, StoredObject};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -294,6 +294,8 @@ impl Receiver {
             address: address.to_string(),
             called_ae: "ARCHIVE".to_owned(),
             calling_ae: "SAGITTA".to_owned(),
+            tls: false,
+            tls_name: None,
             profile: OutputKind::ALL.to_vec(),
         };
         Receiver { child, destination }
@@ -314,6 +316,14 @@ impl Drop for Receiver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+async fn send(to: &Destination, objects: &[StoredObject]) -> Result<(), StoreError> {
+    store::send(&to.name, &to.route(None).unwrap(), objects).await
+}
+
+async fn echo(to: &Destination) -> Result<(), StoreError> {
+    store::echo(&to.name, &to.route(None).unwrap()).await
 }
 
 #[tokio::test]
@@ -408,6 +418,8 @@ async fn receiver_answering(status: u16) -> Destination {
         address,
         called_ae: "CONSOLE".to_owned(),
         calling_ae: "SAGITTA".to_owned(),
+        tls: false,
+        tls_name: None,
         profile: vec![OutputKind::DerivedMr],
     }
 }

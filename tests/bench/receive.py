@@ -1,10 +1,10 @@
 """Objects stored per second: `sagitta run` against DCMTK's `storescp`, loaded by DCMTK's `storescu`.
 
-Both servers get the same objects over one association, alternating, each time freshly started with an empty folder, so
-that a busy machine disturbs both alike. Ratio of medians. `storescu` sends with and without TCP_NODELAY: with Nagle's algorithm on, a
-server that answers in two small packets waits for the peer's delayed acknowledgement. Sagitta answers only after fsync,
-`storescp` does not sync at all: that is our promise, and it is in the figure.
-Usage: receive.py [--quick]   (SAGITTA_BIN names the sagitta binary)
+All servers get the same objects, alternating, each time freshly started with an empty folder, so that a busy machine
+disturbs all alike. Ratio of medians. Loads: one association with TCP_NODELAY; one with Nagle's algorithm on, where a server that
+answers in two small packets waits for the peer's delayed acknowledgement; four at once. Sagitta answers only after fsync of file
+and folder; `storescp` does not sync at all, `durable` is `storescp` made to sync each file before it closes it.
+Usage: receive.py [--quick]   (SAGITTA_BIN names the sagitta binary; SAGITTA_BEFORE an older one to measure beside it)
 """
 
 import argparse
@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import pathlib
+import signal
 import socket
 import statistics
 import subprocess
@@ -26,12 +27,15 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 SIDE = 512  # pixels; a lumbar T2w slice is 320 to 640 wide
+ASSOCIATIONS = 4  # a console uses one to four
 START_LIMIT_S = 20
 SEND_LIMIT_S = 300
 
 
 def make_objects(folder, count):
-    """Writes one sagittal MR series of `count` instances with noise for pixels."""
+    """Writes one sagittal MR series of `count` instances with noise for pixels, spread over a folder for each association."""
+    for n in range(ASSOCIATIONS):
+        (folder / str(n)).mkdir()
     rng = numpy.random.default_rng(1)
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
     for k in range(count):
@@ -51,10 +55,10 @@ def make_objects(folder, count):
         ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
         ds.PixelData = rng.integers(0, 4096, (SIDE, SIDE), dtype=numpy.uint16).tobytes()
-        ds.save_as(folder / f"{k:04}.dcm", enforce_file_format=True)
+        ds.save_as(folder / str(k % ASSOCIATIONS) / f"{k:04}.dcm", enforce_file_format=True)
 
 
-def start_sagitta(folder, port):
+def start_sagitta(folder, port, binary="SAGITTA_BIN"):
     """The one place that knows how our service is started."""
     config = folder / "sagitta.toml"
     data = folder / "data"
@@ -64,19 +68,26 @@ def start_sagitta(folder, port):
         f'data = "{data}"\n[mqtt]\nsite = "bench"\ndevice = "receive"\n{broker}\n'
         f'[dicom]\nbind = "127.0.0.1:{port}"\n[dashboard]\n'
     )
-    return [os.environ["SAGITTA_BIN"], "run", "--config", str(config)]
+    return [os.environ[binary], "run", "--config", str(config)]
+
+
+def start_before(folder, port):
+    return start_sagitta(folder, port, "SAGITTA_BEFORE")
 
 
 def start_storescp(folder, port):
-    """The peer in its fastest form: no fork, no Nagle, large PDUs."""
-    bits = ["--accept-all", "--bit-preserving", *MAX_PDU]
+    """The peer in its fastest form: no Nagle, large PDUs; a process for each association, as several need it."""
+    bits = ["--fork", "--accept-all", "--bit-preserving", *MAX_PDU]
     return ["storescp", *bits, "--output-directory", str(folder), str(port)]
 
 
-SERVERS = {"sagitta": start_sagitta, "storescp": start_storescp}
+SERVERS = {"sagitta": start_sagitta, "storescp": start_storescp, "durable": start_storescp}
+if "SAGITTA_BEFORE" in os.environ:
+    SERVERS["before"] = start_before
 # Debian's DCMTK leaves Nagle's algorithm on unless its environment holds TCP_NODELAY.
 NODELAY = {"TCP_NODELAY": "1"}
-LOADS = {"nodelay": NODELAY, "nagle": {}}
+# Environment and number of associations.
+LOADS = {"nodelay": (NODELAY, 1), "nagle": ({}, 1), "four": (NODELAY, ASSOCIATIONS)}
 # Largest PDU DCMTK offers: fewer packets an object for both servers.
 MAX_PDU = ["--max-pdu", "131072"]
 
@@ -100,28 +111,45 @@ def wait_for(process, port):
     sys.exit(f"receive: {process.args[0]} does not listen on port {port}")
 
 
-def measure(server, load, objects, count):
-    """Objects per second of one association with a fresh server."""
+def fsync_on_close(folder):
+    """The library that makes `durable` durable."""
+    source, library = pathlib.Path(__file__).with_name("fsync_on_close.c"), folder / "fsync_on_close.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+def measure(server, load, objects, count, preload):
+    """Objects per second with a fresh server."""
     plain = {key: value for key, value in os.environ.items() if key not in NODELAY}
     with tempfile.TemporaryDirectory() as name:
         port = free_port()
         command = SERVERS[server](pathlib.Path(name), port)
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, env=plain | NODELAY, **quiet)
+        environment = plain | NODELAY | (preload if server == "durable" else {})
+        process = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
         try:
             wait_for(process, port)
-            send = ["storescu", "--call", "SAGITTA", "--scan-directories", *MAX_PDU]
-            send += ["127.0.0.1", str(port), str(objects)]
-            told = {"capture_output": True, "text": True, "timeout": SEND_LIMIT_S}
-            started = time.perf_counter()
-            done = subprocess.run(send, env=plain | LOADS[load], **told)
-            seconds = time.perf_counter() - started
+            seconds = send(server, port, load, objects, plain)
         finally:
-            process.kill()
+            # With the children that --fork made.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if done.returncode != 0:
-        sys.exit(f"receive: storescu to {server} failed: {done.stderr[-500:]}")
     return count / seconds
+
+
+def send(server, port, load, objects, plain):
+    """Seconds until every association of the load has sent its share."""
+    environment, associations = LOADS[load]
+    command = ["storescu", "--call", "SAGITTA", "--scan-directories", "--recurse", *MAX_PDU, "127.0.0.1", str(port)]
+    shares = [objects] if associations == 1 else sorted(objects.iterdir())
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    started = time.perf_counter()
+    senders = [subprocess.Popen([*command, str(share)], env=plain | environment, **quiet) for share in shares]
+    told = [sender.communicate(timeout=SEND_LIMIT_S)[1] for sender in senders]
+    seconds = time.perf_counter() - started
+    if any(sender.returncode for sender in senders):
+        sys.exit(f"receive: storescu to {server} failed: {told}")
+    return seconds
 
 
 def peers():
@@ -137,14 +165,16 @@ def main():
     count, rounds = (40, 2) if quick else (200, 7)
     rates = {load: {server: [] for server in SERVERS} for load in LOADS}
     with tempfile.TemporaryDirectory() as name:
-        objects = pathlib.Path(name)
+        objects = pathlib.Path(name) / "objects"
+        objects.mkdir()
         make_objects(objects, count)
+        preload = fsync_on_close(pathlib.Path(name))
         for turn in range(rounds):
             # The order turns round, so that neither server always runs on the warmer machine.
             order = list(SERVERS)[:: 1 if turn % 2 == 0 else -1]
             for load in LOADS:
                 for server in order:
-                    rates[load][server].append(measure(server, load, objects, count))
+                    rates[load][server].append(measure(server, load, objects, count, preload))
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     run = {
         "date": date,
@@ -161,8 +191,10 @@ def main():
             print(f"  {load:8} {server:9} {statistics.median(r):7.1f}  ({min(r):.1f} to {max(r):.1f})")
     print(f"raw run: {path}")
     for load, servers in rates.items():
-        ratio = statistics.median(servers["sagitta"]) / statistics.median(servers["storescp"])
-        print(f"ratio receive.{load} {ratio:.3f}")
+        for peer in [server for server in SERVERS if server != "sagitta"]:
+            ratio = statistics.median(servers["sagitta"]) / statistics.median(servers[peer])
+            figure = load if peer == "storescp" else f"{load}.{peer}"
+            print(f"ratio receive.{figure} {ratio:.3f}")
 
 
 main()

@@ -4,6 +4,7 @@
 //! what is missing and what to do.
 
 pub mod board;
+pub mod certificates;
 pub mod peers;
 pub mod place;
 pub mod series;

@@ -1,5 +1,6 @@
 //! Real peers as child processes: DCMTK's `storescp`, Eclipse `mosquitto`. Each is killed when dropped.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -80,14 +81,32 @@ pub struct StoreScp {
     pub port: u16,
     ae_title: String,
     received: PathBuf,
+    /// Options for TLS: none, or its key and certificate and whom it believes.
+    tls: Vec<OsString>,
 }
 
 impl StoreScp {
     /// Listens on a free port as `ae_title` and stores into `received`, which must exist.
     pub fn start(ae_title: &str, received: &Path) -> Result<StoreScp> {
         let (port, log, ae_title) = (free_port()?, TempDir::new()?, ae_title.to_owned());
-        let process = store_scp(port, &ae_title, received, &log)?;
-        Ok(StoreScp { process, log, port, ae_title, received: received.to_owned() })
+        let process = store_scp(port, &ae_title, received, &[], &log)?;
+        let received = received.to_owned();
+        Ok(StoreScp { process, log, port, ae_title, received, tls: Vec::new() })
+    }
+
+    /// Comes back with TLS, and wants a certificate from who sends.
+    pub fn secure(&mut self, key: &Path, certificate: &Path, authority: &Path) -> Result<()> {
+        // Without a certificate of the sender's it takes nothing: its default.
+        let options: [&OsStr; 5] = [
+            "+tls".as_ref(),
+            key.as_ref(),
+            certificate.as_ref(),
+            "+cf".as_ref(),
+            authority.as_ref(),
+        ];
+        self.tls = options.map(OsStr::to_owned).to_vec();
+        self.stop();
+        self.restart()
     }
 
     /// Goes away.
@@ -97,7 +116,7 @@ impl StoreScp {
 
     /// Comes back on its port.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = store_scp(self.port, &self.ae_title, &self.received, &self.log)?;
+        self.process = store_scp(self.port, &self.ae_title, &self.received, &self.tls, &self.log)?;
         Ok(())
     }
 
@@ -114,8 +133,15 @@ impl StoreScp {
     }
 }
 
-fn store_scp(port: u16, ae_title: &str, received: &Path, log: &TempDir) -> Result<Guard> {
+fn store_scp(
+    port: u16,
+    ae_title: &str,
+    received: &Path,
+    tls: &[OsString],
+    log: &TempDir,
+) -> Result<Guard> {
     let mut command = Command::new("storescp");
+    command.args(tls);
     command.args(["--aetitle", ae_title, "--accept-all", "--bit-preserving"]);
     command.arg("--output-directory").arg(received).arg(port.to_string());
     let process = Guard::start(&mut command, &log.join("storescp.log"))?;

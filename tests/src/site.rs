@@ -52,7 +52,8 @@ impl Site {
         Ok(Site { folder, broker, console, messages, dicom, page })
     }
 
-    /// A configuration that names these peers. Series with gaps are given up after one second, so that tests are quick.
+    /// A configuration that names these peers. Series with gaps are given up after one second, so that tests are
+    /// quick; a full disk of the machine that tests deletes nothing.
     pub fn config(&self) -> String {
         let Site { folder, broker, console, dicom, page, .. } = self;
         let (data, broker, console) = (folder.join("data"), broker.port, console.port);
@@ -62,6 +63,7 @@ impl Site {
              broker = {{ kind = 'external', host = '127.0.0.1', port = {broker} }}\n\
              [dicom]\nbind = '127.0.0.1:{dicom}'\n\
              [complete]\nincomplete_ms = 1000\n\
+             [retention]\nhigh_water_percent = 100\nrefuse_percent = 100\n\
              [dashboard]\nbind = '127.0.0.1:{page}'\n\
              [[destination]]\nname = 'console'\naddress = '127.0.0.1:{console}'\n\
              called_ae = '{CONSOLE}'\ncalling_ae = 'SAGITTA'\n\

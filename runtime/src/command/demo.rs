@@ -6,6 +6,7 @@ mod simulator;
 use super::{Outcome, input, log, refused, runtime, table};
 use crate::config::Config;
 use crate::ingest::association;
+use crate::ingest::mpps::Steps;
 use crate::ingest::spool::Spool;
 use crate::jobs::board::Record;
 use crate::messages::{JobState, Name};
@@ -14,7 +15,7 @@ use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
 use crate::publish::store::{self, Destination, StoredObject};
 use crate::report::Report;
 use crate::service::Service;
-use crate::{dashboard, jobs, supervise};
+use crate::{dashboard, jobs, retention, supervise};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use simulator::Simulator;
@@ -92,7 +93,8 @@ async fn play(arguments: &Arguments) -> Result<Outcome> {
     let service = Service::start(config).await?;
     let messages = tokio::spawn(print_messages(service.live.subscribe(), say));
     say.line(&format!("sending {} objects to {}", objects.len(), service.dicom));
-    store::send(&to("sagitta", service.dicom, &[]), &objects).await?;
+    let to_service = to("sagitta", service.dicom, &[]).route(None).map_err(anyhow::Error::msg)?;
+    store::send("sagitta", &to_service, &objects).await?;
 
     let record = settled(&service, &objects, say).await?;
     tokio::time::sleep(LAST_MESSAGES).await;
@@ -179,6 +181,13 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         mqtt: mqtt::Settings { site: name("demo"), device: name("sagitta"), broker },
         dicom: association::Settings { bind: FREE, ..association::Settings::default() },
         complete: crate::ingest::assemble::Settings::default(),
+        tls: None,
+        // A demo shows its results however full the disk is.
+        retention: retention::Settings {
+            high_water_percent: 100,
+            refuse_percent: 100,
+            ..retention::Settings::default()
+        },
         dashboard: dashboard::Settings { bind: page },
         jobs: jobs::Settings::default(),
         mcu: None,
@@ -197,22 +206,32 @@ fn to(name: &str, address: SocketAddr, kinds: &[OutputKind]) -> Destination {
         address: address.to_string(),
         called_ae: "ANY-SCP".to_owned(),
         calling_ae: "SAGITTA".to_owned(),
+        tls: false,
+        tls_name: None,
         profile: kinds.to_vec(),
     }
 }
 
 /// The console: a receiver that stores what it gets.
 async fn start_console(folder: &Path) -> Result<SocketAddr> {
-    let (spool, _) = Spool::open(folder, b"console")?;
+    let (spool, _) = Spool::open(&folder.join("spool"), b"console")?;
+    let (steps, _) = Steps::open(&folder.join("steps"), b"console")?;
     let listener = TcpListener::bind(FREE).await?;
     let address = listener.local_addr()?;
     let (events, mut arrived) = mpsc::channel(64);
     tokio::spawn(async move { while arrived.recv().await.is_some() {} });
-    let settings = association::Settings::default();
+    let services = association::Services {
+        settings: association::Settings::default(),
+        tls: None,
+        spool: Arc::new(spool),
+        steps,
+        commitments: None,
+        events,
+    };
     tokio::spawn(async move {
         // The sender lives as long as the console: it never stops before the demo ends.
         let (_stop, stopped) = watch::channel(false);
-        association::serve(listener, settings, Arc::new(spool), events, stopped).await;
+        association::serve(listener, services, stopped).await;
     });
     Ok(address)
 }

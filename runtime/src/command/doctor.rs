@@ -79,6 +79,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     if let Some(config) = &config {
         findings.push(machine::broker(&config.mqtt.broker));
         findings.push(machine::disk(&config.data));
+        findings.extend(config.tls.as_ref().map(machine::certificate));
     }
     let mcu = config.as_ref().and_then(|config| config.mcu.as_ref());
     findings.push(machine::supervisor(mcu.map(|mcu| mcu.port.as_path())));

@@ -140,6 +140,9 @@ impl Assembler {
             Event::Arrived(arrival) => self.on_instance(now, arrival),
             Event::Released(association) => self.on_release(now, *association),
             Event::Aborted(association) => self.on_abort(now, *association),
+            Event::Removed(job) => self.forget(job),
+            // No rule reads it yet.
+            Event::Performed(_) => {}
         }
     }
 

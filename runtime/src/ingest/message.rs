@@ -6,7 +6,7 @@ use super::negotiate::{Context, Contexts};
 use super::prescan::Limits;
 use super::spool::{Outcome, Spool, SpoolError};
 use super::{Arrival, AssociationId};
-use crate::dimse::{self, CommandError, MAX_COMMAND_BYTES, Request, Status};
+use crate::dimse::{self, Command, CommandError, MAX_COMMAND_BYTES, Request, Response, Status};
 use crate::error::Move;
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest data set: the largest pixel data, and as much again of header as an Enhanced MR of 2000 frames has.
 pub const MAX_DATA_SET_BYTES: usize = super::prescan::MAX_PIXEL_BYTES + (32 << 20);
+/// Largest data set of another service than C-STORE: 20 000 references of 150 bytes.
+const MAX_NORMALIZED_BYTES: usize = 4 << 20;
 const MIB: usize = 1 << 20;
 
 /// A message that cannot even be answered; the association ends. The sender's move.
@@ -43,8 +45,8 @@ pub enum Refused {
     Mismatch,
     #[error("the message has no data set")]
     NoDataSet,
-    #[error("data set larger than {} MiB", MAX_DATA_SET_BYTES / MIB)]
-    TooLarge,
+    #[error("data set larger than {} MiB", .0 / MIB)]
+    TooLarge(usize),
     #[error("no memory for another message now")]
     NoMemory,
     #[error(transparent)]
@@ -60,7 +62,7 @@ impl Refused {
             Refused::ClassNotSupported => Status::ClassNotSupported,
             Refused::OtherContext | Refused::Mismatch => Status::DataSetDoesNotMatch,
             Refused::NoDataSet | Refused::Header(_) => Status::CannotUnderstand,
-            Refused::TooLarge | Refused::NoMemory | Refused::Spool(_) => Status::OutOfResources,
+            Refused::TooLarge(_) | Refused::NoMemory | Refused::Spool(_) => Status::OutOfResources,
         }
     }
 
@@ -113,6 +115,23 @@ impl std::fmt::Debug for Message {
 }
 
 impl Message {
+    /// The class of the presentation context.
+    pub fn class(&self) -> &str {
+        &self.context.abstract_syntax
+    }
+
+    /// The data set of a request that is no C-STORE.
+    pub fn into_data_set(self) -> Result<Vec<u8>, Refused> {
+        match self.refused {
+            Some(refused) => Err(refused),
+            None if self.request.sop_class.as_deref() != Some(self.class()) => {
+                Err(Refused::OtherContext)
+            }
+            None if !self.request.has_data_set => Err(Refused::NoDataSet),
+            None => Ok(self.data_set),
+        }
+    }
+
     /// Checks an instance and makes it durable. Blocks on the disk.
     pub fn land(self, spool: &Spool, association: AssociationId) -> Result<Landed, Refused> {
         if let Some(refused) = self.refused {
@@ -157,8 +176,12 @@ impl Message {
         let length = self.data_set.len() + part.len();
         let held = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let wanted = length.div_ceil(MIB);
-        if length > MAX_DATA_SET_BYTES {
-            self.give_up(Refused::TooLarge);
+        let largest = match self.request.field {
+            dimse::C_STORE => MAX_DATA_SET_BYTES,
+            _ => MAX_NORMALIZED_BYTES,
+        };
+        if length > largest {
+            self.give_up(Refused::TooLarge(largest));
             return;
         }
         if wanted > held {
@@ -180,6 +203,21 @@ impl Message {
     }
 }
 
+/// What came whole: a request, or the response to one of ours.
+#[derive(Debug)]
+pub enum Incoming {
+    Request(Box<Message>),
+    Response(Response),
+}
+
+/// What a data set belongs to that is coming.
+#[derive(Debug)]
+enum Pending {
+    Request(Box<Message>),
+    /// Nothing is in it for us.
+    Response(u8, Response),
+}
+
 /// Puts messages together from the data values of one association.
 #[derive(Debug)]
 pub struct Inbox {
@@ -188,30 +226,30 @@ pub struct Inbox {
     /// The part of a command set that has come.
     command: Vec<u8>,
     /// A command whose data set is coming.
-    message: Option<Message>,
+    pending: Option<Pending>,
 }
 
 impl Inbox {
     /// `memory`: one permit for each MiB that all associations together may hold.
     pub fn new(contexts: Contexts, memory: Arc<Semaphore>) -> Inbox {
-        Inbox { contexts, memory, command: Vec::new(), message: None }
+        Inbox { contexts, memory, command: Vec::new(), pending: None }
     }
 
     /// Whether the association is between two messages.
     pub fn is_empty(&self) -> bool {
-        self.command.is_empty() && self.message.is_none()
+        self.command.is_empty() && self.pending.is_none()
     }
 
     /// Takes one value; the message when it was its last.
-    pub fn take(&mut self, value: PDataValue) -> Result<Option<Message>, MessageError> {
+    pub fn take(&mut self, value: PDataValue) -> Result<Option<Incoming>, MessageError> {
         match value.value_type {
             PDataValueType::Command => self.take_command(value),
             PDataValueType::Data => self.take_data(&value),
         }
     }
 
-    fn take_command(&mut self, value: PDataValue) -> Result<Option<Message>, MessageError> {
-        if self.message.is_some() {
+    fn take_command(&mut self, value: PDataValue) -> Result<Option<Incoming>, MessageError> {
+        if self.pending.is_some() {
             return Err(MessageError::Interrupted);
         }
         if self.command.len() + value.data.len() > MAX_COMMAND_BYTES {
@@ -221,35 +259,52 @@ impl Inbox {
         if !value.is_last {
             return Ok(None);
         }
-        let request = Request::read(&std::mem::take(&mut self.command))?;
+        let command = Command::read(&std::mem::take(&mut self.command))?;
         let context_id = value.presentation_context_id;
         let context = self.contexts.get(&context_id).ok_or(MessageError::UnknownContext)?.clone();
-        let message = Message {
-            context_id,
-            context,
-            data_set: Vec::new(),
-            refused: None,
-            memory: None,
-            request,
+        let (has_data_set, pending) = match command {
+            Command::Response(response) => {
+                (response.has_data_set, Pending::Response(context_id, response))
+            }
+            Command::Request(request) => {
+                let has_data_set = request.has_data_set;
+                let (data_set, refused, memory) = (Vec::new(), None, None);
+                let message = Message { context_id, context, data_set, refused, memory, request };
+                (has_data_set, Pending::Request(Box::new(message)))
+            }
         };
-        if message.request.has_data_set {
-            self.message = Some(message);
-            return Ok(None);
-        }
-        Ok(Some(message))
+        self.pending = Some(pending);
+        Ok(if has_data_set { None } else { self.whole() })
     }
 
-    fn take_data(&mut self, value: &PDataValue) -> Result<Option<Message>, MessageError> {
-        let message = self.message.as_mut().ok_or(MessageError::NoCommand)?;
-        if value.presentation_context_id != message.context_id {
+    fn take_data(&mut self, value: &PDataValue) -> Result<Option<Incoming>, MessageError> {
+        let context_id = match self.pending.as_mut().ok_or(MessageError::NoCommand)? {
+            Pending::Response(context_id, _) => *context_id,
+            Pending::Request(message) => {
+                // The data set of an operation we do not know is let pass.
+                if is_known(message.request.field) {
+                    message.append(&value.data, &self.memory);
+                }
+                message.context_id
+            }
+        };
+        if value.presentation_context_id != context_id {
             return Err(MessageError::UnknownContext);
         }
-        // Only C-STORE keeps its data set; that of an operation we do not know is let pass.
-        if message.request.field == dimse::C_STORE {
-            message.append(&value.data, &self.memory);
-        }
-        Ok(if value.is_last { self.message.take() } else { None })
+        Ok(if value.is_last { self.whole() } else { None })
     }
+
+    fn whole(&mut self) -> Option<Incoming> {
+        self.pending.take().map(|pending| match pending {
+            Pending::Request(message) => Incoming::Request(message),
+            Pending::Response(_, response) => Incoming::Response(response),
+        })
+    }
+}
+
+/// Whether the operation is one whose data set we read.
+fn is_known(field: u16) -> bool {
+    matches!(field, dimse::C_STORE | dimse::N_CREATE | dimse::N_SET | dimse::N_ACTION)
 }
 
 #[cfg(test)]
@@ -290,7 +345,8 @@ mod tests {
             );
         }
         assert_eq!(inbox.memory.available_permits(), 2);
-        let message = inbox.take(value(PDataValueType::Data, true, vec![0; 2])).unwrap().unwrap();
+        let last = inbox.take(value(PDataValueType::Data, true, vec![0; 2])).unwrap();
+        let Some(Incoming::Request(message)) = last else { panic!("{last:?}") };
         assert!(matches!(message.refused, Some(Refused::NoMemory)) && inbox.is_empty());
         assert_eq!(message.refused.map(|r| r.status()), Some(Status::OutOfResources));
     }

@@ -1,22 +1,27 @@
 //! Association negotiation (PS3.8 7.1): which presentation contexts we accept, and why an association is rejected.
 //! Pure; the socket is [`super::association`]'s.
 
-use super::association::{MAX_PDU_BYTES, Settings};
+use super::association::Settings;
 use super::classes::{self, TRANSFER_SYNTAXES};
+use crate::error::Move;
 use crate::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
+use crate::wire::MAX_PDU_BYTES;
+use crate::wire::requestor::MAX_CONTEXTS;
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
-    AssociationAC, AssociationRJ, AssociationRJResult,
+    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason,
     AssociationRJSource, AssociationRQ, PresentationContextProposed, PresentationContextResult,
     PresentationContextResultReason, UserVariableItem,
 };
 use std::collections::HashMap;
+use thiserror::Error;
 
 /// The only application context there is (PS3.7 A.2.1).
-const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
-/// Odd numbers from 1 to 255 (PS3.8 table 9-13): more cannot be told apart.
-const MAX_CONTEXTS: usize = 128;
+pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+
+/// The transfer syntax of classes with small data sets (`dimse::data_set`).
+const NORMALIZED_SYNTAX: [&str; 1] = [uids::IMPLICIT_VR_LITTLE_ENDIAN];
 
 /// An accepted presentation context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,24 +33,77 @@ pub struct Context {
 /// Accepted contexts by their id.
 pub type Contexts = HashMap<u8, Context>;
 
-/// The answer to a request: an acceptance with its contexts, or a rejection.
+/// Why an association is rejected. The texts hold nothing that the peer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Rejection {
+    #[error("the protocol version is not 1")]
+    Version,
+    #[error("more presentation contexts than can be told apart")]
+    TooManyContexts,
+    #[error("another application context than DICOM's")]
+    Application,
+    #[error("it calls another AE title than ours")]
+    Called,
+    /// Title, address or certificate is no peer's.
+    #[error("{0}")]
+    Calling(&'static str),
+    /// It may try again.
+    #[error("{0}")]
+    Full(&'static str),
+}
+
+impl Rejection {
+    /// Source and reason of PS3.8 table 9-21.
+    pub fn pdu(self) -> AssociationRJ {
+        use AssociationRJServiceUserReason as User;
+        use AssociationRJSource as Source;
+        let (result, source) = (AssociationRJResult::Permanent, Source::ServiceUser);
+        let (result, source) = match self {
+            Rejection::Version => {
+                let reason = AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported;
+                (result, Source::ServiceProviderASCE(reason))
+            }
+            Rejection::TooManyContexts => (result, source(User::NoReasonGiven)),
+            Rejection::Application => (result, source(User::ApplicationContextNameNotSupported)),
+            Rejection::Called => (result, source(User::CalledAETitleNotRecognized)),
+            Rejection::Calling(_) => (result, source(User::CallingAETitleNotRecognized)),
+            Rejection::Full(_) => {
+                let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
+                (AssociationRJResult::Transient, Source::ServiceProviderPresentation(reason))
+            }
+        };
+        AssociationRJ { result, source }
+    }
+
+    pub fn whose_move(self) -> Move {
+        match self {
+            Rejection::Version | Rejection::TooManyContexts | Rejection::Application => Move::Peer,
+            // Titles, lists and numbers of places are written into configurations, at one end or the other.
+            Rejection::Called | Rejection::Calling(_) | Rejection::Full(_) => Move::Site,
+        }
+    }
+}
+
+/// The acceptance of a request with its contexts, or why it is rejected.
 pub fn answer(
     request: &AssociationRQ,
     settings: &Settings,
-) -> Result<(AssociationAC, Contexts), AssociationRJ> {
-    use AssociationRJServiceUserReason as Reason;
-    if request.protocol_version & 1 == 0 || request.presentation_contexts.len() > MAX_CONTEXTS {
-        return Err(reject(Reason::NoReasonGiven));
+) -> Result<(AssociationAC, Contexts), Rejection> {
+    if request.protocol_version & 1 == 0 {
+        return Err(Rejection::Version);
+    }
+    if request.presentation_contexts.len() > MAX_CONTEXTS {
+        return Err(Rejection::TooManyContexts);
     }
     if trim(&request.application_context_name) != APPLICATION_CONTEXT {
-        return Err(reject(Reason::ApplicationContextNameNotSupported));
+        return Err(Rejection::Application);
     }
     if settings.require_called_ae_title && request.called_ae_title.trim() != settings.ae_title {
-        return Err(reject(Reason::CalledAETitleNotRecognized));
+        return Err(Rejection::Called);
     }
     let mut contexts = Contexts::new();
     let results = request.presentation_contexts.iter().map(|proposed| {
-        let (reason, transfer_syntax) = choose(proposed);
+        let (reason, transfer_syntax) = choose(proposed, settings.commitment);
         if reason == PresentationContextResultReason::Acceptance {
             let context = Context {
                 abstract_syntax: trim(&proposed.abstract_syntax).to_owned(),
@@ -74,35 +132,23 @@ pub fn answer(
     Ok((acceptance, contexts))
 }
 
-/// The rejection when all associations are in use: transient, the peer may try again.
-pub fn full() -> AssociationRJ {
-    AssociationRJ {
-        result: AssociationRJResult::Transient,
-        source: AssociationRJSource::ServiceProviderPresentation(
-            AssociationRJServiceProviderPresentationReason::LocalLimitExceeded,
-        ),
-    }
-}
-
-fn reject(reason: AssociationRJServiceUserReason) -> AssociationRJ {
-    AssociationRJ {
-        result: AssociationRJResult::Permanent,
-        source: AssociationRJSource::ServiceUser(reason),
-    }
-}
-
 /// Our first transfer syntax among the proposed ones, whatever their order. A refused context names one as well,
 /// without meaning (PS3.8 table 9-18).
 fn choose(
     proposed: &PresentationContextProposed,
+    commitment: bool,
 ) -> (PresentationContextResultReason, &'static str) {
     use PresentationContextResultReason as Reason;
     let class = trim(&proposed.abstract_syntax);
-    if class != uids::VERIFICATION && classes::usage(class).is_none() {
-        return (Reason::AbstractSyntaxNotSupported, uids::IMPLICIT_VR_LITTLE_ENDIAN);
-    }
+    let ours: &[&'static str] = match class {
+        uids::MODALITY_PERFORMED_PROCEDURE_STEP => &NORMALIZED_SYNTAX,
+        uids::STORAGE_COMMITMENT_PUSH_MODEL if commitment => &NORMALIZED_SYNTAX,
+        uids::VERIFICATION => &TRANSFER_SYNTAXES,
+        storage if classes::usage(storage).is_some() => &TRANSFER_SYNTAXES,
+        _ => return (Reason::AbstractSyntaxNotSupported, uids::IMPLICIT_VR_LITTLE_ENDIAN),
+    };
     let offered = |ours: &&&str| proposed.transfer_syntaxes.iter().any(|ts| trim(ts) == **ours);
-    match TRANSFER_SYNTAXES.iter().find(offered) {
+    match ours.iter().find(offered) {
         Some(ours) => (Reason::Acceptance, ours),
         None => (Reason::TransferSyntaxesNotSupported, uids::IMPLICIT_VR_LITTLE_ENDIAN),
     }
@@ -165,7 +211,24 @@ mod tests {
         assert!(answer(&request, &strict).is_ok());
         request.called_ae_title = "OTHER".to_owned();
         assert!(answer(&request, &Settings::default()).is_ok());
-        let rejection = answer(&request, &strict).unwrap_err();
-        assert_eq!(rejection.result, AssociationRJResult::Permanent);
+        assert_eq!(answer(&request, &strict).unwrap_err(), Rejection::Called);
+    }
+
+    #[test]
+    fn rejections_have_the_numbers_of_the_standard() {
+        // Result, source, reason: PS3.8 table 9-21.
+        for (rejection, numbers) in [
+            (Rejection::Version, [1, 2, 2]),
+            (Rejection::TooManyContexts, [1, 1, 1]),
+            (Rejection::Application, [1, 1, 2]),
+            (Rejection::Calling(""), [1, 1, 3]),
+            (Rejection::Called, [1, 1, 7]),
+            (Rejection::Full(""), [2, 3, 2]),
+        ] {
+            let mut bytes = Vec::new();
+            let pdu = dicom_ul::pdu::Pdu::AssociationRJ(rejection.pdu());
+            dicom_ul::pdu::write_pdu(&mut bytes, &pdu).unwrap();
+            assert_eq!(bytes[7..10], numbers, "{rejection:?}");
+        }
     }
 }

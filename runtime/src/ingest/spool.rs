@@ -7,16 +7,18 @@
 use super::header::{self, Header};
 use super::prescan::Limits;
 use super::{Arrival, classes};
-use crate::durable::sync_folder;
+use crate::durable::{self, sync_folder};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::part10;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 use thiserror::Error;
 
 const INSTANCE: &str = "dcm";
@@ -24,6 +26,8 @@ const INSTANCE: &str = "dcm";
 const CONFLICT: &str = "conflict";
 /// A file being written; what is left of it after a crash was never acknowledged.
 const PARTIAL: &str = "part";
+/// The folder of a job that is being deleted.
+const LEAVING: &str = "leaving";
 /// Hexadecimal digits of a file name: 128 bits of SHA-256, no collision in any spool.
 const HASH_DIGITS: usize = 32;
 
@@ -67,6 +71,8 @@ pub struct Stored {
 pub struct Spool {
     root: PathBuf,
     site_key: Vec<u8>,
+    /// Fuller than so many percent, the disk takes nothing more.
+    refuse_percent: u64,
     /// Serialises "is it there already" with the rename that answers it.
     landing: Mutex<()>,
     partials: AtomicU64,
@@ -84,6 +90,7 @@ impl Spool {
         let spool = Spool {
             root: root.to_owned(),
             site_key: site_key.to_vec(),
+            refuse_percent: 100,
             landing: Mutex::new(()),
             partials: AtomicU64::new(0),
         };
@@ -91,14 +98,34 @@ impl Spool {
         Ok((spool, arrivals))
     }
 
+    /// The same, which refuses instances once its disk is filled to so many percent.
+    pub fn refusing_at(self, percent: u8) -> Spool {
+        Spool { refuse_percent: u64::from(percent), ..self }
+    }
+
+    /// How full the disk is, for who may not use what is kept for root.
+    pub fn used_percent(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        Ok(100 - disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1))
+    }
+
     /// Makes an instance durable: file and folder are synced when this returns. Blocks on the disk.
     pub fn store(&self, header: &Header, data_set: &[u8]) -> Result<Stored, SpoolError> {
+        let full = || SpoolError::Full { path: self.root.clone() };
+        // At 100 the disk itself says so.
+        if self.refuse_percent < 100 && self.used_percent().is_ok_and(|p| p >= self.refuse_percent)
+        {
+            return Err(full());
+        }
         self.land(header, data_set).map_err(|source| match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                SpoolError::Full { path: self.root.clone() }
-            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => full(),
             _ => SpoolError::Write { path: self.root.clone(), source },
         })
+    }
+
+    /// Where an instance of a job is kept, by its [`name`]; it need not have come.
+    pub fn path(&self, job: &JobId, name: &str) -> PathBuf {
+        self.folder(job).join(format!("{name}.{INSTANCE}"))
     }
 
     /// Folder of a job.
@@ -106,14 +133,66 @@ impl Spool {
         self.root.join(job.as_str())
     }
 
-    /// Deletes the instances of a job. Retention: only after its results are delivered.
+    /// Deletes the instances of a job: all, or after a kill at the next start. Retention: only after its results are
+    /// delivered.
     pub fn remove(&self, job: &JobId) -> Result<(), SpoolError> {
-        match fs::remove_dir_all(self.folder(job)) {
+        let leaving = self.root.join(format!("{job}.{LEAVING}"));
+        let taken_away = {
+            let _landing = self.landing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            fs::rename(self.folder(job), &leaving)
+        };
+        let removed = taken_away
+            .and_then(|()| sync_folder(&self.root))
+            .and_then(|()| fs::remove_dir_all(&leaving));
+        match removed {
             Err(source) if source.kind() != ErrorKind::NotFound => {
                 Err(SpoolError::Write { path: self.root.clone(), source })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Every job that has instances here, and when the last one came.
+    pub fn series(&self) -> io::Result<Vec<(SystemTime, JobId)>> {
+        let mut series = Vec::new();
+        for (job, folder) in self.folders()? {
+            // One that was removed meanwhile has none.
+            let Ok(about) = fs::metadata(folder) else { continue };
+            series.push((about.modified()?, job));
+        }
+        Ok(series)
+    }
+
+    /// The folders of jobs.
+    fn folders(&self) -> io::Result<Vec<(JobId, PathBuf)>> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let job = entry.file_name().to_str().and_then(JobId::parse);
+            folders.extend(job.map(|job| (job, entry.path())));
+        }
+        Ok(folders)
+    }
+
+    /// The SOP classes of those of these instances that are here. One walk over all names: asked a few times a day. Blocks on
+    /// the disk.
+    pub fn classes_of<'a>(
+        &self,
+        instances: impl Iterator<Item = &'a str>,
+    ) -> io::Result<HashMap<&'a str, String>> {
+        let mut wanted: HashMap<String, &str> =
+            instances.map(|instance| (name(instance), instance)).collect();
+        let mut found = HashMap::new();
+        for (_, folder) in self.folders()? {
+            for path in durable::files(&folder, INSTANCE)? {
+                let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                let Some(instance) = wanted.remove(stem) else { continue };
+                if let Some(class) = class_of(&path)? {
+                    found.insert(instance, class);
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn land(&self, header: &Header, data_set: &[u8]) -> io::Result<Stored> {
@@ -125,7 +204,7 @@ impl Spool {
         }
         let prefix =
             part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
-        let name = hash(&[header.sop_instance.as_bytes()]);
+        let name = name(&header.sop_instance);
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
         let partial = folder.join(format!("{name}.{number}.{PARTIAL}"));
         let landed = write(&partial, &prefix, data_set)
@@ -164,13 +243,15 @@ impl Spool {
 
     /// Removes what was never acknowledged and reads the headers of the images that were.
     fn recover(&self) -> io::Result<Vec<Arrival>> {
-        let mut arrivals = Vec::new();
-        for folder in fs::read_dir(&self.root)? {
-            let folder = folder?;
-            if !folder.file_type()?.is_dir() {
-                continue;
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == LEAVING) {
+                fs::remove_dir_all(path)?;
             }
-            for file in fs::read_dir(folder.path())? {
+        }
+        let mut arrivals = Vec::new();
+        for (_, folder) in self.folders()? {
+            for file in fs::read_dir(folder)? {
                 let path = file?.path();
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some(PARTIAL) => fs::remove_file(&path)?,
@@ -201,11 +282,24 @@ impl Spool {
     }
 }
 
+/// What an instance is called in the spool: no text of a sender becomes a path.
+pub fn name(sop_instance: &str) -> String {
+    hash(&[sop_instance.as_bytes()])
+}
+
 fn write(path: &Path, prefix: &[u8], data_set: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(prefix)?;
     file.write_all(data_set)?;
     file.sync_all()
+}
+
+/// The class in the file meta information.
+fn class_of(path: &Path) -> io::Result<Option<String>> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    File::open(path)?.take(part10::PREFIX_BYTES).read_to_end(&mut head)?;
+    Ok(part10::File::read(&head).ok().and_then(|file| file.sop_class().ok()))
 }
 
 fn same(path: &Path, [prefix, data_set]: [&[u8]; 2]) -> io::Result<bool> {

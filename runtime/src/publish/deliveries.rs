@@ -1,11 +1,12 @@
 //! Brings the recorded deliveries to their destinations: one task each, in order, again and again until acknowledged.
 
-use super::store::{self, Destination, StoreError, StoredObject};
+use super::store::{self, StoreError, StoredObject};
 use crate::error::Move;
 use crate::health::Hand;
 use crate::jobs::board::Board;
 use crate::messages::FailureCode;
 use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
+use crate::wire::requestor::Route;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,11 +29,12 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Starts the thread of one destination; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
+    /// Starts the thread of one destination, by its name; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
     /// Needs a tokio runtime.
     pub fn start(
         &self,
-        destination: Destination,
+        destination: String,
+        route: Route,
         hand: Hand,
         mut stop: watch::Receiver<bool>,
     ) -> std::io::Result<JoinHandle<()>> {
@@ -40,14 +42,14 @@ impl Deliveries {
         std::thread::Builder::new().name("deliveries".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = deliveries.run(&destination, &hand) => {}
+                    () = deliveries.run(&destination, &route, &hand) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             });
         })
     }
 
-    async fn run(&self, destination: &Destination, hand: &Hand) {
+    async fn run(&self, destination: &str, route: &Route, hand: &Hand) {
         let mut recorded = self.outbox.recorded();
         let mut pause = MIN_PAUSE;
         loop {
@@ -59,7 +61,7 @@ impl Deliveries {
                 }
                 Ok(Some(delivery)) => {
                     hand.moves();
-                    let settled = self.deliver(destination, &delivery).await;
+                    let settled = self.deliver(destination, route, &delivery).await;
                     hand.rests();
                     if settled {
                         pause = MIN_PAUSE;
@@ -76,16 +78,16 @@ impl Deliveries {
         }
     }
 
-    fn next(&self, destination: &Destination) -> Result<Option<Delivery>, OutboxError> {
+    fn next(&self, destination: &str) -> Result<Option<Delivery>, OutboxError> {
         let pending = self.outbox.pending_deliveries()?;
-        Ok(pending.into_iter().find(|delivery| delivery.destination == destination.name))
+        Ok(pending.into_iter().find(|delivery| delivery.destination == destination))
     }
 
     /// Tries once; whether the delivery is off the list.
-    async fn deliver(&self, destination: &Destination, delivery: &Delivery) -> bool {
+    async fn deliver(&self, destination: &str, route: &Route, delivery: &Delivery) -> bool {
         let job = &delivery.job;
         let sent = match self.read(delivery).await {
-            Ok(objects) => store::send(destination, &objects).await,
+            Ok(objects) => store::send(destination, route, &objects).await,
             Err(error) => {
                 tracing::error!(job = %job, "a result cannot be read back: {error}");
                 return self.settle(delivery, Some((FailureCode::Storage, Move::Site)));
@@ -93,17 +95,17 @@ impl Deliveries {
         };
         match sent {
             Ok(()) => {
-                tracing::info!(job = %job, destination = destination.name, "acknowledged");
+                tracing::info!(job = %job, destination, "acknowledged");
                 self.settle(delivery, None)
             }
             Err(error) => self.failed(destination, delivery, &error),
         }
     }
 
-    fn failed(&self, destination: &Destination, delivery: &Delivery, error: &StoreError) -> bool {
+    fn failed(&self, destination: &str, delivery: &Delivery, error: &StoreError) -> bool {
         let (job, advice) = (&delivery.job, error.whose_move().advice());
         let again = error.retry_can_help();
-        tracing::warn!(job = %job, destination = destination.name, again, "not sent: {error}; {advice}");
+        tracing::warn!(job = %job, destination, again, "not sent: {error}; {advice}");
         if again {
             false
         } else {

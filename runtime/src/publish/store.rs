@@ -9,29 +9,19 @@ mod object;
 use crate::dimse::{self, MAX_COMMAND_BYTES, Request, Response};
 use crate::error::Move;
 use crate::objects::OutputKind;
+use crate::tls::Tls;
+use crate::wire::WireError;
+use crate::wire::requestor::{Association, MAX_CONTEXTS, Proposal, RequestError, Route};
 use dicom_dictionary_std::uids;
-use dicom_ul::association::Error as UlError;
-use dicom_ul::association::client::{AsyncClientAssociation, ClientAssociationOptions};
 use dicom_ul::pdu::{
-    AssociationRJResult, AssociationRJServiceUserReason, AssociationRJSource, PDV_HEADER_SIZE,
-    PDataValue, PDataValueType, Pdu,
+    AssociationRJResult, AssociationRJServiceUserReason, AssociationRJSource, PDataValueType, Pdu,
 };
+use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use thiserror::Error;
-use tokio::net::TcpStream;
 
 pub use object::StoredObject;
 
-/// A peer on the hospital network answers a SYN in milliseconds; after this it is away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One read or write. A PACS may write to a slow archive before it answers C-STORE; longer than
-/// this is a hang.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest PDU we take and send (scanner-side design, section 3, rule 7).
-const MAX_PDU: u32 = 131_072;
-/// Presentation context ids are the odd numbers of one byte (PS3.8 section 9.3.2.2).
-const MAX_CONTEXTS: usize = 128;
 /// Longest AE title (PS3.5 table 6.2-1).
 const MAX_AE_TITLE: usize = 16;
 
@@ -51,6 +41,12 @@ pub struct Destination {
     /// What we call ourselves; some receivers know their senders by it.
     #[serde(default = "own_title")]
     pub calling_ae: String,
+    /// TLS with the certificates of `[tls]`.
+    #[serde(default)]
+    pub tls: bool,
+    /// The name in its certificate, where that is not the host of its address.
+    #[serde(default)]
+    pub tls_name: Option<String>,
     /// The kinds of objects it gets: what its operator can see (scanner-side design, section 1).
     #[serde(default = "console_profile")]
     pub profile: Vec<OutputKind>,
@@ -70,6 +66,24 @@ impl Destination {
     pub fn wants(&self, kind: OutputKind) -> bool {
         self.profile.contains(&kind)
     }
+
+    /// How it is reached; the reason where the configuration does not say enough for TLS.
+    pub fn route(&self, tls: Option<&Tls>) -> Result<Route, String> {
+        let Destination { name, address, called_ae, calling_ae, .. } = self;
+        let plain = Route::plain(address.clone(), called_ae.clone(), calling_ae.clone());
+        if !self.tls {
+            return Ok(plain);
+        }
+        let tls =
+            tls.ok_or_else(|| format!("destination {name:?} wants TLS, but there is no [tls]"))?;
+        Ok(plain.secured(tls, self.server_name()?))
+    }
+
+    /// Whom its certificate must be for.
+    pub fn server_name(&self) -> Result<ServerName<'static>, String> {
+        Route::server_name(&self.address, self.tls_name.as_deref())
+            .map_err(|reason| format!("destination {:?}: {reason}", self.name))
+    }
 }
 
 /// Why objects did not arrive. `destination` is the configured name.
@@ -82,13 +96,15 @@ pub enum StoreError {
     #[error("{destination}: {count} kinds of objects in one association; at most 128 fit")]
     TooManyContexts { destination: String, count: usize },
     #[error("{destination} cannot be reached")]
-    Connect { destination: String, source: Box<UlError> },
+    Connect { destination: String, source: std::io::Error },
+    #[error("no secure connection to {destination}: {source}")]
+    Secure { destination: String, source: std::io::Error },
     #[error("{destination} refused the association ({reason})")]
     Refused { destination: String, transient: bool, reason: &'static str },
     #[error("{destination} does not accept SOP class {sop_class_uid} in {transfer_syntax_uid}")]
     Rejected { destination: String, sop_class_uid: String, transfer_syntax_uid: String },
     #[error("the association with {destination} broke")]
-    Broken { destination: String, source: Box<UlError> },
+    Broken { destination: String, source: WireError },
     #[error("{destination} does not keep to the protocol: {what}")]
     Protocol { destination: String, what: &'static str },
     #[error("{destination} did not store an object: status {status:04X}H, {meaning}")]
@@ -110,6 +126,7 @@ impl StoreError {
     pub fn retry_can_help(&self) -> bool {
         match self {
             StoreError::Connect { .. }
+            | StoreError::Secure { .. }
             | StoreError::Broken { .. }
             | StoreError::Protocol { .. }
             | StoreError::Refused { transient: true, .. } => true,
@@ -122,14 +139,14 @@ impl StoreError {
 
 /// Stores all objects over one association. `Ok` means that the receiver confirmed every one of
 /// them; after an error some may have arrived, and sending all again is harmless.
-pub async fn send(destination: &Destination, objects: &[StoredObject]) -> Result<(), StoreError> {
+pub async fn send(name: &str, route: &Route, objects: &[StoredObject]) -> Result<(), StoreError> {
     if objects.is_empty() {
         return Ok(());
     }
     let mut kinds: Vec<(&str, &str)> = objects.iter().map(kind_of).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let mut peer = Peer::connect(destination, &kinds).await?;
+    let mut peer = Peer::connect(name, route, &kinds).await?;
     let result = peer.store_all(objects).await;
     peer.close(result).await
 }
@@ -139,9 +156,9 @@ fn kind_of(object: &StoredObject) -> (&str, &str) {
 }
 
 /// C-ECHO: whether the destination answers.
-pub async fn echo(destination: &Destination) -> Result<(), StoreError> {
+pub async fn echo(name: &str, route: &Route) -> Result<(), StoreError> {
     let kind = (uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN);
-    let mut peer = Peer::connect(destination, &[kind]).await?;
+    let mut peer = Peer::connect(name, route, &[kind]).await?;
     let result = peer.echo().await;
     peer.close(result).await
 }
@@ -155,51 +172,37 @@ pub fn is_ae_title(text: &str) -> bool {
 /// An open association with a destination.
 struct Peer<'a> {
     destination: &'a str,
-    association: AsyncClientAssociation<TcpStream>,
+    association: Association,
 }
 
 impl<'a> Peer<'a> {
     /// Associates, proposing one presentation context for each (SOP class, transfer syntax).
     async fn connect(
-        destination: &'a Destination,
+        destination: &'a str,
+        route: &Route,
         kinds: &[(&str, &str)],
     ) -> Result<Peer<'a>, StoreError> {
-        let name = &destination.name;
-        for title in [&destination.called_ae, &destination.calling_ae] {
+        for title in [&route.called_ae, &route.calling_ae] {
             if !is_ae_title(title) {
                 return Err(StoreError::AeTitle {
-                    destination: name.clone(),
+                    destination: destination.to_owned(),
                     title: title.clone(),
                 });
             }
         }
         if kinds.len() > MAX_CONTEXTS {
             return Err(StoreError::TooManyContexts {
-                destination: name.clone(),
+                destination: destination.to_owned(),
                 count: kinds.len(),
             });
         }
-        let mut options = ClientAssociationOptions::new()
-            .calling_ae_title(&*destination.calling_ae)
-            .called_ae_title(&*destination.called_ae)
-            .max_pdu_length(MAX_PDU)
-            .connection_timeout(CONNECT_TIMEOUT)
-            .read_timeout(TRANSFER_TIMEOUT)
-            .write_timeout(TRANSFER_TIMEOUT);
-        for &(class, syntax) in kinds {
-            options = options.with_presentation_context(class.to_owned(), vec![syntax.to_owned()]);
-        }
-        let association = options
-            .establish_async(&*destination.address)
+        let proposal =
+            |&(class, transfer_syntax)| Proposal { class, transfer_syntax, as_provider: false };
+        let proposals: Vec<Proposal<'_>> = kinds.iter().map(proposal).collect();
+        let association = Association::request(route, &proposals)
             .await
-            .map_err(|source| refused(name, kinds, source))?;
-        let mut peer = Peer { destination: name, association };
-        // Without it delayed acknowledgements cost about 50 ms an object (scanner-side design,
-        // section 3, rule 1).
-        if let Err(error) = peer.association.inner_stream().set_nodelay(true) {
-            tracing::warn!(destination = %name, %error, "no TCP_NODELAY: sending will be slow");
-        }
-        Ok(peer)
+            .map_err(|error| refused(destination, error))?;
+        Ok(Peer { destination, association })
     }
 
     /// Stores the objects in turn; nothing is sent when one of them has no accepted context.
@@ -214,10 +217,12 @@ impl<'a> Peer<'a> {
                 message_id: message,
                 sop_class: Some(object.sop_class_uid.clone()),
                 sop_instance: Some(object.sop_instance_uid.clone()),
+                type_id: None,
                 has_data_set: true,
             };
-            self.transfer(context, PDataValueType::Command, &request.write()).await?;
-            self.transfer(context, PDataValueType::Data, &object.data_set).await?;
+            let command = request.write();
+            let sent = self.association.send(context, &command, Some(&object.data_set)).await;
+            sent.map_err(|error| self.broken(error))?;
             let status = self.response(&request).await?;
             self.judge(status)?;
         }
@@ -231,49 +236,19 @@ impl<'a> Peer<'a> {
             message_id: 1,
             sop_class: Some(uids::VERIFICATION.to_owned()),
             sop_instance: None,
+            type_id: None,
             has_data_set: false,
         };
-        self.transfer(context, PDataValueType::Command, &request.write()).await?;
+        let sent = self.association.send(context, &request.write(), None).await;
+        sent.map_err(|error| self.broken(error))?;
         let status = self.response(&request).await?;
         self.judge(status)
     }
 
     /// The accepted presentation context of a kind of object.
-    fn context(&self, (class, syntax): (&str, &str)) -> Result<u8, StoreError> {
-        let accepted = self.association.presentation_contexts().iter().find(|context| {
-            let agreed = context.transfer_syntax.trim_end_matches(['\0', ' ']);
-            context.abstract_syntax == class && agreed == syntax
-        });
-        accepted
-            .map(|context| context.id)
-            .ok_or_else(|| rejected(self.destination, (class, syntax)))
-    }
-
-    /// Sends a message part in fragments that fit the peer's largest PDU, one write each.
-    async fn transfer(
-        &mut self,
-        context: u8,
-        value_type: PDataValueType,
-        bytes: &[u8],
-    ) -> Result<(), StoreError> {
-        let largest = self.association.acceptor_max_pdu_length().min(MAX_PDU);
-        let room = largest.saturating_sub(PDV_HEADER_SIZE) as usize & !1;
-        if room == 0 {
-            return Err(self.protocol("it takes no PDU with data in it"));
-        }
-        let count = bytes.len().div_ceil(room).max(1);
-        for n in 0..count {
-            let data = bytes[n * room..bytes.len().min((n + 1) * room)].to_vec();
-            let value = PDataValue {
-                presentation_context_id: context,
-                value_type: value_type.clone(),
-                is_last: n + 1 == count,
-                data,
-            };
-            let pdu = Pdu::PData { data: vec![value] };
-            self.association.send(&pdu).await.map_err(|e| self.broken(e))?;
-        }
-        Ok(())
+    fn context(&self, kind: (&str, &str)) -> Result<u8, StoreError> {
+        let accepted = self.association.context(kind.0, kind.1);
+        accepted.ok_or_else(|| rejected(self.destination, kind))
     }
 
     /// The status of the response to a request.
@@ -333,7 +308,10 @@ impl<'a> Peer<'a> {
             Ok(()) | Err(StoreError::Status { .. } | StoreError::Rejected { .. }) => {
                 self.association.release().await
             }
-            Err(_) => self.association.abort().await,
+            Err(_) => {
+                self.association.abort().await;
+                Ok(())
+            }
         };
         if ended.is_err() && result.is_ok() {
             tracing::warn!(%destination, "the association did not end in order");
@@ -341,8 +319,11 @@ impl<'a> Peer<'a> {
         result
     }
 
-    fn broken(&self, source: UlError) -> StoreError {
-        StoreError::Broken { destination: self.destination.to_owned(), source: Box::new(source) }
+    fn broken(&self, source: WireError) -> StoreError {
+        if let WireError::NoRoom = source {
+            return self.protocol("it takes no PDU with data in it");
+        }
+        StoreError::Broken { destination: self.destination.to_owned(), source }
     }
 
     fn protocol(&self, what: &'static str) -> StoreError {
@@ -351,13 +332,13 @@ impl<'a> Peer<'a> {
 }
 
 /// What a failed association request means.
-fn refused(destination: &str, kinds: &[(&str, &str)], error: UlError) -> StoreError {
+fn refused(destination: &str, error: RequestError) -> StoreError {
     let destination = destination.to_owned();
     match error {
-        UlError::Rejected { association_rj, .. } => {
-            let transient = matches!(association_rj.result, AssociationRJResult::Transient);
+        RequestError::Rejected(rejection) => {
+            let transient = matches!(rejection.result, AssociationRJResult::Transient);
             use AssociationRJServiceUserReason as Reason;
-            let reason = match association_rj.source {
+            let reason = match rejection.source {
                 AssociationRJSource::ServiceUser(Reason::CallingAETitleNotRecognized) => {
                     "it does not know our AE title"
                 }
@@ -369,15 +350,13 @@ fn refused(destination: &str, kinds: &[(&str, &str)], error: UlError) -> StoreEr
             };
             StoreError::Refused { destination, transient, reason }
         }
-        UlError::NoAcceptedPresentationContexts { .. } => match kinds.first() {
-            Some(&kind) => rejected(&destination, kind),
-            None => StoreError::Protocol { destination, what: "it accepts nothing" },
-        },
-        UlError::UnexpectedPdu { .. } | UlError::UnknownPdu { .. } => StoreError::Protocol {
+        RequestError::Protocol => StoreError::Protocol {
             destination,
             what: "it answers an association request otherwise",
         },
-        source => StoreError::Connect { destination, source: Box::new(source) },
+        RequestError::Connect(source) => StoreError::Connect { destination, source },
+        RequestError::Secure(source) => StoreError::Secure { destination, source },
+        RequestError::Wire(source) => StoreError::Broken { destination, source },
     }
 }
 
@@ -411,15 +390,10 @@ mod tests {
     #[test]
     fn sending_can_run_on_any_thread() {
         fn spawned<T: Send>(_: T) {}
-        let destination = Destination {
-            name: "archive".to_owned(),
-            address: "localhost:104".to_owned(),
-            called_ae: "ARCHIVE".to_owned(),
-            calling_ae: "SAGITTA".to_owned(),
-            profile: console_profile(),
-        };
-        spawned(send(&destination, &[]));
-        spawned(echo(&destination));
+        let title = || "ARCHIVE".to_owned();
+        let route = Route::plain("localhost:104".to_owned(), title(), title());
+        spawned(send("archive", &route, &[]));
+        spawned(echo("archive", &route));
     }
 
     #[test]

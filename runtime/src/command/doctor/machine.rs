@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::publish::mqtt::BrokerSettings;
+use crate::tls::{self, Expiry, Tls};
 use models::engine;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
@@ -42,6 +43,27 @@ pub(super) fn memory() -> Finding {
             Finding::good("memory", text)
         }
         _ => Finding::absent("memory", "the system does not tell", "nothing"),
+    }
+}
+
+/// Our TLS certificate, and with it key and authorities.
+pub(super) fn certificate(settings: &tls::Settings) -> Finding {
+    const PART: &str = "certificate";
+    const RENEW: &str = "have it renewed, put it in its place and restart the service";
+    let path = settings.certificate.display();
+    match Tls::open(settings).map(|tls| tls.expiry()) {
+        Ok(Expiry::Good { days }) => {
+            Finding::good(PART, format!("{path} is valid for {days} days"))
+        }
+        Ok(Expiry::Soon { days }) => {
+            Finding::absent(PART, format!("{path} expires in {days} days"), RENEW)
+                .in_state("expires")
+        }
+        Ok(Expiry::Over) => {
+            Finding::wrong(PART, format!("{path} has expired: peers refuse us"), RENEW)
+                .in_state("expired")
+        }
+        Err(error) => Finding::wrong(PART, error.to_string(), "mend the files, then ask again"),
     }
 }
 
