@@ -8,24 +8,24 @@
 // Control points that reach one place, along one axis.
 const int REACH = 4;
 
-// The field along i and k, at the control points along j.
+// The field along i and k, at the control points along j: the rows of a part.
 KERNEL widen_field(const float* __restrict__ lattice, const int* __restrict__ first_i,
                    const float* __restrict__ weights_i, const int* __restrict__ first_k,
                    const float* __restrict__ weights_k, float* __restrict__ wide, int points_i,
-                   int points_j, int columns, int n) {
-    FOR_EACH(at, n) {
-        Index index = index_of(at, columns, points_j);
+                   int points_j, int columns) {
+    Part part(columns, points_j);
+#pragma unroll 1
+    for (int e = 0; e < EACH; ++e) {
+        int column = part.column(e), first = first_k[part.k] * points_j + part.row(e);
+        const float* from = lattice + first * points_i + first_i[column];
         float sum = 0.0f;
         for (int i = 0; i < REACH; ++i) {
             float along_k = 0.0f;
-            for (int k = 0; k < REACH; ++k) {
-                int slice = first_k[index.k] + k, point = first_i[index.i] + i;
-                along_k += weights_k[REACH * index.k + k] *
-                           lattice[(slice * points_j + index.j) * points_i + point];
-            }
-            sum += weights_i[REACH * index.i + i] * along_k;
+            for (int k = 0; k < REACH; ++k)
+                along_k += weights_k[REACH * part.k + k] * from[k * points_j * points_i + i];
+            sum += weights_i[REACH * column + i] * along_k;
         }
-        wide[at] = sum;
+        if (part.has(e)) wide[part.offset(e)] = sum;
     }
 }
 
@@ -47,14 +47,18 @@ __device__ inline float power_of_e(float x) {
 
 KERNEL divide_by_field(const float* __restrict__ wide, const int* __restrict__ first_j,
                        const float* __restrict__ weights_j, float* __restrict__ image,
-                       int points_j, int columns, int rows, int n) {
-    FOR_EACH(at, n) {
-        Index index = index_of(at, columns, rows);
+                       int points_j, int columns, int rows) {
+    Part part(columns, rows);
+    const float* slice = wide + (size_t)part.k * points_j * columns;
+    float values[EACH];
+    for (int e = 0; e < EACH; ++e) values[e] = image[part.offset(e)];
+    for (int e = 0; e < EACH; ++e) {
+        const float* from = slice + first_j[part.row(e)] * columns + part.column(e);
+        const float* weights = weights_j + REACH * part.row(e);
         float log = 0.0f;
-        for (int j = 0; j < REACH; ++j) {
-            int row = index.k * points_j + first_j[index.j] + j;
-            log += weights_j[REACH * index.j + j] * wide[row * columns + index.i];
-        }
-        image[at] *= power_of_e(-log);
+        for (int j = 0; j < REACH; ++j) log += weights[j] * from[j * columns];
+        values[e] *= power_of_e(-log);
     }
+    for (int e = 0; e < EACH; ++e)
+        if (part.has(e)) image[part.offset(e)] = values[e];
 }

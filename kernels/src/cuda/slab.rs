@@ -31,17 +31,22 @@ impl Stack {
     ) -> Result<Stack, DeviceError> {
         let slices = dims.counts()[2];
         let mut least = Array::<u32>::filled(on, 1, 0xff)?;
-        let voxels = dims.voxels();
-        Call::of("lowest_key").read(image).write(&mut least).count(voxels).over(on, voxels)?;
-        let length = (slices + 1) * layout.plane();
-        let mut values = Array::new(on, length)?;
+        let mut values = Array::new(on, (slices + 1) * layout.plane())?;
         Call::of("stack_slices")
             .read(image)
-            .read(&least)
             .write(&mut values)
+            .write(&mut least)
             .counts(dims.counts())
             .counts([layout.padded[0], layout.padded[1], layout.stride])
-            .over(on, length)?;
+            .rows(on, dims.counts())?;
+        let [columns, rows, _] = dims.counts();
+        let beyond = layout.plane() - columns * rows;
+        Call::of("fill_beyond")
+            .write(&mut values)
+            .read(&least)
+            .counts(dims.counts())
+            .counts([layout.padded[0], layout.padded[1], beyond])
+            .over(on, slices * beyond + layout.plane())?;
         Ok(Stack { layout, slices, values })
     }
 
@@ -69,7 +74,7 @@ impl Stack {
             .read(&scalings)
             .write(&mut tensor)
             .counts([items.len(), self.layout.channels(), self.layout.plane()])
-            .over(on, length)?;
+            .rows(on, [self.layout.plane(), places.len(), 1])?;
         Ok(tensor)
     }
 }

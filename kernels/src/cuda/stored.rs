@@ -31,8 +31,8 @@ pub fn stack(on: &dyn Launcher, frames: &[Frame]) -> Result<Array<f32>, DeviceEr
         .read(&Array::of(on, &layouts)?)
         .read(&Array::of(on, &rescales)?)
         .write(&mut volume)
-        .count(length)
         .count(pixels)
-        .over(on, length)?;
+        .count(frames.len())
+        .rows(on, [pixels, frames.len(), 1])?;
     Ok(volume)
 }

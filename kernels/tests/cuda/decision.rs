@@ -39,9 +39,9 @@ fn classes_and_certainty() {
             let case = format!("{case} {place}");
             let scores = Array::of(on, &values).unwrap();
             let layout = Layout { items, passes, classes, padded, kept: [columns, rows] };
-            let (map, certainty) = cuda::decision::decide(on, &scores, &layout).unwrap();
-            assert_eq!(map.download(on).unwrap(), want, "{case}");
-            close(certainty, &case);
+            let decided = cuda::decision::decide(on, &scores, &layout).unwrap();
+            assert_eq!(decided.map.download(on).unwrap(), want, "{case}");
+            close(decided.certainty(on).unwrap(), &case);
         });
     });
 }
