@@ -26,12 +26,13 @@ __device__ inline void filter_rows(const float* slice, const Window& window, int
                                    int columns, float (*narrow)[TILE_COLUMNS]) {
     int group = threadIdx.x / TILE_COLUMNS;
     float sums[CHUNK / GROUPS] = {};
+    const float* begin = slice + (row + group) * columns + window.first;
 #pragma unroll 1
     for (int tap = 0; tap < window.count; ++tap) {
-        const float* column = slice + window.first + tap;
         float weight = window.taps[tap];
         for (int n = 0; n < CHUNK / GROUPS; ++n)
-            sums[n] += column[min(row + group + GROUPS * n, end - 1) * columns] * weight;
+            if (row + group + GROUPS * n < end) sums[n] += begin[n * GROUPS * columns] * weight;
+        begin += 1;
     }
     for (int n = 0; n < CHUNK / GROUPS; ++n)
         narrow[group + GROUPS * n][threadIdx.x % TILE_COLUMNS] = sums[n];
@@ -42,28 +43,30 @@ KERNEL filter_slices(const float* __restrict__ from, const int* __restrict__ fir
                      const int* __restrict__ firsts_j, const int* __restrict__ starts_j,
                      const float* __restrict__ taps_j, float* __restrict__ to, int columns,
                      int rows, int samples_i, int samples_j) {
-    __shared__ float narrow[CHUNK][TILE_COLUMNS];
+    __shared__ float narrow[CHUNK][TILE_COLUMNS], sums[TILE_ROWS][TILE_COLUMNS];
     int lane = threadIdx.x % TILE_COLUMNS, group = threadIdx.x / TILE_COLUMNS;
-    int i = blockIdx.x * TILE_COLUMNS + lane, j = blockIdx.y * TILE_ROWS + group;
-    int bottom = min((int)(blockIdx.y + 1) * TILE_ROWS, samples_j) - 1;
+    int i = blockIdx.x * TILE_COLUMNS + lane, top = blockIdx.y * TILE_ROWS;
+    int high = min(TILE_ROWS, samples_j - top);
     Window along(firsts_i, starts_i, taps_i, min(i, samples_i - 1));
-    Window lowest(firsts_j, starts_j, taps_j, bottom);
-    int end = lowest.first + lowest.count;
+    Window lowest(firsts_j, starts_j, taps_j, top + high - 1);
+    int begin = firsts_j[top], end = lowest.first + lowest.count;
     const float* slice = from + (size_t)blockIdx.z * rows * columns;
-    float sums[TILE_ROWS / GROUPS] = {};
-    for (int row = firsts_j[blockIdx.y * TILE_ROWS]; row < end; row += CHUNK) {
+    float* to_tile = to + ((size_t)blockIdx.z * samples_j + top) * samples_i + i;
+    for (int row = begin; row < end; row += CHUNK) {
         filter_rows(slice, along, row, end, columns, narrow);
         __syncthreads();
-        for (int n = 0; n < TILE_ROWS / GROUPS; ++n) {
-            Window window(firsts_j, starts_j, taps_j, min(j + GROUPS * n, bottom));
-            int last = min(window.first + window.count, row + CHUNK);
+#pragma unroll 2
+        for (int j = group; j < high; j += GROUPS) {
+            Window window(firsts_j, starts_j, taps_j, top + j);
+            int behind = window.first + window.count, last = min(behind, row + CHUNK);
+            // A window that reaches into the next rows waits for them.
+            float sum = window.first < row ? sums[j][lane] : 0.0f;
 #pragma unroll 1
             for (int at = max(window.first, row); at < last; ++at)
-                sums[n] += narrow[at - row][lane] * window.taps[at - window.first];
+                sum += narrow[at - row][lane] * window.taps[at - window.first];
+            sums[j][lane] = sum;
+            if (i < samples_i && last == behind && behind > row) to_tile[(size_t)j * samples_i] = sum;
         }
         __syncthreads();
     }
-    for (int n = 0; n < TILE_ROWS / GROUPS; ++n)
-        if (i < samples_i && j + GROUPS * n <= bottom)
-            to[((size_t)blockIdx.z * samples_j + j + GROUPS * n) * samples_i + i] = sums[n];
 }

@@ -31,31 +31,30 @@ typedef unsigned long long u64;
 const int WARP = 32;
 const u32 WHOLE_WARP = 0xffffffffu;
 
-// What a thread has under way at once in a launch over rows (`Call::rows`): a memory that answers after a microsecond is kept
-// busy by that many reads of each thread, not by one.
-const int EACH = 8;
-// A warp takes stretches of this many columns, of two rows: each access is of neighbouring values, whatever the length of a
-// row, and nothing is divided.
-const int STRETCH = EACH / 2 * WARP;
-const int WARPS = THREADS / WARP;
-
-// The values of one thread in a launch over rows, `[slices, rows, columns]`. Beyond the end of a row or slice it reads the last
-// once more, and must not write.
-struct Part {
+// The values of one thread in a launch over rows, `[slices, rows, columns]` (`Call::rows`). A warp takes stretches of ACROSS
+// columns a thread, in DOWN rows: each access is of neighbouring values, whatever the length of a row, and nothing is divided.
+// Beyond the end of a row or slice a thread reads the last once more, and must not write.
+template <int ACROSS, int DOWN>
+struct PartOf {
     int i, j, k, columns, rows;
 
-    __device__ Part(int columns, int rows)
-        : i(blockIdx.x * STRETCH + threadIdx.x % WARP),
-          j(blockIdx.y * 2 * WARPS + threadIdx.x / WARP), k(blockIdx.z), columns(columns),
-          rows(rows) {}
+    __device__ PartOf(int columns, int rows)
+        : i(blockIdx.x * (ACROSS * WARP) + threadIdx.x % WARP),
+          j((blockIdx.y * (THREADS / WARP) + threadIdx.x / WARP) * DOWN), k(blockIdx.z),
+          columns(columns), rows(rows) {}
 
-    __device__ int column(int e) const { return min(i + e % (EACH / 2) * WARP, columns - 1); }
-    __device__ int row(int e) const { return min(j + e / (EACH / 2) * WARPS, rows - 1); }
+    __device__ int column(int e) const { return min(i + e % ACROSS * WARP, columns - 1); }
+    __device__ int row(int e) const { return min(j + e / ACROSS, rows - 1); }
     __device__ int offset(int e) const { return (k * rows + row(e)) * columns + column(e); }
     __device__ bool has(int e) const {
-        return i + e % (EACH / 2) * WARP < columns && j + e / (EACH / 2) * WARPS < rows;
+        return i + e % ACROSS * WARP < columns && j + e / ACROSS < rows;
     }
 };
+
+// Values of a thread that most kernels have under way at once: a memory that answers after a microsecond is kept busy by that
+// many reads of each thread, not by one.
+#define EACH 8
+typedef PartOf<EACH / 2, 2> Part;
 
 // Index along each axis of the voxel at `offset`; i fastest.
 struct Index {

@@ -11,6 +11,7 @@ use kernels::bias::Field;
 use kernels::components::{Bounds, Connectivity};
 use kernels::cuda::decision::{self, Layout as Scores};
 use kernels::cuda::slab;
+use kernels::cuda::stored::Frames;
 use kernels::cuda::{
     Array, Device, Launcher, bias, bits, components, distance, fill, morphology, one_hot, overlay,
     resample, votes,
@@ -19,6 +20,7 @@ use kernels::morphology::Element;
 use kernels::one_hot::Channels;
 use kernels::overlay::{Ink, Palette, Window};
 use kernels::slab::{Layout, Normalisation};
+use kernels::stored::{Frame, Rescale, Samples, Width};
 use kernels::{Affine, Dims, Grid, Volume};
 
 /// 42 million voxels: 168 MB as f32, three times the largest cache.
@@ -90,6 +92,7 @@ fn main() {
     let image: Vec<f32> =
         (0..n).map(|i| (i.wrapping_mul(2_654_435_761) >> 20 & 1023) as f32).collect();
     let image = Array::of(on, &image).unwrap();
+    frames(&device, &grid, copy);
     images(&device, &image, &grid, copy);
     masks(&device, &labels, &grid, copy);
     answers(&device, &labels, &grid, copy);
@@ -100,6 +103,18 @@ fn main() {
 fn distinct(mut places: Vec<usize>) -> usize {
     places.dedup();
     places.len()
+}
+
+fn frames(device: &Device, grid: &Grid, copy: f64) {
+    let on: &dyn Launcher = device;
+    let (n, [ni, nj, nk]) = (grid.dims.voxels(), grid.dims.counts());
+    let bytes: Vec<u8> = (0..2 * ni * nj).map(|at| (at >> 4) as u8).collect();
+    let samples = Samples::new(Width::Two, 12, false).unwrap();
+    let frame = Frame { bytes: &bytes, samples, rescale: Rescale { slope: 0.1, intercept: -3.0 } };
+    let frames = Frames::upload(on, &vec![frame; nk]).unwrap();
+    measured(device, "stack stored", 6 * n, copy, &|| {
+        frames.stack(on).unwrap();
+    });
 }
 
 fn images(device: &Device, image: &Array<f32>, grid: &Grid, copy: f64) {
@@ -127,9 +142,15 @@ fn images(device: &Device, image: &Array<f32>, grid: &Grid, copy: f64) {
     let stack = slab::Stack::new(on, image, grid.dims, layout).unwrap();
     let rule = Normalisation { low_percentile: 0.5, high_percentile: 99.5, foreground: 0.1 };
     let items: Vec<(usize, bool)> = (0..32).map(|k| (k, false)).collect();
+    // 36 slices, of which every second row is looked at: its other values come with them.
+    let slabs = stack.slabs(on, &items).unwrap();
+    bound(device, "statistics", "histograms in shared memory", 2 * ni * nj * 36, copy, &|| {
+        slabs.scalings(&rule).unwrap();
+    });
     // 36 slices read, 32 slabs of five written.
-    tell("statistics, normalise and gather", 4 * ni * nj * (36 + 160), &|| {
-        stack.gather(on, &items, &rule).unwrap();
+    let scalings = slabs.scalings(&rule).unwrap();
+    tell("normalise and gather", 4 * ni * nj * (36 + 160), &|| {
+        slabs.normalised(&scalings).unwrap();
     });
     let layout =
         Scores { items: nk / 16, passes: 1, classes: 16, padded: [ni, nj], kept: [ni, nj] };

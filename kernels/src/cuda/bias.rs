@@ -1,5 +1,6 @@
 //! See [`crate::bias`]: what costs a pass over the image; the field itself is estimated on a few thousand cells on the processor.
 
+use super::call::part_of;
 use super::{Array, Call, DeviceError, Launcher, Tables, words};
 use crate::Dims;
 use crate::bias::{Field, REACH};
@@ -44,5 +45,8 @@ pub fn divide(
         .table(&tables, 6)
         .write(image)
         .counts([points[1], columns, counts[1]])
-        .rows(on, counts)
+        .tiles(on, counts, PART)
 }
+
+/// Columns and rows that a block divides: `bias.cu`.
+const PART: [usize; 2] = part_of(2, 8);

@@ -28,15 +28,15 @@ impl Shape {
         let blocks = [columns.div_ceil(tile[0]), rows.div_ceil(tile[1]), slices];
         Shape { blocks: blocks.map(|n| n as u32), threads: THREADS, shared_bytes: 0 }
     }
-
-    /// That of a kernel of which each thread has a `Part` of an array (`sagitta.cuh`).
-    pub fn rows(counts: [usize; 3]) -> Shape {
-        Shape::tiles(counts, PART)
-    }
 }
 
-/// Columns and rows of the parts of a block: `STRETCH` and twice its warps in `sagitta.cuh`.
-const PART: [usize; 2] = [128, 16];
+/// Columns and rows of a block whose threads have `PartOf<across, down>` of an array (`sagitta.cuh`).
+pub const fn part_of(across: usize, down: usize) -> [usize; 2] {
+    [32 * across, THREADS as usize / 32 * down]
+}
+
+/// Those of a block whose threads have a `Part`.
+const PART: [usize; 2] = part_of(4, 2);
 
 /// Most blocks along the second and third axis of a launch, on every device.
 const MAX_BLOCKS_ACROSS: u32 = 65_535;

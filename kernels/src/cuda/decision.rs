@@ -1,5 +1,6 @@
 //! See [`crate::decision`].
 
+use super::call::part_of;
 use super::{Array, Call, DeviceError, Launcher, Shape};
 use crate::decision::Certainty;
 
@@ -34,6 +35,9 @@ impl Decided {
     }
 }
 
+/// Columns and rows that a block decides: `decision.cu`.
+const PART: [usize; 2] = part_of(1, 4);
+
 /// The class map of `items` slices.
 pub fn decide(
     on: &dyn Launcher,
@@ -42,7 +46,7 @@ pub fn decide(
 ) -> Result<Decided, DeviceError> {
     let Layout { items, passes, classes, padded, kept } = *layout;
     let counts = [kept[0], kept[1], items];
-    let blocks = Shape::rows(counts).blocks.iter().product::<u32>() as usize;
+    let blocks = Shape::tiles(counts, PART).blocks.iter().product::<u32>() as usize;
     let mut map = Array::new(on, counts.iter().product())?;
     let mut sums = Array::<[f64; 2]>::new(on, blocks)?;
     Call::of("decide")
@@ -51,6 +55,6 @@ pub fn decide(
         .write(&mut sums)
         .counts([passes, classes, padded[0]])
         .counts([padded[1], kept[0], kept[1]])
-        .rows(on, counts)?;
+        .tiles(on, counts, PART)?;
     Ok(Decided { map, sums })
 }

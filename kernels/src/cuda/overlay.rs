@@ -28,10 +28,11 @@ pub fn blend(
     for ink in (0..=u8::MAX).map(|label| palette.ink(label)) {
         let Ink { colours: pair, share, striped, outline } =
             ink.unwrap_or(Ink { colours: [[0; 3]; 2], share: NOT, striped: NOT, outline: None });
-        colours.extend(pair.map(|[red, green, blue]| u32::from_le_bytes([red, green, blue, 0])));
+        let colour = |[red, green, blue]: [u8; 3]| [red, green, blue, 0].map(f32::from);
+        colours.extend(pair.into_iter().flat_map(colour));
         shares.extend([share, striped, outline.unwrap_or(NOT), 0.0]);
     }
-    let tables = Tables::of(on, &[&colours, words(&shares)])?;
+    let tables = Tables::of(on, &[words(&colours), words(&shares)])?;
     let mut picture = Array::new(on, 3 * dims.voxels())?;
     Call::of("draw_slices")
         .read(layers.image)

@@ -123,7 +123,8 @@ fn along(
     let (firsts, weights): (Vec<i32>, Vec<[f32; 4]>) =
         taps.into_iter().map(|(first, weights)| (first as i32, weights)).unzip();
     let chunks = (count + 2 * BEYOND).div_ceil(CHUNK);
-    let sample_from = |chunk: usize| firsts.partition_point(|&first| first < (chunk * CHUNK) as i32);
+    let sample_from =
+        |chunk: usize| firsts.partition_point(|&first| first < (chunk * CHUNK) as i32);
     let samples_from: Vec<i32> = (0..=chunks).map(|chunk| sample_from(chunk) as i32).collect();
     let tables =
         Tables::of(on, &[words(&samples_from), words(&firsts), words(weights.as_flattened())])?;
