@@ -19,12 +19,13 @@ const int READ = 16;
 struct Recursion {
     float pole, gain, start, turn;
 
-    // A line of the tile on the way forth.
-    __device__ float forth(float* line, bool first_chunk, float before) const {
+    // A line of the tile on the way forth; what it makes is kept in the tile, or not.
+    __device__ float forth(float* line, bool first_chunk, bool kept, float before) const {
+#pragma unroll 16
         for (int n = 0; n < CHUNK; ++n) {
             float value = line[n * PITCH];
             before = n == 0 && first_chunk ? value * start : gain * value + pole * before;
-            line[n * PITCH] = before;
+            if (kept) line[n * PITCH] = before;
         }
         return before;
     }
@@ -39,25 +40,30 @@ struct Recursion {
     }
 };
 
-// The lines of a warp. Beyond the last line it reads the last once more.
+// The lines of a warp, one for each lane. Beyond the last line it reads the last once more.
 struct Lines {
-    int inner, count, lines, beyond, first, lane;
+    int inner, count, lines, beyond, first, lane, outer, within;
+
+    __device__ Lines(int inner, int count, int lines, int beyond, int first)
+        : inner(inner), count(count), lines(lines), beyond(beyond), first(first),
+          lane(threadIdx.x % WARP), outer(line() / inner), within(line() - outer * inner) {}
 
     __device__ int line() const { return min(first + lane, lines - 1); }
+    __device__ int whole() const { return min(WARP, lines - first); }
     __device__ int at(int n) const { return min(max(n - beyond, 0), count - 1); }
 
     // The chunk from `n` on to the tile, in the order of memory: along lines where they lie one behind the other.
     __device__ void read(const float* from, int n, float* tile) const {
         float values[READ];
+#pragma unroll 1
         for (int l = 0; l < WARP; l += READ) {
             if (inner == 1) {
-                for (int r = 0; r < READ; ++r)
-                    values[r] = from[(size_t)min(first + l + r, lines - 1) * count + at(n + lane)];
+                const float* begin = from + (size_t)first * count + at(n + lane);
+                for (int r = 0; r < READ; ++r) values[r] = begin[min(l + r, whole() - 1) * count];
                 for (int r = 0; r < READ; ++r) tile[lane * PITCH + l + r] = values[r];
             } else {
-                int outer = line() / inner;
-                const float* begin = from + (size_t)outer * count * inner + (line() - outer * inner);
-                for (int r = 0; r < READ; ++r) values[r] = begin[(size_t)at(n + l + r) * inner];
+                const float* begin = from + (size_t)outer * count * inner + within;
+                for (int r = 0; r < READ; ++r) values[r] = begin[at(n + l + r) * inner];
                 for (int r = 0; r < READ; ++r) tile[(l + r) * PITCH + lane] = values[r];
             }
         }
@@ -81,14 +87,13 @@ struct Samples {
 
     // Those from `low` to `high`, in the order of memory.
     __device__ void write(const Lines& of, const float* tile, int n, int low, int high) const {
-        int lines = min(WARP, of.lines - of.first);
+        int lines = of.whole();
         if (of.inner == 1) {
             for (int sample = low + of.lane; sample < high; sample += WARP)
                 for (int line = 0; line < lines; ++line)
                     to[(size_t)(of.first + line) * samples + sample] = value(tile, n, sample, line);
         } else if (of.lane < lines) {
-            int outer = of.line() / of.inner;
-            float* begin = to + (size_t)outer * samples * of.inner + (of.line() - outer * of.inner);
+            float* begin = to + (size_t)of.outer * samples * of.inner + of.within;
             for (int sample = low; sample < high; ++sample)
                 begin[(size_t)sample * of.inner] = value(tile, n, sample, of.lane);
         }
@@ -102,9 +107,9 @@ KERNEL sample_lines(const float* __restrict__ from, float* __restrict__ states,
                     int outer, int samples, int beyond, float pole, float gain, float start,
                     float turn) {
     DYNAMIC_SHARED(float, room);
-    int lane = threadIdx.x % WARP, warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
-    Lines of = {inner, count, inner * outer, beyond, warp * WARP, lane};
-    if (of.first >= of.lines) return;
+    int lane = threadIdx.x % WARP, first = blockIdx.x * blockDim.x + threadIdx.x - lane;
+    if (first >= inner * outer) return;
+    Lines of(inner, count, inner * outer, beyond, first);
     Samples made = {firsts, weights, to, samples};
     Recursion by = {pole, gain, start, turn};
     float* tile = room + threadIdx.x / WARP * TILE;
@@ -112,7 +117,7 @@ KERNEL sample_lines(const float* __restrict__ from, float* __restrict__ states,
     float state = 0.0f;
     for (int chunk = 0; chunk < last; ++chunk) {
         of.read(from, chunk * CHUNK, tile);
-        state = by.forth(tile + lane, chunk == 0, state);
+        state = by.forth(tile + lane, chunk == 0, false, state);
         states[(size_t)(chunk + 1) * of.lines + of.line()] = state;
         __syncwarp();
     }
@@ -123,7 +128,8 @@ KERNEL sample_lines(const float* __restrict__ from, float* __restrict__ states,
         for (int r = 0; r < REACH; ++r) line[(CHUNK + r) * PITCH] = line[r * PITCH];
         __syncwarp();
         of.read(from, n, tile);
-        by.forth(line, chunk == 0, chunk > 0 ? states[(size_t)chunk * of.lines + of.line()] : 0.0f);
+        by.forth(line, chunk == 0, true,
+                 chunk > 0 ? states[(size_t)chunk * of.lines + of.line()] : 0.0f);
         if (chunk == last) {
             float* end = line + (length - 1 - n) * PITCH;
             *end *= turn;
