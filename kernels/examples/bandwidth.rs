@@ -1,7 +1,8 @@
 //! How fast each operation runs on the device, beside a copy of the same bytes: one line of JSON for each.
 //!
 //! Bytes are those that must move at least once: inputs read, results written. Volumes are larger than any cache of a
-//! device, so that they come from its memory. `tests/gpu/run` calls this; it ends with an error without a device.
+//! device, so that they come from its memory. `bound` says what keeps an operation from the speed of a copy, if memory does
+//! not. `tests/gpu/run` calls this; it ends with an error without a device.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first surprise")]
 
@@ -121,8 +122,8 @@ fn images(device: &Device, image: &Array<f32>, grid: &Grid, copy: f64) {
     let on: &dyn Launcher = device;
     let (n, [ni, nj, nk]) = (grid.dims.voxels(), grid.dims.counts());
     let tell = |name, bytes, work: &dyn Fn()| _ = measured(device, name, bytes, copy, work);
-    let finer = resample::in_plane(on, image, grid, 0.8).unwrap().len();
-    tell("resample in plane", 4 * (n + finer), &|| {
+    let coarser = resample::in_plane(on, image, grid, 0.8).unwrap().len();
+    tell("resample in plane", 4 * (n + coarser), &|| {
         resample::in_plane(on, image, grid, 0.8).unwrap();
     });
     let axes = grid.affine.axes().map(|axis| kernels::volume::scale(axis, 1.1));
