@@ -4,7 +4,7 @@ use kernels::cuda::stored::Frames;
 use kernels::stored::{Frame, Rescale, Samples, Width};
 use kernels::{reference, stored};
 
-use crate::backends::{on_each, over_grids};
+use crate::backends::{on_each, over_wide_grids};
 
 /// Slope and intercept: none, as scanners write them, and what rounds in double precision.
 const RESCALES: [Rescale; 3] = [
@@ -15,7 +15,7 @@ const RESCALES: [Rescale; 3] = [
 
 #[test]
 fn stored_samples() {
-    over_grids(|random, grid, case| {
+    over_wide_grids(|random, grid, case| {
         let [columns, rows, slices] = grid.dims.counts();
         let layouts = random.values(slices, |r| {
             let width = [Width::One, Width::Two][r.below(2) as usize];
