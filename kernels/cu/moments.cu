@@ -2,32 +2,65 @@
 //
 // stack, places as in slab.cu. Percentiles are found by their digits: three rounds of 11, 11 and 10 bits, each a
 // histogram of the values that share the digits before. They are equal to the reference to the bit. Sums run in double
-// precision in an order that depends on the sizes only.
+// precision in an order that depends on the sizes only. Several blocks look at each item; the last of them to be done makes of
+// all what the next kernel needs.
 #include "sagitta.cuh"
 
 // Order statistics looked for at once: two neighbours for each of two percentiles.
 const int WANTED = 4;
 const int BINS = 2048;
+const int KEY_BITS = 32;
+// No prefix: each has at most 22 bits.
+const u32 NONE = 0xffffffffu;
+
+// What is known of the order statistics of an item, all 0 before the first round: the digits found, and the rank among the
+// values that share them. And how many of its blocks are done.
+struct Search {
+    u32 prefixes[WANTED];
+    int ranks[WANTED];
+    u32 done;
+};
 
 // The values of one slab that count: every second of every second row.
 struct Sample {
     const float* stack;
     const int* places;
-    int columns, plane, across, count;
+    int columns, padded_rows, rows, across;
 
-    __device__ Sample(const float* stack, const int* places, int item, int channels,
-                      int padded_columns, int padded_rows)
-        : stack(stack), places(places + item * channels), columns(padded_columns),
-          plane(padded_columns * padded_rows), across((padded_columns + 1) / 2),
-          count((channels * padded_rows + 1) / 2 * across) {}
+    __device__ Sample(const float* stack, const int* places, int channels, int padded_columns,
+                      int padded_rows)
+        : stack(stack), places(places + blockIdx.y * channels), columns(padded_columns),
+          padded_rows(padded_rows), rows((channels * padded_rows + 1) / 2),
+          across((padded_columns + 1) / 2) {}
 
-    __device__ float at(int n) const {
-        int row = n / across;
-        int offset = 2 * row * columns + 2 * (n - row * across);
-        int channel = offset / plane;
-        return stack[(size_t)places[channel] * plane + (offset - channel * plane)];
+    // Calls `look` with each value of this block's share, a warp for each row.
+    template <class Look>
+    __device__ void each(Look look) const {
+        int lane = threadIdx.x % WARP, warps = gridDim.x * (THREADS / WARP);
+        for (int row = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP; row < rows; row += warps) {
+            int channel = 2 * row / padded_rows, inside = 2 * row - channel * padded_rows;
+            const float* from = stack + ((size_t)places[channel] * padded_rows + inside) * columns;
+            for (int at = lane; at < across; at += WARP * EACH) {
+                float values[EACH];
+                for (int e = 0; e < EACH; ++e) values[e] = from[2 * min(at + e * WARP, across - 1)];
+                for (int e = 0; e < EACH; ++e)
+                    if (at + e * WARP < across) look(values[e]);
+            }
+        }
     }
 };
+
+// Whether this is the last block of an item to come here: it sees what the others wrote before. `last` is shared.
+__device__ inline bool last_of_item(u32* done, bool& last) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(done, 1u) == gridDim.x - 1;
+        if (last) *done = 0;
+    }
+    __syncthreads();
+    return last;
+}
 
 // Whether `prefixes[q]` is the first of its kind: equal ones share a histogram.
 __device__ inline int first_alike(const u32* prefixes, int q) {
@@ -36,60 +69,70 @@ __device__ inline int first_alike(const u32* prefixes, int q) {
     return q;
 }
 
-// histogram: [items, WANTED, BINS], zero before. A key counts where its bits above `shift + bits` are the prefix.
-KERNEL count_digits(const float* __restrict__ stack, const int* __restrict__ places,
-                    const u32* __restrict__ prefixes, int* __restrict__ histogram, int channels,
-                    int padded_columns, int padded_rows, int shift, int bits) {
-    __shared__ int counts[WANTED * BINS];
-    int item = blockIdx.y;
-    for (int n = threadIdx.x; n < WANTED * BINS; n += THREADS) counts[n] = 0;
-    const u32* prefix = prefixes + item * WANTED;
-    __syncthreads();
-    Sample sample(stack, places, item, channels, padded_columns, padded_rows);
-    FOR_EACH(n, sample.count) {
-        u32 key = ordered(sample.at(n));
-        // A shift by all 32 bits is undefined: no key has digits before the first round.
-        u32 before = shift + bits == 32 ? 0 : key >> (shift + bits);
-        u32 digit = key >> shift & ((1u << bits) - 1);
-        for (int q = 0; q < WANTED; ++q)
-            if (before == prefix[q] && first_alike(prefix, q) == q)
-                atomicAdd(&counts[q * BINS + digit], 1);
-    }
-    __syncthreads();
-    int* to = histogram + item * WANTED * BINS;
-    for (int n = threadIdx.x; n < WANTED * BINS; n += THREADS)
-        if (counts[n]) atomicAdd(&to[n], counts[n]);
-}
-
-// Appends to each prefix the digit in which its rank falls, and takes from the rank what lies below. A block for each item.
-KERNEL pick_digits(const int* __restrict__ histogram, u32* __restrict__ prefixes,
-                   int* __restrict__ ranks, int bits) {
+// Appends to each prefix the digit in which its rank falls, and takes from the rank what lies below. sums, before: shared, one
+// place a thread, and one for each prefix.
+__device__ inline void pick_digits(const volatile int* histogram, Search& search, int bits,
+                                   int* sums, u32* before) {
     const int SHARE = BINS / THREADS;
-    __shared__ int sums[THREADS];
-    __shared__ u32 before[WANTED];
-    int item = blockIdx.x;
-    u32* prefix = prefixes + item * WANTED;
-    int* rank = ranks + item * WANTED;
-    if (threadIdx.x < WANTED) before[threadIdx.x] = prefix[threadIdx.x];
+    if (threadIdx.x < WANTED) before[threadIdx.x] = search.prefixes[threadIdx.x];
     __syncthreads();
     for (int q = 0; q < WANTED; ++q) {
-        const int* counts = histogram + (item * WANTED + first_alike(before, q)) * BINS;
+        const volatile int* counts = histogram + first_alike(before, q) * BINS;
         int sum = 0;
         for (int n = 0; n < SHARE; ++n) sum += counts[threadIdx.x * SHARE + n];
         sums[threadIdx.x] = sum;
         __syncthreads();
         if (threadIdx.x == 0) {
-            int left = rank[q], digit = 0;
+            int left = search.ranks[q], digit = 0;
             while (left >= sums[digit / SHARE]) {
                 left -= sums[digit / SHARE];
                 digit += SHARE;
             }
             while (left >= counts[digit]) left -= counts[digit++];
-            prefix[q] = before[q] << bits | (u32)digit;
-            rank[q] = left;
+            search.prefixes[q] = before[q] << bits | (u32)digit;
+            search.ranks[q] = left;
         }
         __syncthreads();
     }
+}
+
+// histogram: [items, WANTED, BINS], zero before and after. A key counts where its bits above `shift + bits` are the prefix.
+// low, high: the ranks of the lower neighbours of both percentiles.
+KERNEL count_digits(const float* __restrict__ stack, const int* __restrict__ places,
+                    Search* searches, int* histogram, int channels, int padded_columns,
+                    int padded_rows, int low, int high, int shift, int bits) {
+    __shared__ int counts[WANTED * BINS];
+    __shared__ u32 before[WANTED];
+    __shared__ bool last;
+    Search& search = searches[blockIdx.y];
+    bool first_round = shift + bits == KEY_BITS;
+    // In the first round all prefixes are alike.
+    int kinds = first_round ? 1 : WANTED;
+    for (int n = threadIdx.x; n < kinds * BINS; n += THREADS) counts[n] = 0;
+    u32 wanted[WANTED];
+    for (int q = 0; q < WANTED; ++q)
+        wanted[q] = first_alike(search.prefixes, q) == q ? search.prefixes[q] : NONE;
+    __syncthreads();
+    Sample sample(stack, places, channels, padded_columns, padded_rows);
+    sample.each([&](float value) {
+        u32 key = ordered(value), digit = key >> shift & ((1u << bits) - 1);
+        // A shift by all bits is undefined: no key has digits before the first round.
+        u32 prefix = first_round ? 0 : key >> (shift + bits);
+        for (int q = 0; q < WANTED; ++q)
+            if (prefix == wanted[q]) atomicAdd(&counts[q * BINS + digit], 1);
+    });
+    __syncthreads();
+    int* to = histogram + blockIdx.y * WANTED * BINS;
+    for (int n = threadIdx.x; n < kinds * BINS; n += THREADS)
+        if (counts[n]) atomicAdd(&to[n], counts[n]);
+    if (!last_of_item(&search.done, last)) return;
+    if (first_round && threadIdx.x < WANTED) {
+        int rank = (threadIdx.x < 2 ? low : high) + threadIdx.x % 2;
+        search.ranks[threadIdx.x] = min(rank, sample.rows * sample.across - 1);
+    }
+    __syncthreads();
+    pick_digits(to, search, bits, counts, before);
+    for (int n = threadIdx.x; n < kinds * BINS; n += THREADS) to[n] = 0;
 }
 
 // One percentile from its two neighbours.
@@ -98,71 +141,63 @@ __device__ inline float between(u32 low, u32 high, double part) {
     return part == 0.0 ? disordered(low) : (float)(a + (b - a) * part);
 }
 
-// scalings: low and high of each item, then 0, 0; thresholds: from where on values count.
-KERNEL find_limits(const u32* __restrict__ keys, float* __restrict__ scalings,
-                   float* __restrict__ thresholds, int items, double low_part, double high_part,
-                   float foreground) {
-    FOR_EACH(item, items) {
-        const u32* key = keys + item * WANTED;
-        float low = between(key[0], key[1], low_part);
-        float high = between(key[2], key[3], high_part);
-        float* scaling = scalings + item * 4;
-        scaling[0] = low;
-        scaling[1] = high;
-        scaling[2] = scaling[3] = 0.0f;
-        thresholds[item] = low + foreground * (high - low);
+// Sum and sum of squares of what values are away from a place, and their number.
+struct Moments {
+    double sum, squares;
+    int count;
+};
+
+// What mean and deviation of the values above a threshold are from the moments about `high`. One of them is `high` itself, so
+// the deviation is at least 1 / sqrt(count) of how far the mean is away: the difference loses few of 53 bits.
+__device__ inline void close_moments(const Moments& moments, float low, float high, float* scaling) {
+    double mean = low, deviation = 0.0;
+    // Nothing above: the slab is flat, and becomes zero.
+    if (moments.count) {
+        double away = moments.sum / moments.count;
+        double variance = moments.squares / moments.count - away * away;
+        mean = high + away;
+        deviation = variance > 0.0 ? sqrt(variance) : 0.0;
     }
+    scaling[0] = low;
+    scaling[1] = high;
+    scaling[2] = (float)mean;
+    scaling[3] = deviation > 0.0 ? (float)(1.0 / deviation) : 0.0f;
 }
 
-// For each item and block the sum of (value - mean)^power of the clipped values above the threshold, and their number.
-KERNEL sum_above(const float* __restrict__ stack, const int* __restrict__ places,
-                 const float* __restrict__ scalings, const float* __restrict__ thresholds,
-                 const double* __restrict__ means, double* __restrict__ sums,
-                 int* __restrict__ numbers, int channels, int padded_columns, int padded_rows,
-                 int power) {
-    __shared__ double room[WARP];
+// scalings: low, high, mean and scale of each item, from the clipped values above `low + foreground * (high - low)`. parts: the
+// moments of each block.
+KERNEL find_scalings(const float* __restrict__ stack, const int* __restrict__ places,
+                     Search* searches, Moments* parts, float* __restrict__ scalings, int channels,
+                     int padded_columns, int padded_rows, double low_part, double high_part,
+                     float foreground) {
+    __shared__ double sums[WARP], squares[WARP];
     __shared__ int counts[WARP];
-    int item = blockIdx.y, part = item * gridDim.x + blockIdx.x;
-    float low = scalings[item * 4], high = scalings[item * 4 + 1], threshold = thresholds[item];
-    double mean = power == 2 ? means[item] : 0.0, sum = 0.0;
-    int count = 0;
-    Sample sample(stack, places, item, channels, padded_columns, padded_rows);
-    FOR_EACH(n, sample.count) {
-        float value = sample.at(n);
+    __shared__ bool last;
+    Search& search = searches[blockIdx.y];
+    const u32* keys = search.prefixes;
+    float low = between(keys[0], keys[1], low_part), high = between(keys[2], keys[3], high_part);
+    float threshold = low + foreground * (high - low);
+    Moments mine = {0.0, 0.0, 0};
+    Sample(stack, places, channels, padded_columns, padded_rows).each([&](float value) {
         value = value < low ? low : value;
         value = value > high ? high : value;
-        if (!(value > threshold)) continue;
-        double away = (double)value - mean;
-        sum += power == 2 ? away * away : away;
-        count += 1;
+        if (!(value > threshold)) return;
+        double away = (double)value - (double)high;
+        mine.sum += away;
+        mine.squares += away * away;
+        mine.count += 1;
+    });
+    mine = {block_sum(mine.sum, sums), block_sum(mine.squares, squares),
+            block_sum(mine.count, counts)};
+    Moments* of_item = parts + blockIdx.y * gridDim.x;
+    if (threadIdx.x == 0) of_item[blockIdx.x] = mine;
+    if (!last_of_item(&search.done, last) || threadIdx.x != 0) return;
+    Moments all = {0.0, 0.0, 0};
+    for (int block = 0; block < (int)gridDim.x; ++block) {
+        const volatile Moments& part = of_item[block];
+        all.sum += part.sum;
+        all.squares += part.squares;
+        all.count += part.count;
     }
-    sum = block_sum(sum, room);
-    count = block_sum(count, counts);
-    if (threadIdx.x == 0) {
-        sums[part] = sum;
-        numbers[part] = count;
-    }
-}
-
-// The mean of each item from the sums of its blocks, or with power 2 its mean and scale into `scalings`.
-KERNEL close_sums(const double* __restrict__ sums, const int* __restrict__ numbers,
-                  double* __restrict__ means, float* __restrict__ scalings, int items, int blocks,
-                  int power) {
-    FOR_EACH(item, items) {
-        double sum = 0.0;
-        int count = 0;
-        for (int block = 0; block < blocks; ++block) {
-            sum += sums[item * blocks + block];
-            count += numbers[item * blocks + block];
-        }
-        float* scaling = scalings + item * 4;
-        if (power == 1) {
-            // Nothing above: the slab is flat, and becomes zero.
-            means[item] = count ? sum / count : (double)scaling[0];
-            continue;
-        }
-        double deviation = count ? sqrt(sum / count) : 0.0;
-        scaling[2] = (float)means[item];
-        scaling[3] = deviation > 0.0 ? (float)(1.0 / deviation) : 0.0f;
-    }
+    close_moments(all, low, high, scalings + 4 * blockIdx.y);
 }

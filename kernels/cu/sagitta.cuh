@@ -31,6 +31,31 @@ typedef unsigned long long u64;
 const int WARP = 32;
 const u32 WHOLE_WARP = 0xffffffffu;
 
+// The values of one thread in a launch over rows, `[slices, rows, columns]` (`Call::rows`). A warp takes stretches of ACROSS
+// columns a thread, in DOWN rows: each access is of neighbouring values, whatever the length of a row, and nothing is divided.
+// Beyond the end of a row or slice a thread reads the last once more, and must not write.
+template <int ACROSS, int DOWN>
+struct PartOf {
+    int i, j, k, columns, rows;
+
+    __device__ PartOf(int columns, int rows)
+        : i(blockIdx.x * (ACROSS * WARP) + threadIdx.x % WARP),
+          j((blockIdx.y * (THREADS / WARP) + threadIdx.x / WARP) * DOWN), k(blockIdx.z),
+          columns(columns), rows(rows) {}
+
+    __device__ int column(int e) const { return min(i + e % ACROSS * WARP, columns - 1); }
+    __device__ int row(int e) const { return min(j + e / ACROSS, rows - 1); }
+    __device__ int offset(int e) const { return (k * rows + row(e)) * columns + column(e); }
+    __device__ bool has(int e) const {
+        return i + e % ACROSS * WARP < columns && j + e / ACROSS < rows;
+    }
+};
+
+// Values of a thread that most kernels have under way at once: a memory that answers after a microsecond is kept busy by that
+// many reads of each thread, not by one.
+#define EACH 8
+typedef PartOf<EACH / 2, 2> Part;
+
 // Index along each axis of the voxel at `offset`; i fastest.
 struct Index {
     int i, j, k;
@@ -63,6 +88,17 @@ __device__ inline T block_sum(T value, T* room) {
     if (threadIdx.x == 0)
         for (int warp = 0; warp * WARP < (int)blockDim.x; ++warp) sum += room[warp];
     return sum;
+}
+
+// The least over all threads of a block, for its first thread; as above.
+__device__ inline u32 block_least(u32 value, u32* room) {
+    for (int away = WARP / 2; away > 0; away /= 2)
+        value = min(value, __shfl_down_sync(WHOLE_WARP, value, away));
+    if (threadIdx.x % WARP == 0) room[threadIdx.x / WARP] = value;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (int warp = 0; warp * WARP < (int)blockDim.x; ++warp) value = min(value, room[warp]);
+    return value;
 }
 
 // The sum over the threads of a block before this one; `total` is that over all of them. `room` is shared, one place a warp;

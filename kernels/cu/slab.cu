@@ -5,49 +5,69 @@
 // Equal to the reference to the bit, given the same scalings.
 #include "sagitta.cuh"
 
-// The least value of all, as a key; `least` starts as the largest key.
-KERNEL lowest_key(const float* __restrict__ image, u32* __restrict__ least, int n) {
-    u32 key = 0xffffffffu;
-    FOR_EACH(i, n) key = min(key, ordered(image[i]));
-    for (int away = WARP / 2; away > 0; away /= 2)
-        key = min(key, __shfl_down_sync(WHOLE_WARP, key, away));
-    if (threadIdx.x % WARP == 0) atomicMin(least, key);
-}
-
-// Mean of `stride` slices about each slice; an even number takes half of its two outer ones. Beyond the series the
-// outermost slice repeats, beyond the image lies its least value.
-KERNEL stack_slices(const float* __restrict__ image, const u32* __restrict__ least,
-                    float* __restrict__ stack, int columns, int rows, int slices,
-                    int padded_columns, int padded_rows, int stride) {
+// Mean of `stride` slices about each slice, and the least value of all as a key: `least` starts as the largest one. An even
+// number takes half of its two outer slices. Beyond the series the outermost slice repeats.
+KERNEL stack_slices(const float* __restrict__ image, float* __restrict__ stack, u32* least,
+                    int columns, int rows, int slices, int padded_columns, int padded_rows,
+                    int stride) {
+    __shared__ u32 keys[WARP];
+    Part part(columns, rows);
     int radius = stride / 2;
     float even = stride % 2 == 0 ? 2.0f : 1.0f, weight = 1.0f / (float)stride;
+    float sums[EACH] = {};
+    u32 key = 0xffffffffu;
+    for (int step = -radius; step <= radius; ++step) {
+        int slice = min(max(part.k + step, 0), slices - 1);
+        const float* from = image + (size_t)slice * rows * columns;
+        float share = step == -radius || step == radius ? weight / even : weight;
+        float values[EACH];
+        for (int e = 0; e < EACH; ++e) values[e] = from[part.row(e) * columns + part.column(e)];
+        for (int e = 0; e < EACH; ++e) {
+            sums[e] += share * values[e];
+            if (step == 0) key = min(key, ordered(values[e]));
+        }
+    }
+    float* to = stack + (size_t)part.k * padded_rows * padded_columns;
+    for (int e = 0; e < EACH; ++e)
+        if (part.has(e)) to[part.row(e) * padded_columns + part.column(e)] = sums[e];
+    key = block_least(key, keys);
+    // Most blocks see that they have nothing to tell; what they see may be old, but never below what is there.
+    if (threadIdx.x == 0 && key < *(volatile u32*)least) atomicMin(least, key);
+}
+
+// The least value beyond each slice, `beyond` values, and in the slice outside of the series.
+KERNEL fill_beyond(float* __restrict__ stack, const u32* __restrict__ least, int columns, int rows,
+                   int slices, int padded_columns, int padded_rows, int beyond) {
     float lowest = disordered(*least);
-    FOR_EACH(n, (slices + 1) * padded_rows * padded_columns) {
-        Index at = index_of(n, padded_columns, padded_rows);
-        if (at.k == slices || at.i >= columns || at.j >= rows) {
-            stack[n] = lowest;
+    int right = padded_columns - columns, beside = right * rows;
+    size_t plane = (size_t)padded_columns * padded_rows;
+    FOR_EACH(n, slices * beyond + (int)plane) {
+        int outside = n - slices * beyond;
+        if (outside >= 0) {
+            stack[slices * plane + outside] = lowest;
             continue;
         }
-        float sum = 0.0f;
-        for (int step = 0; step <= 2 * radius; ++step) {
-            int slice = min(max(at.k + step - radius, 0), slices - 1);
-            float share = step == 0 || step == 2 * radius ? weight / even : weight;
-            sum += share * image[(slice * rows + at.j) * columns + at.i];
-        }
-        stack[n] = sum;
+        int slice = n / beyond, at = n - slice * beyond;
+        int place = at < beside ? at / right * padded_columns + columns + at % right
+                                : rows * padded_columns + at - beside;
+        stack[slice * plane + place] = lowest;
     }
 }
 
-// scalings: for each item low, high, mean, scale.
+// The rows of a part are channels of all items. scalings: for each item low, high, mean, scale.
 KERNEL gather_slabs(const float* __restrict__ stack, const int* __restrict__ places,
-                    const float* __restrict__ scalings, float* __restrict__ tensor, int items,
+                    const uint4* __restrict__ scalings, float* __restrict__ tensor, int items,
                     int channels, int plane) {
-    FOR_EACH(n, items * channels * plane) {
-        int channel = n / plane;
-        const float* scaling = scalings + channel / channels * 4;
-        float value = stack[(size_t)places[channel] * plane + (n - channel * plane)];
-        value = value < scaling[0] ? scaling[0] : value;
-        value = value > scaling[1] ? scaling[1] : value;
-        tensor[n] = (value - scaling[2]) * scaling[3];
+    Part part(plane, items * channels);
+    float values[EACH];
+    for (int e = 0; e < EACH; ++e)
+        values[e] = stack[(size_t)places[part.row(e)] * plane + part.column(e)];
+    for (int e = 0; e < EACH; ++e) {
+        uint4 scaling = scalings[part.row(e) / channels];
+        float low = __uint_as_float(scaling.x), high = __uint_as_float(scaling.y);
+        float value = values[e] < low ? low : values[e];
+        value = value > high ? high : value;
+        value = (value - __uint_as_float(scaling.z)) * __uint_as_float(scaling.w);
+        if (part.has(e)) tensor[part.offset(e)] = value;
     }
 }

@@ -10,22 +10,30 @@ struct Layout {
     int bytes, spare, is_signed;
 };
 
-__device__ inline double stored(const u8* frame, const Layout& layout, int pixel) {
-    unsigned short raw = layout.bytes == 1
-                             ? frame[pixel]
-                             : reinterpret_cast<const unsigned short*>(frame)[pixel];
+__device__ inline unsigned short sample(const u8* frame, int bytes, int pixel) {
+    return bytes == 1 ? frame[pixel] : reinterpret_cast<const unsigned short*>(frame)[pixel];
+}
+
+__device__ inline double stored(unsigned short raw, const Layout& layout) {
     unsigned short shifted = (unsigned short)(raw << layout.spare);
     return layout.is_signed ? (double)((short)shifted >> layout.spare)
                             : (double)(shifted >> layout.spare);
 }
 
+// The rows of a part are slices.
 KERNEL stack_stored(const u8* __restrict__ bytes, const u64* __restrict__ starts,
                     const int* __restrict__ layouts, const double* __restrict__ rescales,
-                    float* __restrict__ volume, int voxels, int pixels) {
-    FOR_EACH(n, voxels) {
-        int slice = n / pixels;
+                    float* __restrict__ volume, int pixels, int slices) {
+    Part part(pixels, slices);
+    unsigned short raw[EACH];
+    for (int e = 0; e < EACH; ++e) {
+        int slice = part.row(e);
+        raw[e] = sample(bytes + starts[slice], layouts[3 * slice], part.column(e));
+    }
+    for (int e = 0; e < EACH; ++e) {
+        int slice = part.row(e);
         Layout layout = {layouts[3 * slice], layouts[3 * slice + 1], layouts[3 * slice + 2]};
-        double value = stored(bytes + starts[slice], layout, n - slice * pixels);
-        volume[n] = (float)(rescales[2 * slice] * value + rescales[2 * slice + 1]);
+        double value = rescales[2 * slice] * stored(raw[e], layout) + rescales[2 * slice + 1];
+        if (part.has(e)) volume[part.offset(e)] = (float)value;
     }
 }

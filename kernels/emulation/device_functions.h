@@ -8,6 +8,8 @@
 
 inline void __syncthreads() { emulation::give_way(emulation::AT_BLOCK); }
 inline void __syncwarp(unsigned = ~0u) { emulation::give_way(emulation::AT_WARP); }
+// What a thread wrote is seen at once by all.
+inline void __threadfence() {}
 
 namespace emulation {
 

@@ -1,7 +1,8 @@
 //! How fast each operation runs on the device, beside a copy of the same bytes: one line of JSON for each.
 //!
 //! Bytes are those that must move at least once: inputs read, results written. Volumes are larger than any cache of a
-//! device, so that they come from its memory. `tests/gpu/run` calls this; it ends with an error without a device.
+//! device, so that they come from its memory. `bound` says what keeps an operation from the speed of a copy, if memory does
+//! not. `tests/gpu/run` calls this; it ends with an error without a device.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first surprise")]
 
@@ -11,6 +12,7 @@ use kernels::bias::Field;
 use kernels::components::{Bounds, Connectivity};
 use kernels::cuda::decision::{self, Layout as Scores};
 use kernels::cuda::slab;
+use kernels::cuda::stored::Frames;
 use kernels::cuda::{
     Array, Device, Launcher, bias, bits, components, distance, fill, morphology, one_hot, overlay,
     resample, votes,
@@ -19,36 +21,44 @@ use kernels::morphology::Element;
 use kernels::one_hot::Channels;
 use kernels::overlay::{Ink, Palette, Window};
 use kernels::slab::{Layout, Normalisation};
+use kernels::stored::{Frame, Rescale, Samples, Width};
 use kernels::{Affine, Dims, Grid, Volume};
 
 /// 42 million voxels: 168 MB as f32, three times the largest cache.
 const COUNTS: [usize; 3] = [512, 512, 160];
-/// Runs of each operation after the first, which compiles and allocates; the least time counts.
-const RUNS: usize = 10;
+/// Runs of each operation after the first, which compiles and allocates: batches, of which the fastest counts. A batch is waited
+/// for once: launching and waiting take longer than the shortest operations.
+const BATCHES: usize = 5;
+const RUNS: u32 = 20;
 
-/// The least time of one run of `work`, the device waited for.
+/// The least time of one run of `work`.
 fn least(on: &Device, work: &dyn Fn()) -> Duration {
     work();
     on.wait().unwrap();
-    let once = || {
+    let batch = || {
         let started = Instant::now();
-        work();
+        (0..RUNS).for_each(|_| work());
         on.wait().unwrap();
-        started.elapsed()
+        started.elapsed() / RUNS
     };
-    (0..RUNS).map(|_| once()).min().unwrap()
+    (0..BATCHES).map(|_| batch()).min().unwrap()
 }
 
 /// Says the speed of one operation in GB/s, and what share that is of a copy's.
 fn measured(on: &Device, name: &str, bytes: usize, copy: f64, work: &dyn Fn()) -> f64 {
+    bound(on, name, "memory", bytes, copy, work)
+}
+
+/// The same of an operation that something else than memory keeps from being faster.
+fn bound(on: &Device, name: &str, by: &str, bytes: usize, copy: f64, work: &dyn Fn()) -> f64 {
     let allocated = on.allocations();
     let time = least(on, work);
     let fresh = on.allocations() - allocated;
     let speed = bytes as f64 / time.as_secs_f64() / 1e9;
     let share = if copy > 0.0 { speed / copy } else { 1.0 };
     println!(
-        "{{\"operation\": \"{name}\", \"bytes\": {bytes}, \"ms\": {:.4}, \"gb_per_s\": {speed:.1}, \
-         \"of_copy\": {share:.3}, \"blocks_of_memory\": {fresh}}}",
+        "{{\"operation\": \"{name}\", \"bound\": \"{by}\", \"bytes\": {bytes}, \"ms\": {:.4}, \
+         \"gb_per_s\": {speed:.1}, \"of_copy\": {share:.3}, \"blocks_of_memory\": {fresh}}}",
         time.as_secs_f64() * 1e3
     );
     speed
@@ -83,26 +93,47 @@ fn main() {
     let image: Vec<f32> =
         (0..n).map(|i| (i.wrapping_mul(2_654_435_761) >> 20 & 1023) as f32).collect();
     let image = Array::of(on, &image).unwrap();
+    frames(&device, &grid, copy);
     images(&device, &image, &grid, copy);
     masks(&device, &labels, &grid, copy);
     answers(&device, &labels, &grid, copy);
     pictures(&device, (&image, &labels), &grid, copy);
 }
 
+/// How many different ones there are among ascending places.
+fn distinct(mut places: Vec<usize>) -> usize {
+    places.dedup();
+    places.len()
+}
+
+fn frames(device: &Device, grid: &Grid, copy: f64) {
+    let on: &dyn Launcher = device;
+    let (n, [ni, nj, nk]) = (grid.dims.voxels(), grid.dims.counts());
+    let bytes: Vec<u8> = (0..2 * ni * nj).map(|at| (at >> 4) as u8).collect();
+    let samples = Samples::new(Width::Two, 12, false).unwrap();
+    let frame = Frame { bytes: &bytes, samples, rescale: Rescale { slope: 0.1, intercept: -3.0 } };
+    let frames = Frames::upload(on, &vec![frame; nk]).unwrap();
+    measured(device, "stack stored", 6 * n, copy, &|| {
+        frames.stack(on).unwrap();
+    });
+}
+
 fn images(device: &Device, image: &Array<f32>, grid: &Grid, copy: f64) {
     let on: &dyn Launcher = device;
     let (n, [ni, nj, nk]) = (grid.dims.voxels(), grid.dims.counts());
     let tell = |name, bytes, work: &dyn Fn()| _ = measured(device, name, bytes, copy, work);
-    let finer = resample::in_plane(on, image, grid, 0.8).unwrap().len();
-    tell("resample in plane", 4 * (n + finer), &|| {
+    let coarser = resample::in_plane(on, image, grid, 0.8).unwrap().len();
+    tell("resample in plane", 4 * (n + coarser), &|| {
         resample::in_plane(on, image, grid, 0.8).unwrap();
     });
     let axes = grid.affine.axes().map(|axis| kernels::volume::scale(axis, 1.1));
     let other = Grid { affine: Affine::new(axes, [0.0; 3]).unwrap(), ..*grid };
-    tell("resample nearest", 8 * n, &|| {
+    // Rows and slices that no place names need not be read.
+    let [_, rows, slices] = kernels::resample::nearest_places(grid, &other).map(distinct);
+    tell("resample nearest", 4 * (n + ni * rows * slices), &|| {
         resample::nearest(on, image, grid, &other).unwrap();
     });
-    tell("resample cubic", 8 * n, &|| {
+    bound(device, "resample cubic", "three recursions along whole lines", 8 * n, copy, &|| {
         resample::cubic(on, image, grid, &other).unwrap();
     });
     let layout = Layout { stride: 1, context: 2, padded: [ni, nj] };
@@ -112,9 +143,15 @@ fn images(device: &Device, image: &Array<f32>, grid: &Grid, copy: f64) {
     let stack = slab::Stack::new(on, image, grid.dims, layout).unwrap();
     let rule = Normalisation { low_percentile: 0.5, high_percentile: 99.5, foreground: 0.1 };
     let items: Vec<(usize, bool)> = (0..32).map(|k| (k, false)).collect();
+    // 36 slices, of which every second row is looked at: its other values come with them.
+    let slabs = stack.slabs(on, &items).unwrap();
+    bound(device, "statistics", "histograms in shared memory", 2 * ni * nj * 36, copy, &|| {
+        slabs.scalings(&rule).unwrap();
+    });
     // 36 slices read, 32 slabs of five written.
-    tell("statistics, normalise and gather", 4 * ni * nj * (36 + 160), &|| {
-        stack.gather(on, &items, &rule).unwrap();
+    let scalings = slabs.scalings(&rule).unwrap();
+    tell("normalise and gather", 4 * ni * nj * (36 + 160), &|| {
+        slabs.normalised(&scalings).unwrap();
     });
     let layout =
         Scores { items: nk / 16, passes: 1, classes: 16, padded: [ni, nj], kept: [ni, nj] };

@@ -28,7 +28,8 @@ pub mod slab;
 pub mod stored;
 pub mod votes;
 
-pub use array::Array;
+use array::words;
+pub use array::{Array, Tables};
 pub use call::{Argument, Call, Shape};
 pub use device::Device;
 

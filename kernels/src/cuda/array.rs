@@ -60,3 +60,35 @@ impl<T: Pod> Array<T> {
         self.memory.address()
     }
 }
+
+/// Small tables of one launch, uploaded together: each upload holds up the device for longer than it takes to read them.
+#[derive(Debug)]
+pub struct Tables {
+    words: Array<u32>,
+    starts: Vec<usize>,
+}
+
+/// Where a table begins: a multiple of this many words, so that kernels may read four at once.
+const ALIGNMENT: usize = 4;
+
+impl Tables {
+    /// Each table as words of four bytes, [`words`] of what it holds.
+    pub fn of(on: &dyn Launcher, tables: &[&[u32]]) -> Result<Tables, DeviceError> {
+        let (mut all, mut starts) = (Vec::new(), Vec::new());
+        for table in tables {
+            starts.push(all.len());
+            all.extend_from_slice(table);
+            all.resize(all.len().next_multiple_of(ALIGNMENT), 0);
+        }
+        Ok(Tables { words: Array::of(on, &all)?, starts })
+    }
+
+    pub(super) fn address(&self, which: usize) -> u64 {
+        self.words.address() + (size_of::<u32>() * self.starts[which]) as u64
+    }
+}
+
+/// Values of four bytes as [`Tables`] take them.
+pub(super) fn words<T: bytemuck::NoUninit>(values: &[T]) -> &[u32] {
+    bytemuck::cast_slice(values)
+}

@@ -1,6 +1,7 @@
 //! See [`crate::bias`]: what costs a pass over the image; the field itself is estimated on a few thousand cells on the processor.
 
-use super::{Array, Call, DeviceError, Launcher};
+use super::call::part_of;
+use super::{Array, Call, DeviceError, Launcher, Tables, words};
 use crate::Dims;
 use crate::bias::{Field, REACH};
 
@@ -14,32 +15,38 @@ pub fn divide(
     if field.dims() != dims {
         return Ok(());
     }
-    let [columns, rows, slices] = dims.counts();
+    let counts @ [columns, _, slices] = dims.counts();
     let (points, values) = field.lattice();
-    let uploaded = |axis: usize| {
-        let (first, weights): (Vec<i32>, Vec<[f32; REACH]>) =
-            field.splines(axis).map(|(first, weights)| (first as i32, weights)).unzip();
-        Ok::<_, DeviceError>((Array::of(on, &first)?, Array::of(on, weights.as_flattened())?))
-    };
-    let [(first_i, i), (first_j, j), (first_k, k)] = [uploaded(0)?, uploaded(1)?, uploaded(2)?];
-    let length = slices * points[1] * columns;
-    let mut wide = Array::<f32>::new(on, length)?;
-    Call::of("widen_field")
-        .read(&Array::of(on, values)?)
-        .read(&first_i)
-        .read(&i)
-        .read(&first_k)
-        .read(&k)
+    let [(first_i, i), (first_j, j), (first_k, k)] = [0, 1, 2].map(|axis| {
+        let splines = field.splines(axis).map(|(first, weights)| (first as i32, weights));
+        splines.unzip::<i32, [f32; REACH], Vec<_>, Vec<_>>()
+    });
+    let tables = Tables::of(
+        on,
+        &[
+            words(values),
+            words(&first_i),
+            words(i.as_flattened()),
+            words(&first_k),
+            words(k.as_flattened()),
+            words(&first_j),
+            words(j.as_flattened()),
+        ],
+    )?;
+    let mut wide = Array::<f32>::new(on, slices * points[1] * columns)?;
+    (0..5)
+        .fold(Call::of("widen_field"), |call, which| call.table(&tables, which))
         .write(&mut wide)
         .counts([points[0], points[1], columns])
-        .count(length)
-        .over(on, length)?;
+        .rows(on, [columns, points[1], slices])?;
     Call::of("divide_by_field")
         .read(&wide)
-        .read(&first_j)
-        .read(&j)
+        .table(&tables, 5)
+        .table(&tables, 6)
         .write(image)
-        .counts([points[1], columns, rows])
-        .count(dims.voxels())
-        .over(on, dims.voxels())
+        .counts([points[1], columns, counts[1]])
+        .tiles(on, counts, PART)
 }
+
+/// Columns and rows that a block divides: `bias.cu`.
+const PART: [usize; 2] = part_of(2, 8);

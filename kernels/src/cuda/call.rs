@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use super::{Array, DeviceError, Launcher};
+use super::{Array, DeviceError, Launcher, Tables};
 
 /// How many threads run a kernel, in blocks that share memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,25 @@ impl Shape {
         let blocks = items.div_ceil(THREADS as usize).clamp(1, MAX_BLOCKS) as u32;
         Shape { blocks: [blocks, 1, 1], threads: THREADS, shared_bytes: 0 }
     }
+
+    /// That of a kernel of which each block takes a tile of an array of `[slices, rows, columns]`; `counts` and `tile` begin with
+    /// the columns.
+    pub fn tiles([columns, rows, slices]: [usize; 3], tile: [usize; 2]) -> Shape {
+        let blocks = [columns.div_ceil(tile[0]), rows.div_ceil(tile[1]), slices];
+        Shape { blocks: blocks.map(|n| n as u32), threads: THREADS, shared_bytes: 0 }
+    }
 }
+
+/// Columns and rows of a block whose threads have `PartOf<across, down>` of an array (`sagitta.cuh`).
+pub const fn part_of(across: usize, down: usize) -> [usize; 2] {
+    [32 * across, THREADS as usize / 32 * down]
+}
+
+/// Those of a block whose threads have a `Part`.
+const PART: [usize; 2] = part_of(4, 2);
+
+/// Most blocks along the second and third axis of a launch, on every device.
+const MAX_BLOCKS_ACROSS: u32 = 65_535;
 
 /// Most items of such a kernel: an `int` goes over them in steps of all threads, and must not overflow.
 const MAX_ITEMS: usize = 1 << 30;
@@ -83,6 +101,11 @@ impl Call {
         self.argument(array.address().argument())
     }
 
+    /// One of several tables that the kernel only reads.
+    pub fn table(self, tables: &Tables, which: usize) -> Call {
+        self.argument(tables.address(which).argument())
+    }
+
     /// An array that the kernel writes.
     pub fn write<T: Pod>(self, array: &mut Array<T>) -> Call {
         self.argument(array.address().argument())
@@ -118,11 +141,36 @@ impl Call {
         self.launch(on, Shape::over(items))
     }
 
-    /// Launches a kernel in the given shape.
-    pub fn launch(self, on: &dyn Launcher, shape: Shape) -> Result<(), DeviceError> {
+    /// Launches a kernel of which each thread has a `Part` of an array of `counts`, the first fastest.
+    pub fn rows(self, on: &dyn Launcher, counts: [usize; 3]) -> Result<(), DeviceError> {
+        self.tiles(on, counts, PART)
+    }
+
+    /// Launches a kernel of which each block has a tile of an array; see [`Shape::tiles`].
+    pub fn tiles(
+        mut self,
+        on: &dyn Launcher,
+        counts: [usize; 3],
+        tile: [usize; 2],
+    ) -> Result<(), DeviceError> {
+        let items = counts.iter().product();
+        if items > MAX_ITEMS {
+            self.too_large = Some(items);
+        }
+        self.launch(on, Shape::tiles(counts, tile))
+    }
+
+    /// Launches a kernel in the given shape; one without blocks has nothing to do.
+    pub fn launch(mut self, on: &dyn Launcher, shape: Shape) -> Result<(), DeviceError> {
+        if let Some(&across) = shape.blocks[1..].iter().find(|&&n| n > MAX_BLOCKS_ACROSS) {
+            self.too_large = Some(across as usize);
+        }
         if let Some(count) = self.too_large {
             let text = format!("{count} items are too many for a kernel");
             return Err(DeviceError::Refused { during: self.kernel.into(), text });
+        }
+        if shape.blocks.contains(&0) {
+            return Ok(());
         }
         // SAFETY: arrays are memory of a launcher, numbers have their parameter's size; that each operation of this module
         // passes what its kernel declares, and that the kernel stays within, is shown by the case suite, where the emulation

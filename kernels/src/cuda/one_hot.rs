@@ -30,9 +30,8 @@ pub fn encode(
         .write(&mut tensor)
         .count(ni)
         .count(nj)
-        .count(voxels)
         .count(channels.count())
         .counts(counts)
-        .over(on, voxels)?;
+        .rows(on, [counts[0], counts[1], counts[2] * windows.len()])?;
     Ok(tensor)
 }

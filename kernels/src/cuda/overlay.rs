@@ -1,6 +1,7 @@
 //! See [`crate::overlay`]; equal to it to the bit.
 
-use super::{Array, Call, DeviceError, Launcher};
+use super::call::THREADS;
+use super::{Array, Call, DeviceError, Launcher, Tables, words};
 use crate::Dims;
 use crate::overlay::{Ink, Palette, Window};
 
@@ -27,21 +28,25 @@ pub fn blend(
     for ink in (0..=u8::MAX).map(|label| palette.ink(label)) {
         let Ink { colours: pair, share, striped, outline } =
             ink.unwrap_or(Ink { colours: [[0; 3]; 2], share: NOT, striped: NOT, outline: None });
-        colours.extend_from_slice(pair.as_flattened());
-        shares.extend([share, striped, outline.unwrap_or(NOT)]);
+        let colour = |[red, green, blue]: [u8; 3]| [red, green, blue, 0].map(f32::from);
+        colours.extend(pair.into_iter().flat_map(colour));
+        shares.extend([share, striped, outline.unwrap_or(NOT), 0.0]);
     }
-    let voxels = dims.voxels();
-    let mut picture = Array::new(on, 3 * voxels)?;
+    let tables = Tables::of(on, &[words(&colours), words(&shares)])?;
+    let mut picture = Array::new(on, 3 * dims.voxels())?;
     Call::of("draw_slices")
         .read(layers.image)
         .read(layers.semantic)
         .read(layers.instances)
-        .read(&Array::of(on, &colours)?)
-        .read(&Array::of(on, &shares)?)
+        .table(&tables, 0)
+        .table(&tables, 1)
         .write(&mut picture)
         .counts(dims.counts())
         .number(window.low())
         .number(window.range())
-        .over(on, voxels)?;
+        .tiles(on, [dims.voxels(), 1, 1], [PIXELS_OF_A_BLOCK, 1])?;
     Ok(picture)
 }
+
+/// Neighbouring pixels that a block draws: `QUAD` in `overlay.cu` for each thread.
+const PIXELS_OF_A_BLOCK: usize = 4 * THREADS as usize;

@@ -1,6 +1,6 @@
 //! See [`crate::resample`]; every function is equal to it to the bit.
 
-use super::{Array, Call, DeviceError, Launcher};
+use super::{Array, Call, DeviceError, Launcher, Shape, Tables, words};
 use crate::Grid;
 use crate::resample::{BEYOND, GAIN, POLE, Taps, in_plane_grid, nearest_places, positions};
 use crate::resample::{spline_taps, triangle};
@@ -12,49 +12,49 @@ pub fn in_plane(
     source: &Grid,
     spacing_mm: f64,
 ) -> Result<Array<f32>, DeviceError> {
-    let [ni, nj, nk] = source.dims.counts();
-    let [mi, mj, _] = in_plane_grid(source, spacing_mm).dims.counts();
-    let (along_i, along_j) = (Filter::new(on, ni, mi)?, Filter::new(on, nj, mj)?);
-    let mut narrow = Array::new(on, mi * nj * nk)?;
-    along_i
-        .of(Call::of("filter_rows").read(values), &mut narrow)
-        .counts([nj * nk, ni, mi])
-        .over(on, mi * nj * nk)?;
-    let mut result = Array::new(on, mi * mj * nk)?;
-    along_j
-        .of(Call::of("filter_columns").read(&narrow), &mut result)
-        .counts([nk, mi, nj])
+    let [ni, nj, _] = source.dims.counts();
+    let counts @ [mi, mj, _] = in_plane_grid(source, spacing_mm).dims.counts();
+    let (along_i, along_j) = (Filter::new(ni, mi), Filter::new(nj, mj));
+    let tables = Tables::of(
+        on,
+        &[
+            words(&along_i.firsts),
+            words(&along_i.starts),
+            words(&along_i.taps),
+            words(&along_j.firsts),
+            words(&along_j.starts),
+            words(&along_j.taps),
+        ],
+    )?;
+    let mut result = Array::new(on, counts.iter().product())?;
+    (0..6)
+        .fold(Call::of("filter_slices").read(values), |call, which| call.table(&tables, which))
+        .write(&mut result)
+        .counts([ni, nj, mi])
         .count(mj)
-        .over(on, mi * mj * nk)?;
+        .tiles(on, counts, FILTER_TILE)?;
     Ok(result)
 }
 
+/// Samples along rows and columns that a block filters: `TILE_COLUMNS` and `TILE_ROWS` in `filter.cu`.
+const FILTER_TILE: [usize; 2] = [64, 32];
+
 /// The triangle filter along one axis.
 struct Filter {
-    firsts: Array<i32>,
-    starts: Array<i32>,
-    taps: Array<f32>,
+    firsts: Vec<i32>,
+    starts: Vec<i32>,
+    taps: Vec<f32>,
 }
 
 impl Filter {
-    fn new(on: &dyn Launcher, old: usize, new: usize) -> Result<Filter, DeviceError> {
-        let taps = triangle(old, new);
-        let firsts: Vec<i32> = taps.iter().map(|t| t.first as i32).collect();
-        let mut starts = vec![0];
-        let mut weights = Vec::new();
-        for Taps { weights: more, .. } in &taps {
-            weights.extend_from_slice(more);
-            starts.push(weights.len() as i32);
+    fn new(old: usize, new: usize) -> Filter {
+        let mut filter = Filter { firsts: vec![], starts: vec![0], taps: vec![] };
+        for Taps { first, weights } in triangle(old, new) {
+            filter.firsts.push(first as i32);
+            filter.taps.extend(weights);
+            filter.starts.push(filter.taps.len() as i32);
         }
-        Ok(Filter {
-            firsts: Array::of(on, &firsts)?,
-            starts: Array::of(on, &starts)?,
-            taps: Array::of(on, &weights)?,
-        })
-    }
-
-    fn of(&self, call: Call, to: &mut Array<f32>) -> Call {
-        call.read(&self.firsts).read(&self.starts).read(&self.taps).write(to)
+        filter
     }
 }
 
@@ -78,22 +78,22 @@ pub fn nearest<T: Voxel>(
     source: &Grid,
     target: &Grid,
 ) -> Result<Array<T>, DeviceError> {
-    let mut call = Call::of(T::KERNEL).read(values);
-    let mut kept = Vec::new();
-    for places in nearest_places(source, target) {
-        let places: Vec<i32> = places.into_iter().map(|n| n as i32).collect();
-        kept.push(Array::of(on, &places)?);
-    }
-    for places in &kept {
-        call = call.read(places);
-    }
+    let [i, j, k] = nearest_places(source, target)
+        .map(|places| places.into_iter().map(|n| n as i32).collect::<Vec<_>>());
+    let tables = Tables::of(on, &[words(&i), words(&j), words(&k)])?;
     let mut result = Array::new(on, target.dims.voxels())?;
-    let [ni, nj, _] = source.dims.counts();
-    call.write(&mut result)
+    let ([ni, nj, _], [mi, mj, _]) = (source.dims.counts(), target.dims.counts());
+    Call::of(T::KERNEL)
+        .read(values)
+        .table(&tables, 0)
+        .table(&tables, 1)
+        .table(&tables, 2)
+        .write(&mut result)
         .count(ni)
         .count(nj)
-        .counts(target.dims.counts())
-        .over(on, target.dims.voxels())?;
+        .count(mi)
+        .count(mj)
+        .rows(on, target.dims.counts())?;
     Ok(result)
 }
 
@@ -119,29 +119,43 @@ fn along(
     [inner, count, outer]: [usize; 3],
     places: &[f64],
 ) -> Result<Array<f32>, DeviceError> {
-    let mut coefficients = Array::<f32>::new(on, inner * outer * (count + 2 * BEYOND))?;
-    Call::of("spline_coefficients")
+    let taps = spline_taps(places, count);
+    let (firsts, weights): (Vec<i32>, Vec<[f32; 4]>) =
+        taps.into_iter().map(|(first, weights)| (first as i32, weights)).unzip();
+    let chunks = (count + 2 * BEYOND).div_ceil(CHUNK);
+    let sample_from =
+        |chunk: usize| firsts.partition_point(|&first| first < (chunk * CHUNK) as i32);
+    let samples_from: Vec<i32> = (0..=chunks).map(|chunk| sample_from(chunk) as i32).collect();
+    let tables =
+        Tables::of(on, &[words(&samples_from), words(&firsts), words(weights.as_flattened())])?;
+    let lines = inner * outer;
+    let mut states = Array::<f32>::new(on, lines * chunks)?;
+    let mut result = Array::new(on, lines * places.len())?;
+    let shape = Shape {
+        blocks: [lines.div_ceil(2 * WARP) as u32, 1, 1],
+        threads: 2 * WARP as u32,
+        shared_bytes: (2 * TILE * size_of::<f32>()) as u32,
+    };
+    Call::of("sample_lines")
         .read(values)
-        .write(&mut coefficients)
+        .write(&mut states)
+        .table(&tables, 0)
+        .table(&tables, 1)
+        .table(&tables, 2)
+        .write(&mut result)
         .counts([inner, count, outer])
+        .count(places.len())
         .count(BEYOND)
         .number(POLE as f32)
         .number(GAIN as f32)
         .number((GAIN / (1.0 - POLE)) as f32)
         .number((-POLE / (1.0 - POLE)) as f32)
-        .over(on, inner * outer)?;
-    let taps = spline_taps(places, count);
-    let firsts: Vec<i32> = taps.iter().map(|(first, _)| *first as i32).collect();
-    let weights: Vec<f32> = taps.iter().flat_map(|(_, weights)| *weights).collect();
-    let (firsts, weights) = (Array::of(on, &firsts)?, Array::of(on, &weights)?);
-    let length = inner * places.len() * outer;
-    let mut result = Array::new(on, length)?;
-    Call::of("spline_values")
-        .read(&coefficients)
-        .read(&firsts)
-        .read(&weights)
-        .write(&mut result)
-        .counts([inner, places.len(), outer])
-        .over(on, length)?;
+        .launch(on, shape)?;
     Ok(result)
 }
+
+/// Lines that a warp filters, coefficients at once, and values of shared memory that it takes for them: `WARP`, `CHUNK` and
+/// `TILE` in `spline.cu`. Two warps make a block: the fewer, the more evenly they are spread.
+const WARP: usize = 32;
+const CHUNK: usize = 32;
+const TILE: usize = (CHUNK + 3) * (WARP + 1);

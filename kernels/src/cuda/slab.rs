@@ -13,13 +13,17 @@ pub struct Stack {
     values: Array<f32>,
 }
 
-/// Order statistics looked for at once (`WANTED` in `moments.cu`), and the histogram of each.
+/// Order statistics looked for at once and bins of each histogram: `WANTED` and `BINS` in `moments.cu`.
 const WANTED: usize = 4;
 const BINS: usize = 2048;
 /// Position and width of the digits of a key, in the order they are found.
 const DIGITS: [(i32, i32); 3] = [(21, 11), (10, 11), (0, 10)];
-/// Values of a slab that one block of threads goes over: enough to be worth its histogram.
-const VALUES_OF_A_BLOCK: usize = 16 * THREADS as usize;
+/// Rows of a slab's sample that one block of threads goes over: enough to be worth its histogram.
+const ROWS_OF_A_BLOCK: usize = 64;
+
+/// As `Search` and `Moments` in `moments.cu`.
+type Search = [u32; 2 * WANTED + 1];
+type Moments = [f64; 3];
 
 impl Stack {
     /// Averages and pads the slices of `image`, whose dims are `dims`.
@@ -31,51 +35,54 @@ impl Stack {
     ) -> Result<Stack, DeviceError> {
         let slices = dims.counts()[2];
         let mut least = Array::<u32>::filled(on, 1, 0xff)?;
-        let voxels = dims.voxels();
-        Call::of("lowest_key").read(image).write(&mut least).count(voxels).over(on, voxels)?;
-        let length = (slices + 1) * layout.plane();
-        let mut values = Array::new(on, length)?;
+        let mut values = Array::new(on, (slices + 1) * layout.plane())?;
         Call::of("stack_slices")
             .read(image)
-            .read(&least)
             .write(&mut values)
+            .write(&mut least)
             .counts(dims.counts())
             .counts([layout.padded[0], layout.padded[1], layout.stride])
-            .over(on, length)?;
+            .rows(on, dims.counts())?;
+        let [columns, rows, _] = dims.counts();
+        let beyond = layout.plane() - columns * rows;
+        Call::of("fill_beyond")
+            .write(&mut values)
+            .read(&least)
+            .counts(dims.counts())
+            .counts([layout.padded[0], layout.padded[1], beyond])
+            .over(on, slices * beyond + layout.plane())?;
         Ok(Stack { layout, slices, values })
     }
 
-    /// The tensor of the slabs about `items` (slice, mirrored): `[items, channels, padded rows, padded columns]`,
-    /// each normalised by itself. Means and deviations are sums in double precision in another order than the
-    /// reference's, so values may differ by a rounding of the mean and one of the scale.
+    /// The slabs about `items` (slice, mirrored).
+    pub fn slabs<'a>(
+        &'a self,
+        on: &'a dyn Launcher,
+        items: &[(usize, bool)],
+    ) -> Result<Slabs<'a>, DeviceError> {
+        let places: Vec<i32> = items
+            .iter()
+            .flat_map(|&(k, mirrored)| self.layout.places(k, mirrored, self.slices))
+            .map(|place| place.unwrap_or(self.slices) as i32)
+            .collect();
+        Ok(Slabs { on, stack: self, places: Array::of(on, &places)?, items: items.len() })
+    }
+
+    /// The tensor of the slabs about `items`: `[items, channels, padded rows, padded columns]`, each normalised by itself.
     pub fn gather(
         &self,
         on: &dyn Launcher,
         items: &[(usize, bool)],
         rule: &Normalisation,
     ) -> Result<Array<f32>, DeviceError> {
-        let places: Vec<i32> = items
-            .iter()
-            .flat_map(|&(k, mirrored)| self.layout.places(k, mirrored, self.slices))
-            .map(|place| place.unwrap_or(self.slices) as i32)
-            .collect();
-        let slabs = Slabs { on, stack: self, places: Array::of(on, &places)?, items: items.len() };
-        let scalings = slabs.scalings(rule)?;
-        let length = places.len() * self.layout.plane();
-        let mut tensor = Array::new(on, length)?;
-        Call::of("gather_slabs")
-            .read(&self.values)
-            .read(&slabs.places)
-            .read(&scalings)
-            .write(&mut tensor)
-            .counts([items.len(), self.layout.channels(), self.layout.plane()])
-            .over(on, length)?;
-        Ok(tensor)
+        let slabs = self.slabs(on, items)?;
+        slabs.normalised(&slabs.scalings(rule)?)
     }
 }
 
 /// Some slabs of a stack.
-struct Slabs<'a> {
+#[allow(missing_debug_implementations, reason = "a launcher has none")]
+pub struct Slabs<'a> {
     on: &'a dyn Launcher,
     stack: &'a Stack,
     places: Array<i32>,
@@ -83,106 +90,62 @@ struct Slabs<'a> {
 }
 
 impl Slabs<'_> {
-    /// Values of each slab that its statistics look at.
-    fn sample(&self) -> usize {
-        let Layout { padded: [columns, rows], .. } = self.stack.layout;
-        let rows = (self.stack.layout.channels() * rows).div_ceil(SAMPLING);
-        rows * columns.div_ceil(SAMPLING)
-    }
-
-    /// Blocks for each slab; by its size alone, so that sums are the same on every device.
-    fn shape(&self) -> Shape {
-        let blocks = self.sample().div_ceil(VALUES_OF_A_BLOCK) as u32;
-        Shape { blocks: [blocks, self.items as u32, 1], threads: THREADS, shared_bytes: 0 }
-    }
-
-    /// Low, high, mean and scale of each slab.
-    fn scalings(&self, rule: &Normalisation) -> Result<Array<f32>, DeviceError> {
-        let last = self.sample() - 1;
-        let rank = |percent: f64| percent.clamp(0.0, 100.0) / 100.0 * last as f64;
-        let ranks = [rank(rule.low_percentile), rank(rule.high_percentile)];
-        let wanted = ranks.map(|r| [r as usize, (r as usize + 1).min(last)].map(|n| n as i32));
-        let keys = self.keys(wanted.as_flattened())?;
-        let mut scalings = Array::new(self.on, 4 * self.items)?;
-        let mut thresholds = Array::<f32>::new(self.on, self.items)?;
-        Call::of("find_limits")
-            .read(&keys)
-            .write(&mut scalings)
-            .write(&mut thresholds)
-            .count(self.items)
-            .number(ranks[0].fract())
-            .number(ranks[1].fract())
-            .number(rule.foreground as f32)
-            .over(self.on, self.items)?;
-        let mut means = Array::<f64>::new(self.on, self.items)?;
-        for power in [1, 2] {
-            self.close(power, &thresholds, &mut means, &mut scalings)?;
-        }
-        Ok(scalings)
-    }
-
-    /// The keys of the values of rank `wanted`, for each slab.
-    fn keys(&self, wanted: &[i32]) -> Result<Array<u32>, DeviceError> {
-        let mut prefixes = Array::<u32>::filled(self.on, WANTED * self.items, 0)?;
-        let mut ranks = Array::of(self.on, &wanted.repeat(self.items))?;
-        let one_a_slab =
-            Shape { blocks: [self.items as u32, 1, 1], threads: THREADS, shared_bytes: 0 };
+    /// Low, high, mean and scale of each slab. Means and deviations are sums in double precision in another order than the
+    /// reference's, so normalised values may differ by a rounding of the mean and one of the scale.
+    pub fn scalings(&self, rule: &Normalisation) -> Result<Array<f32>, DeviceError> {
+        let (on, [columns, rows]) = (self.on, self.stack.layout.padded);
+        let channels = self.stack.layout.channels();
+        let rows_looked_at = (channels * rows).div_ceil(SAMPLING);
+        let last = rows_looked_at * columns.div_ceil(SAMPLING) - 1;
+        // By the size of a slab alone, so that sums are the same on every device.
+        let blocks = rows_looked_at.div_ceil(ROWS_OF_A_BLOCK);
+        let blocks_of_items = [blocks as u32, self.items as u32, 1];
+        let shape = Shape { blocks: blocks_of_items, threads: THREADS, shared_bytes: 0 };
+        let [low, high] = [rule.low_percentile, rule.high_percentile]
+            .map(|percent| percent.clamp(0.0, 100.0) / 100.0 * last as f64);
+        let mut searches = Array::<Search>::filled(on, self.items, 0)?;
+        let mut histogram = Array::<i32>::filled(on, WANTED * BINS * self.items, 0)?;
         for (shift, bits) in DIGITS {
-            let mut histogram = Array::<i32>::filled(self.on, WANTED * BINS * self.items, 0)?;
             Call::of("count_digits")
                 .read(&self.stack.values)
                 .read(&self.places)
-                .read(&prefixes)
+                .write(&mut searches)
                 .write(&mut histogram)
-                .counts(self.sizes())
+                .counts([channels, columns, rows])
+                .number(low as i32)
+                .number(high as i32)
                 .number(shift)
                 .number(bits)
-                .launch(self.on, self.shape())?;
-            Call::of("pick_digits")
-                .read(&histogram)
-                .write(&mut prefixes)
-                .write(&mut ranks)
-                .number(bits)
-                .launch(self.on, one_a_slab)?;
+                .launch(on, shape)?;
         }
-        Ok(prefixes)
+        let mut parts = Array::<Moments>::new(on, blocks * self.items)?;
+        let mut scalings = Array::new(on, 4 * self.items)?;
+        Call::of("find_scalings")
+            .read(&self.stack.values)
+            .read(&self.places)
+            .write(&mut searches)
+            .write(&mut parts)
+            .write(&mut scalings)
+            .counts([channels, columns, rows])
+            .number(low.fract())
+            .number(high.fract())
+            .number(rule.foreground as f32)
+            .launch(on, shape)?;
+        Ok(scalings)
     }
 
-    /// Sums of the given power about the mean, then what follows from them.
-    fn close(
-        &self,
-        power: i32,
-        thresholds: &Array<f32>,
-        means: &mut Array<f64>,
-        scalings: &mut Array<f32>,
-    ) -> Result<(), DeviceError> {
-        let blocks = self.shape().blocks[0] as usize;
-        let mut sums = Array::<f64>::new(self.on, blocks * self.items)?;
-        let mut numbers = Array::<i32>::new(self.on, blocks * self.items)?;
-        Call::of("sum_above")
+    /// `[items, channels, padded rows, padded columns]`: every value clipped and scaled by the numbers of its slab.
+    pub fn normalised(&self, scalings: &Array<f32>) -> Result<Array<f32>, DeviceError> {
+        let (channels, plane) = (self.stack.layout.channels(), self.stack.layout.plane());
+        let rows = self.items * channels;
+        let mut tensor = Array::new(self.on, rows * plane)?;
+        Call::of("gather_slabs")
             .read(&self.stack.values)
             .read(&self.places)
             .read(scalings)
-            .read(thresholds)
-            .read(means)
-            .write(&mut sums)
-            .write(&mut numbers)
-            .counts(self.sizes())
-            .number(power)
-            .launch(self.on, self.shape())?;
-        Call::of("close_sums")
-            .read(&sums)
-            .read(&numbers)
-            .write(means)
-            .write(scalings)
-            .count(self.items)
-            .count(blocks)
-            .number(power)
-            .over(self.on, self.items)
-    }
-
-    fn sizes(&self) -> [usize; 3] {
-        let Layout { padded: [columns, rows], .. } = self.stack.layout;
-        [self.stack.layout.channels(), columns, rows]
+            .write(&mut tensor)
+            .counts([self.items, channels, plane])
+            .rows(self.on, [plane, rows, 1])?;
+        Ok(tensor)
     }
 }

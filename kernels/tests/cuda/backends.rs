@@ -59,3 +59,14 @@ pub(crate) fn over_grids(mut check: impl FnMut(&mut Random, Grid, &str)) {
         }
     }
 }
+
+/// More columns and rows than one block of any kernel takes at once, and no multiple of what it takes.
+pub(crate) const WIDE: [usize; 3] = [140, 70, 2];
+
+/// Runs `check` as [`over_grids`] does, and on a grid that several blocks share.
+pub(crate) fn over_wide_grids(mut check: impl FnMut(&mut Random, Grid, &str)) {
+    over_grids(&mut check);
+    let mut random = Random(SEEDS);
+    let grid = grids(&mut random, &[WIDE])[0];
+    check(&mut random, grid, &format!("{WIDE:?}"));
+}

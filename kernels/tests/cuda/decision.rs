@@ -5,11 +5,11 @@ use kernels::cuda::{self, Array};
 use kernels::decision::{Certainty, Scores};
 use kernels::{decision, reference};
 
-use crate::backends::{on_each, over_grids};
+use crate::backends::{on_each, over_wide_grids};
 
 #[test]
 fn classes_and_certainty() {
-    over_grids(|random, grid, case| {
+    over_wide_grids(|random, grid, case| {
         let [columns, rows, items] = grid.dims.counts();
         let (passes, classes) = (1 + random.below(2) as usize, 2 + random.below(6) as usize);
         let padded = [columns + random.below(5) as usize, rows + random.below(3) as usize];
@@ -39,9 +39,9 @@ fn classes_and_certainty() {
             let case = format!("{case} {place}");
             let scores = Array::of(on, &values).unwrap();
             let layout = Layout { items, passes, classes, padded, kept: [columns, rows] };
-            let (map, certainty) = cuda::decision::decide(on, &scores, &layout).unwrap();
-            assert_eq!(map.download(on).unwrap(), want, "{case}");
-            close(certainty, &case);
+            let decided = cuda::decision::decide(on, &scores, &layout).unwrap();
+            assert_eq!(decided.map.download(on).unwrap(), want, "{case}");
+            close(decided.certainty(on).unwrap(), &case);
         });
     });
 }

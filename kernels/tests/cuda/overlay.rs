@@ -5,11 +5,11 @@ use kernels::cuda::{self, Array};
 use kernels::overlay::{self, Ink, Palette, Slice, Window};
 use kernels::reference;
 
-use crate::backends::{on_each, over_grids};
+use crate::backends::{on_each, over_wide_grids};
 
 #[test]
 fn slices_with_labels() {
-    over_grids(|random, grid, case| {
+    over_wide_grids(|random, grid, case| {
         let [columns, _, slices] = grid.dims.counts();
         let image = random.volume(grid, |r| match r.below(20) {
             0 => f32::NAN,

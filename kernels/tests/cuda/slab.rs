@@ -4,7 +4,7 @@ use kernels::cuda::{self, Array};
 use kernels::reference;
 use kernels::slab::{Layout, Normalisation, Scaling, Stack};
 
-use crate::backends::{on_each, over_grids};
+use crate::backends::{on_each, over_wide_grids};
 
 /// Largest value of the images.
 const LARGEST: f32 = 50.0;
@@ -20,7 +20,7 @@ fn close(got: &[f32], want: &[f32], scaling: &Scaling, case: &str) {
 
 #[test]
 fn slabs_of_slices() {
-    over_grids(|random, grid, case| {
+    over_wide_grids(|random, grid, case| {
         let [columns, rows, slices] = grid.dims.counts();
         // Some images are flat, some have two values.
         let kinds = [1, 2, 5, 100][random.below(4) as usize];

@@ -1,9 +1,10 @@
 //! Stored samples.
 
+use kernels::cuda::stored::Frames;
 use kernels::stored::{Frame, Rescale, Samples, Width};
-use kernels::{cuda, reference, stored};
+use kernels::{reference, stored};
 
-use crate::backends::{on_each, over_grids};
+use crate::backends::{on_each, over_wide_grids};
 
 /// Slope and intercept: none, as scanners write them, and what rounds in double precision.
 const RESCALES: [Rescale; 3] = [
@@ -14,7 +15,7 @@ const RESCALES: [Rescale; 3] = [
 
 #[test]
 fn stored_samples() {
-    over_grids(|random, grid, case| {
+    over_wide_grids(|random, grid, case| {
         let [columns, rows, slices] = grid.dims.counts();
         let layouts = random.values(slices, |r| {
             let width = [Width::One, Width::Two][r.below(2) as usize];
@@ -40,7 +41,7 @@ fn stored_samples() {
         let want = of_all(reference::stored::intensities);
         assert_eq!(of_all(stored::intensities), want, "{case}");
         on_each(|on, place| {
-            let volume = cuda::stored::stack(on, &frames).unwrap();
+            let volume = Frames::upload(on, &frames).unwrap().stack(on).unwrap();
             assert_eq!(volume.download(on).unwrap(), want, "{case} {place}");
         });
     });
@@ -54,7 +55,7 @@ fn impossible_samples_and_unequal_frames_are_refused() {
     let frame = |bytes| Frame { bytes, samples, rescale: RESCALES[0] };
     on_each(|on, place| {
         let frames = [frame(&[1, 2, 3][..]), frame(&[1, 2][..])];
-        assert!(cuda::stored::stack(on, &frames).is_err(), "{place}");
-        assert!(cuda::stored::stack(on, &[]).unwrap().is_empty(), "{place}");
+        assert!(Frames::upload(on, &frames).is_err(), "{place}");
+        assert!(Frames::upload(on, &[]).unwrap().stack(on).unwrap().is_empty(), "{place}");
     });
 }
