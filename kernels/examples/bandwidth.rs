@@ -132,7 +132,7 @@ fn masks(device: &Device, labels: &Array<u8>, grid: &Grid, copy: f64) {
         components::label(on, labels, dims, element).unwrap();
     });
     tell("occupied", n, &|| {
-        components::occupied(on, labels, dims, 255).unwrap();
+        components::occupied(on, labels, dims).unwrap();
     });
     tell("holes", 2 * n, &|| {
         fill::holes(on, labels, dims, 1).unwrap();

@@ -73,7 +73,7 @@ fn what_labels_occupy() {
             assert_eq!(components::occupied(&map), want, "{case}");
             on_each(|on, place| {
                 let voxels = Array::of(on, map.voxels()).unwrap();
-                let got = cuda::components::occupied(on, &voxels, grid.dims, 255).unwrap();
+                let got = cuda::components::occupied(on, &voxels, grid.dims).unwrap();
                 assert_eq!(got, want, "{case} {place}");
             });
         }
