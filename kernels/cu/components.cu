@@ -44,7 +44,6 @@ struct Rows {
             pair(0, w - 1, 31, -1);
         // Where the next voxel is of another run.
         u32 ends = own & ~((own & ~begins) >> 1);
-#pragma unroll 1
         for (int row = 0; row < 4; ++row) {
             if (!(before >> (3 * row + 1) & 1)) continue;
             int dj = row % 3 - 1, dk = row / 3 - 1, j = word.row % nj + dj;
@@ -209,13 +208,13 @@ KERNEL join_tiles(const u8* __restrict__ map, const u32* __restrict__ full,
                   const u32* __restrict__ starts, int* parents, int ni, int nj, int nk, int before,
                   int but) {
     Rows rows = {map, full, starts, ni, nj, before, but, 0};
-    FOR_EACH(w, rows.row_words() * nj * nk) {
-        int first = word_at(w, ni, rows.row_words()).first;
-        rows.touching(w, [&](int bit, int there, int, int offset) {
-            if (there / THREADS != w / THREADS)
-                unite(parents, first + bit, offset, [&](int at) { return root_of(parents, at); });
-        });
-    }
+    int tile_start = blockIdx.x * THREADS, w = tile_start + threadIdx.x;
+    if (w >= rows.row_words() * nj * nk) return;
+    int first = word_at(w, ni, rows.row_words()).first;
+    rows.touching(w, [&](int bit, int there, int, int offset) {
+        if (there < tile_start)
+            unite(parents, first + bit, offset, [=](int at) { return root_of(parents, at); });
+    });
 }
 
 // parents: of each run its root. counts: roots in the words of each block.

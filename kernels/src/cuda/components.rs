@@ -147,7 +147,7 @@ impl Runs {
             .counts(dims.counts())
             .number(before)
             .number(but)
-            .over(on, words)?;
+            .in_tiles(on, dims)?;
         let mut counts = Array::new(on, words.div_ceil(THREADS as usize))?;
         Call::of("flatten_runs")
             .read(&starts)
