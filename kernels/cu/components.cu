@@ -73,35 +73,39 @@ struct Rows {
 };
 
 // What one label occupies; all 0 where there is none. Ends are told by numbers that only grow.
-struct Part {
+struct Extent {
+    // value: of a component that in the map.
     int voxels, value;
     // Along each axis the largest LARGEST - index, and the largest index + 1.
     int before[3], behind[3];
-    // Of the indices.
-    u64 sums[3];
+    // Of the indices: lower and upper half, since shared memory adds no longer numbers.
+    u32 sums[3][2];
 };
 
 const int LARGEST = 0x7fffffff;
 
-// The part that a run is.
-__device__ inline Part run_at(Word word, u32 own, u32 begins, int bit, int nj, int value) {
+// What a run occupies.
+__device__ inline Extent run_at(Word word, u32 own, u32 begins, int bit, int nj) {
     u32 ends = (begins | ~own) >> bit >> 1;
     int count = ends ? __ffs(ends) : BITS - bit;
     int i = word.column + bit, j = word.row % nj, k = word.row / nj;
-    Part part = {count, value, {LARGEST - i, LARGEST - j, LARGEST - k}, {i + count, j + 1, k + 1}, {}};
-    part.sums[0] = (u64)(2 * i + count - 1) * count / 2;
-    part.sums[1] = (u64)j * count;
-    part.sums[2] = (u64)k * count;
-    return part;
+    Extent run = {count, 0, {LARGEST - i, LARGEST - j, LARGEST - k}, {i + count, j + 1, k + 1}, {}};
+    u64 sums[3] = {(u64)(2 * i + count - 1) * count / 2, (u64)j * count, (u64)k * count};
+    for (int axis = 0; axis < 3; ++axis) {
+        run.sums[axis][0] = (u32)sums[axis];
+        run.sums[axis][1] = (u32)(sums[axis] >> 32);
+    }
+    return run;
 }
 
-__device__ inline void add(Part& to, const Part& part) {
-    atomicAdd(&to.voxels, part.voxels);
-    atomicMax(&to.value, part.value);
+__device__ inline void add(Extent& to, const Extent& more) {
+    atomicAdd(&to.voxels, more.voxels);
     for (int axis = 0; axis < 3; ++axis) {
-        atomicMax(&to.before[axis], part.before[axis]);
-        atomicMax(&to.behind[axis], part.behind[axis]);
-        atomicAdd(&to.sums[axis], part.sums[axis]);
+        atomicMax(&to.before[axis], more.before[axis]);
+        atomicMax(&to.behind[axis], more.behind[axis]);
+        u32 low = more.sums[axis][0], old = atomicAdd(&to.sums[axis][0], low);
+        u32 high = more.sums[axis][1] + (old + low < old);
+        if (high) atomicAdd(&to.sums[axis][1], high);
     }
 }
 
@@ -110,7 +114,7 @@ template <int SLOTS>
 struct Tally {
     // The label of each slot, 0 of none.
     int labels[SLOTS];
-    Part parts[SLOTS];
+    Extent parts[SLOTS];
 
     __device__ void clear() {
         for (int slot = threadIdx.x; slot < SLOTS; slot += THREADS) {
@@ -120,12 +124,15 @@ struct Tally {
     }
 
     // A label whose slot is taken by another is added to `all` at once.
-    __device__ void add_run(Part* all, int label, const Part& run) {
+    __device__ void add_run(Extent* all, int label, const Extent& run) {
         int slot = label % SLOTS, owner = atomicCAS(&labels[slot], 0, label);
-        add(owner == 0 || owner == label ? parts[slot] : all[label], run);
+        if (owner == 0 || owner == label)
+            add(parts[slot], run);
+        else
+            add(all[label], run);
     }
 
-    __device__ void pass_on(Part* all) const {
+    __device__ void pass_on(Extent* all) const {
         for (int slot = threadIdx.x; slot < SLOTS; slot += THREADS)
             if (labels[slot]) add(all[labels[slot]], parts[slot]);
     }
@@ -235,7 +242,7 @@ KERNEL flatten_runs(const u32* __restrict__ starts, int* parents, int* __restric
 }
 
 // Replaces each count by the sum of those before it; parts[0].voxels: all. One block.
-KERNEL scan_counts(int* __restrict__ counts, Part* __restrict__ parts, int blocks) {
+KERNEL scan_counts(int* __restrict__ counts, Extent* __restrict__ parts, int blocks) {
     __shared__ int room[WARP];
     int below = 0;
     for (int start = 0; start < blocks; start += THREADS) {
@@ -273,7 +280,7 @@ const int SLOTS = 64;
 // there is room for; all 0 before.
 KERNEL label_runs(const u8* __restrict__ map, const u32* __restrict__ full,
                   const u32* __restrict__ starts, const int* __restrict__ parents,
-                  u32* __restrict__ labels, Part* __restrict__ parts, int ni, int nj, int nk,
+                  u32* __restrict__ labels, Extent* __restrict__ parts, int ni, int nj, int nk,
                   int room) {
     __shared__ u32 numbers[TILE];
     __shared__ Tally<SLOTS> tally;
@@ -290,8 +297,9 @@ KERNEL label_runs(const u8* __restrict__ map, const u32* __restrict__ full,
         int bit = next_bit(bits), parent = parents[word.first + bit];
         int number = ~(parent < 0 ? parent : parents[parent]);
         numbers[here + bit] = number;
-        if (number <= room)
-            tally.add_run(parts, number, run_at(word, own, begins, bit, nj, map[word.first + bit]));
+        if (number > room) continue;
+        if (parent < 0) parts[number].value = map[word.first + bit];
+        tally.add_run(parts, number, run_at(word, own, begins, bit, nj));
     }
     __syncthreads();
     tally.pass_on(parts);
@@ -307,7 +315,7 @@ KERNEL label_runs(const u8* __restrict__ map, const u32* __restrict__ full,
 }
 
 // What each label of a map occupies: parts[label]; all 0 before.
-KERNEL occupied(const u8* __restrict__ map, Part* __restrict__ parts, int ni, int nj, int nk) {
+KERNEL occupied(const u8* __restrict__ map, Extent* __restrict__ parts, int ni, int nj, int nk) {
     __shared__ Tally<256> tally;
     tally.clear();
     __syncthreads();
@@ -317,7 +325,7 @@ KERNEL occupied(const u8* __restrict__ map, Part* __restrict__ parts, int ni, in
         u32 own = other_than(labels, 0) & low_bits(word.count), begins = own & changes(labels);
         for (u32 bits = begins; bits;) {
             int bit = next_bit(bits), label = map[word.first + bit];
-            tally.add_run(parts, label, run_at(word, own, begins, bit, nj, label));
+            tally.add_run(parts, label, run_at(word, own, begins, bit, nj));
         }
     }
     __syncthreads();

@@ -12,48 +12,56 @@ KERNEL pack_mask(const u8* __restrict__ mask, u32* __restrict__ bits, int ni, in
     }
 }
 
-// Calls row(words, n) for each row of bits around one of a volume, null beyond it; n is the first of its three neighbours.
-template <class Row>
-__device__ inline void around(const u32* bits, int at, int row_words, int nj, int nk, Row row) {
+// Gathers from `start` what the elements of a word's voxels hold: gather(found, bits) for each of the 27 neighbours admitted.
+template <class Gather>
+__device__ inline u32 gathered_around(const u32* bits, Word word, int ni, int nj, int nk, int element,
+                                      u32 start, Gather gather) {
+    int row_words = words_of(ni), w = word.column / BITS;
 #pragma unroll
     for (int n = 0; n < 27; n += 3) {
-        int j = at % nj + n / 3 % 3 - 1, k = at / nj + n / 9 - 1;
+        if (!(element >> n & 7)) continue;
+        int j = word.row % nj + n / 3 % 3 - 1, k = word.row / nj + n / 9 - 1;
         bool inside = j >= 0 && j < nj && k >= 0 && k < nk;
-        row(inside ? bits + (size_t)(k * nj + j) * row_words : nullptr, n);
+        const u32* row = bits + (size_t)(inside ? k * nj + j : 0) * row_words;
+        u32 here = inside ? row[w] : 0;
+        if (element >> (n + 1) & 1) start = gather(start, here);
+        u32 left = inside && w > 0 ? row[w - 1] >> 31 : 0;
+        if (element >> n & 1) start = gather(start, here << 1 | left);
+        u32 right = inside && w + 1 < row_words ? row[w + 1] << 31 : 0;
+        if (element >> (n + 2) & 1) start = gather(start, here >> 1 | right);
     }
+    return start;
 }
 
-// Gathers the elements of the voxels of each word, from `start`, and writes them as bytes.
-template <class Gather>
-__device__ inline void sweep(const u32* bits, u8* result, int ni, int nj, int nk, u32 start,
-                             Gather gather) {
+// Writes what `found` tells of each word as bytes.
+template <class Found>
+__device__ inline void write_words(u8* result, int ni, int nj, int nk, Found found) {
     int row_words = words_of(ni), words = row_words * nj * nk;
     for (int first = blockIdx.x * THREADS; first < words; first += gridDim.x * THREADS) {
         int w = first + threadIdx.x;
         Word word = {0, 0, 0, 0};
-        u32 found = start;
+        u32 bits = 0;
         if (w < words) {
             word = word_at(w, ni, row_words);
-            around(bits, word.row, row_words, nj, nk, [&](const u32* row, int n) {
-                u64 there = row ? window(row, row_words, word.column - 1) : 0;
-                for (int step = 0; step < 3; ++step) found = gather(found, (u32)(there >> step), n + step);
-            });
+            bits = found(word);
         }
-        spread(result, word.first, word.count, found);
+        spread(result, ni, word.first, word.count, bits);
     }
 }
 
 KERNEL dilate_element(const u32* __restrict__ bits, u8* __restrict__ result, int ni, int nj, int nk,
                       int element) {
-    sweep(bits, result, ni, nj, nk, 0, [=](u32 any, u32 there, int n) {
-        return element >> n & 1 ? any | there : any;
+    write_words(result, ni, nj, nk, [=](Word word) {
+        auto any = [](u32 found, u32 there) { return found | there; };
+        return gathered_around(bits, word, ni, nj, nk, element, 0, any);
     });
 }
 
 KERNEL erode_element(const u32* __restrict__ bits, u8* __restrict__ result, int ni, int nj, int nk,
                      int element) {
-    sweep(bits, result, ni, nj, nk, WHOLE_WARP, [=](u32 all, u32 there, int n) {
-        return element >> n & 1 ? all & there : all;
+    write_words(result, ni, nj, nk, [=](Word word) {
+        auto all = [](u32 found, u32 there) { return found & there; };
+        return gathered_around(bits, word, ni, nj, nk, element, WHOLE_WARP, all);
     });
 }
 
@@ -65,31 +73,28 @@ __device__ inline u8 neighbour(const u8* map, Index at, int bit, int ni, int nj,
 }
 
 // The least label of the element of a voxel; 0 of none.
-__device__ inline u32 least_around(const u8* labels, Index at, int element, int ni, int nj, int nk) {
+__device__ inline u8 least_around(const u8* labels, Index at, int element, int ni, int nj, int nk) {
     u32 least = 256;
     for (int bit = 0; bit < 27; ++bit) {
         u32 there = element >> bit & 1 ? neighbour(labels, at, bit, ni, nj, nk) : 0;
         if (there) least = min(least, there);
     }
-    return least < 256 ? least : 0;
+    return least < 256 ? (u8)least : 0;
 }
 
-// Voxels that a thread grows.
-const int GROWN = 4;
-
-// Each empty voxel inside takes the least label of its element.
+// Each empty voxel inside takes the least label of its element. Words here are of the whole map, not of its rows.
 KERNEL grow_labels(const u8* __restrict__ labels, const u8* __restrict__ inside,
                    u8* __restrict__ result, int ni, int nj, int nk, int element) {
     int n = ni * nj * nk;
-    FOR_EACH(group, (n + GROWN - 1) / GROWN) {
-        int first = group * GROWN;
-        u32 own = four_at(labels, first, n), within = four_at(inside, first, n);
-        for (u32 open = ~not_zero(own) & not_zero(within); open;) {
-            int bit = next_bit(open);
-            u32 label = least_around(labels, index_of(first + bit, ni, nj), element, ni, nj, nk);
-            own |= label << 8 * bit;
+    FOR_EACH(w, words_of(n)) {
+        int first = w * BITS;
+        Labels own = labels_at(labels, first, n);
+        u32 open = ~other_than(own, 0) & other_than(labels_at(inside, first, n), 0);
+        put_labels(result, first, n, own);
+        while (open) {
+            int at = first + next_bit(open);
+            result[at] = least_around(labels, index_of(at, ni, nj), element, ni, nj, nk);
         }
-        put_four(result, first, n, own);
     }
 }
 
@@ -106,23 +111,20 @@ __device__ inline u64 smeared(u64 bits, int span) {
 // reach: for each row away how many columns to each side the disc covers.
 KERNEL dilate_disc(const u32* __restrict__ bits, const int* __restrict__ reach,
                    u8* __restrict__ result, int ni, int nj, int nk, int rows_away) {
-    int row_words = words_of(ni), words = row_words * nj * nk;
-    for (int first = blockIdx.x * THREADS; first < words; first += gridDim.x * THREADS) {
-        int w = first + threadIdx.x;
-        Word word = {0, 0, 0, 0};
+    int row_words = words_of(ni);
+    write_words(result, ni, nj, nk, [=](Word word) {
+        const u32* row = bits + (size_t)word.row * row_words;
+        int j = word.row % nj;
         u32 any = 0;
-        if (w < words) {
-            word = word_at(w, ni, row_words);
-            int j = word.row % nj;
-            for (int away = max(1 - rows_away, -j); away < min(rows_away, nj - j); ++away) {
-                const u32* row = bits + (size_t)(word.row + away) * row_words;
-                int wide = reach[away < 0 ? -away : away];
-                for (int from = -wide; from <= wide; from += BITS + 1) {
-                    u64 there = window(row, row_words, word.column + from);
-                    any |= (u32)smeared(there, min(BITS + 1, wide - from + 1));
-                }
+        for (int away = 0; away < rows_away; ++away) {
+            int wide = reach[away];
+            for (int from = -wide; from <= wide; from += BITS + 1) {
+                int at = word.column + from;
+                u64 there = j >= away ? window(row - away * row_words, row_words, at) : 0;
+                if (j + away < nj) there |= window(row + away * row_words, row_words, at);
+                any |= (u32)smeared(there, min(BITS + 1, wide - from + 1));
             }
         }
-        spread(result, word.first, word.count, any);
-    }
+        return any;
+    });
 }

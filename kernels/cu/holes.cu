@@ -42,6 +42,6 @@ KERNEL find_holes(const u8* __restrict__ map, const u32* __restrict__ full,
             }
             if (closed) closed &= ~other_than(labels_at(map, word.first, ni * nj * nk), 0);
         }
-        spread(holes, word.first, word.count, closed);
+        spread(holes, ni, word.first, word.count, closed);
     }
 }

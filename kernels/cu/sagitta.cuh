@@ -183,25 +183,34 @@ __device__ inline u32 changes(const Labels& labels) {
     return bits | 1;
 }
 
-// The labels `at` to `at + 3`, `at` being a multiple of 4 of the memory of a map of `n`; 0 beyond its end.
-__device__ inline u32 four_at(const u8* map, int at, int n) {
-    if (at + 4 <= n) return *reinterpret_cast<const u32*>(map + at);
-    u32 four = 0;
-    for (int b = 0; at + b < n; ++b) four |= (u32)map[at + b] << 8 * b;
-    return four;
+// Writes them to `at`, a multiple of 32.
+__device__ inline void put_labels(u8* map, int at, int n, const Labels& labels) {
+    if (at + BITS <= n) {
+        uint4* to = reinterpret_cast<uint4*>(map + at);
+        to[0] = {labels.four[0], labels.four[1], labels.four[2], labels.four[3]};
+        to[1] = {labels.four[4], labels.four[5], labels.four[6], labels.four[7]};
+    } else {
+#pragma unroll
+        for (int b = 0; b < BITS; ++b)
+            if (at + b < n) map[at + b] = (u8)(labels.four[b / 4] >> b % 4 * 8);
+    }
 }
 
-// Writes them.
-__device__ inline void put_four(u8* map, int at, int n, u32 four) {
-    if (at + 4 <= n)
-        *reinterpret_cast<u32*>(map + at) = four;
-    else
-        for (int b = 0; at + b < n; ++b) map[at + b] = (u8)(four >> 8 * b);
-}
+// Of each of four bits a byte.
+__device__ inline u32 scattered(u32 bits) { return (bits & 15) * 0x00204081u & 0x01010101u; }
 
 // Writes the bits of each lane's word as bytes of 0 and 1. Every thread of the warp must come here; one without a word has
 // count 0.
-__device__ inline void spread(u8* map, int first, int count, u32 bits) {
+__device__ inline void spread(u8* map, int ni, int first, int count, u32 bits) {
+    if (ni % BITS == 0) {
+        // Every word is whole and lies where 16 bytes may be written at once.
+        if (count == 0) return;
+        uint4* to = reinterpret_cast<uint4*>(map + first);
+        to[0] = {scattered(bits), scattered(bits >> 4), scattered(bits >> 8), scattered(bits >> 12)};
+        bits >>= 16;
+        to[1] = {scattered(bits), scattered(bits >> 4), scattered(bits >> 8), scattered(bits >> 12)};
+        return;
+    }
     int lane = threadIdx.x % WARP;
     for (int other = 0; other < WARP; ++other) {
         int at = __shfl_sync(WHOLE_WARP, first, other), voxels = __shfl_sync(WHOLE_WARP, count, other);

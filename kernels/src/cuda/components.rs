@@ -26,10 +26,10 @@ pub(super) fn words(dims: Dims) -> usize {
     ni.div_ceil(BITS) * nj * nk
 }
 
-/// What one label occupies, `Part` in `components.cu`.
+/// What one label occupies, `Extent` in `components.cu`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Part {
+struct Extent {
     voxels: i32,
     value: i32,
     before: [i32; 3],
@@ -38,12 +38,12 @@ struct Part {
 }
 
 // SAFETY: integers, all of which may be 0.
-unsafe impl Zeroable for Part {}
+unsafe impl Zeroable for Extent {}
 // SAFETY: integers without a gap between them: 8 of 4 bytes, then 3 of 8.
-unsafe impl Pod for Part {}
+unsafe impl Pod for Extent {}
 
-impl From<&Part> for Component {
-    fn from(part: &Part) -> Component {
+impl From<&Extent> for Component {
+    fn from(part: &Extent) -> Component {
         Component {
             value: part.value as u8,
             voxels: part.voxels as usize,
@@ -68,7 +68,7 @@ pub fn label(
     let runs = Runs::joined(on, map, dims, element, None)?;
     let Runs { full, starts, mut parents, mut counts } = runs;
     let blocks = counts.len();
-    let mut table = Array::<Part>::filled(on, PARTS + 1, 0)?;
+    let mut table = Array::<Extent>::filled(on, PARTS + 1, 0)?;
     Call::of("scan_counts")
         .write(&mut counts)
         .write(&mut table)
@@ -82,7 +82,7 @@ pub fn label(
         .count(words(dims))
         .in_tiles(on, dims)?;
     let mut labels = Array::new(on, dims.voxels())?;
-    let mut parts = |table: &mut Array<Part>| {
+    let mut parts = |table: &mut Array<Extent>| {
         Call::of("label_runs")
             .read(map)
             .read(&full)
@@ -166,18 +166,20 @@ pub(super) fn element_bits(element: Element) -> i32 {
     (0..27).filter(|&n| element.holds(away(n))).fold(0, |bits, n| bits | 1 << n)
 }
 
-/// See [`crate::components::occupied`].
+/// See [`crate::components::occupied`]: what each of the labels 1 to `count` occupies. No label may be larger.
 pub fn occupied(
     on: &dyn Launcher,
     labels: &Array<u8>,
     dims: Dims,
+    count: usize,
 ) -> Result<Vec<Component>, DeviceError> {
-    let mut parts = Array::<Part>::filled(on, 256, 0)?;
+    let mut parts = Array::<Extent>::filled(on, count + 1, 0)?;
     Call::of("occupied")
         .read(labels)
         .write(&mut parts)
         .counts(dims.counts())
         .over(on, words(dims))?;
     let parts = parts.download(on)?;
-    Ok(parts.iter().filter(|part| part.voxels > 0).map(Component::from).collect())
+    let found = parts.iter().enumerate().filter(|(_, part)| part.voxels > 0);
+    Ok(found.map(|(n, part)| Component { value: n as u8, ..part.into() }).collect())
 }
