@@ -28,7 +28,7 @@ from net import TIERS, UNet
 from paint import CLASS_COUNT, CONTEXT, SAID, Canvas, Painter
 from torch import Tensor
 
-# A batch is `slabs` slabs of SLAB neighbouring slices; mostly small crops, some large ones for wide context.
+# A batch is so many slabs (times `--widen`) of SLAB neighbouring slices; mostly small crops, some large ones for wide context.
 SLAB = 4
 SHAPES = {(160, 128): 2, (256, 160): 1}
 LARGE_SHARE = 0.25
@@ -73,11 +73,12 @@ class Options:
     device: str
     seed: int
     painters: int
+    widen: int
     reuse: int
     save_minutes: float
 
 
-def batches(seed: int, device: torch.device, reuse: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+def batches(seed: int, device: torch.device, options: Options) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Endless batches (images, classes) from one generator process, and the anatomies used so far."""
     painter = Painter(seed, device)
     anatomies = stream(seed, 1 << 40)
@@ -88,29 +89,30 @@ def batches(seed: int, device: torch.device, reuse: int) -> Iterator[tuple[Tenso
             pool = [*pool[-POOL + 1 :], Canvas(next(anatomies), device)]
             used += 1
             # The first batches must not wait for a full pool, nor come from one patient.
-            next_due = painted + (reuse if len(pool) == POOL else 1)
+            next_due = painted + (options.reuse if len(pool) == POOL else 1)
         large = painter.rng.random() < LARGE_SHARE
         size, slabs = list(SHAPES.items())[large]
+        slabs *= options.widen
         made = [painter.slab(pool[painter.rng.integers(len(pool))], SLAB, size) for _ in range(slabs)]
         painted += slabs
         yield torch.cat([image for image, _ in made]), torch.cat([truth for _, truth in made]), used
 
 
-def _paint_forever(queue: multiprocessing.Queue, seed: int, reuse: int) -> None:
+def _paint_forever(queue: multiprocessing.Queue, seed: int, options: Options) -> None:
     torch.set_num_threads(1)
-    for images, classes, used in batches(seed, torch.device("cpu"), reuse):
+    for images, classes, used in batches(seed, torch.device("cpu"), options):
         queue.put((images.numpy(), classes.numpy().astype(np.uint8), used))
 
 
 def painted_by_others(options: Options) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Batches from painter processes: on the CPU, painting and training overlap."""
+    """Batches from painter processes on the CPU: painting and training overlap."""
     # Spawned, not forked: a forked child would inherit locks of this process's thread pools.
     context = multiprocessing.get_context("spawn")
     queue = context.Queue(8)
     for n in range(options.painters):
         # Seeds of different painters never meet: each has its own range of anatomies.
         seed = options.seed + (n << 40)
-        context.Process(target=_paint_forever, args=(queue, seed, options.reuse), daemon=True).start()
+        context.Process(target=_paint_forever, args=(queue, seed, options), daemon=True).start()
     while True:
         images, classes, used = queue.get()
         yield torch.from_numpy(images), torch.from_numpy(classes).long(), used * options.painters
@@ -197,7 +199,7 @@ def train(options: Options) -> State:
     device = torch.device(options.device)
     net, state = begin(options, device)
     teacher = load_teacher(options.teacher, device) if options.teacher else None
-    source = painted_by_others(options) if device.type == "cpu" else batches(options.seed, device, options.reuse)
+    source = painted_by_others(options) if options.painters else batches(options.seed, device, options)
     if options.resume:
         weights.unfold(net, next(source)[0].to(device))
     mean, steps_here, dices = Mean(net), 0, []
@@ -267,7 +269,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--teacher", type=Path, help="weights of a net to distil (.onnx)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda")
     parser.add_argument("--seed", type=int, default=1, help="of weights, anatomies and painting")
-    parser.add_argument("--painters", type=int, default=1, help="painter processes (CPU)")
+    parser.add_argument("--painters", type=int, default=1, help="painter processes; 0: paint on the device")
+    parser.add_argument("--widen", type=int, default=1, help="times as many slabs a batch")
     parser.add_argument("--reuse", type=int, default=12, help="slabs painted from one anatomy")
     parser.add_argument("--save-minutes", type=float, default=4.0)
     return Options(**vars(parser.parse_args(arguments)))

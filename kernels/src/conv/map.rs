@@ -143,31 +143,26 @@ fn pool_row([upper, lower]: [&[f32]; 2], channels: usize, out: &mut [f32]) {
     }
 }
 
-/// Rows whose layout is changed at a time: enough that a plane is read in long pieces, few enough
-/// that the pixels stay in the first-level cache until all channels of a cache line are there.
-const TURNED_ROWS: usize = 4;
+/// Pixels of a row whose layout is changed at a time: with all their channels they stay in the
+/// first-level cache, and each plane gives or gets a cache line.
+const TURNED: usize = 16;
 
 /// `[channels][rows][cols]` -> map. `planar` must hold exactly the pixels of `out`.
 pub fn from_planar(planar: &[f32], out: FeatureMapMut<'_>) {
     let size = out.size();
     let (plane, stride) = (size.rows * size.cols, size.row_stride());
     assert_eq!(planar.len(), plane * size.channels, "values of the planar image");
-    for (number, rows) in out.clear_border().chunks_mut(TURNED_ROWS * stride).enumerate() {
-        for (channel, values) in planar.chunks_exact(plane).enumerate() {
-            let lines = values[number * TURNED_ROWS * size.cols..].chunks_exact(size.cols);
-            for (row, line) in rows.chunks_exact_mut(stride).zip(lines) {
-                let pixels = &mut row[BORDER * size.channels..][..size.cols * size.channels];
-                for (pixel, &value) in pixels.chunks_exact_mut(size.channels).zip(line) {
-                    pixel[channel] = value;
-                }
+    for (row, line) in out.clear_border().chunks_exact_mut(stride).enumerate() {
+        let pixels = &mut line[BORDER * size.channels..][..size.cols * size.channels];
+        for (number, pixels) in pixels.chunks_mut(TURNED * size.channels).enumerate() {
+            let start = row * size.cols + number * TURNED;
+            for (channel, values) in planar.chunks_exact(plane).enumerate() {
+                let places = pixels[channel..].iter_mut().step_by(size.channels);
+                places.zip(&values[start..]).for_each(|(place, &value)| *place = value);
             }
         }
     }
 }
-
-/// Pixels of a row whose layout is changed at a time: with all their channels they stay in the
-/// first-level cache, and each plane gets a cache line.
-const TURNED: usize = 16;
 
 /// The first channels of a map -> `[channels][rows][cols]`; as many channels as `planar` has room
 /// for.
