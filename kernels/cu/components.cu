@@ -13,7 +13,8 @@ const int TILE = THREADS * BITS;
 // A label map and the runs in its words: which voxels are not background, and where runs start.
 struct Rows {
     const u8* map;
-    const u32 *full, *starts;
+    // above: which voxels are of one component with that in the row before, of the same slice.
+    const u32 *full, *starts, *above;
     int ni, nj;
     // Bit n admits the n-th of the 13 neighbours before a voxel in memory.
     int before;
@@ -25,6 +26,14 @@ struct Rows {
     __device__ int row_words() const { return words_of(ni); }
     __device__ u32 full_at(int w) const { return w < least ? 0 : full[w]; }
     __device__ u32 starts_at(int w) const { return w < least ? 0 : starts[w]; }
+
+    // Which voxels of word w and of word `there`, of one of the four rows before, are joined by voxels in the row before w's or
+    // before `there`: neighbours of the same kind, or straight behind one another.
+    __device__ u32 known(int row, int w, int there) const {
+        if (row == 0) return above[w];
+        if (row == 1) return above[w] & above[there];
+        return row == 2 ? above[there] : 0;
+    }
 
     // Calls join(bit, there, there_bit, offset) for pairs of runs that touch: the run that starts at `bit` of word `w` and an
     // earlier one, which starts at `there_bit` of word `there`, the voxel at `offset`. Every pair comes, or is joined by
@@ -50,7 +59,8 @@ struct Rows {
             if (j < 0 || j >= nj || word.row / nj + dk < 0) continue;
             int rows = dk * nj + dj, there = w + rows * row_words(), away = rows * ni;
             // Two runs that lie side by side do so from where one of them starts.
-            for (u32 bits = own & full_at(there) & (begins | starts_at(there)); bits;) {
+            u32 side_by_side = own & full_at(there) & (begins | starts_at(there));
+            for (u32 bits = side_by_side & ~known(row, w, there); bits;) {
                 int bit = next_bit(bits);
                 pair(bit, there, bit, away);
             }
@@ -153,26 +163,38 @@ __device__ inline void unite(int* parents, int a, int b, Root root_of) {
     }
 }
 
-// full, starts: of each word, see `Rows`. Joins the runs of each block's words.
-KERNEL join_in_tiles(const u8* __restrict__ map, u32* full, u32* starts, int* __restrict__ parents,
-                     int ni, int nj, int nk, int before, int but) {
+// Which labels, not background themselves, are of the same structure as those before them.
+__device__ inline u32 same(const Labels& labels, const Labels& before, int but) {
+    if (but >= 0) return other_than(before, but);
+    Labels changed;
+#pragma unroll
+    for (int n = 0; n < BITS / 4; ++n) changed.four[n] = labels.four[n] ^ before.four[n];
+    return ~other_than(changed, 0);
+}
+
+// full, starts, above: of each word, see `Rows`. Joins the runs of each block's words.
+KERNEL join_in_tiles(const u8* __restrict__ map, u32* full, u32* starts, u32* above,
+                     int* __restrict__ parents, int ni, int nj, int nk, int before, int but) {
     __shared__ int tile[TILE];
     __shared__ int firsts[THREADS];
     int tile_start = blockIdx.x * THREADS;
-    Rows rows = {map, full, starts, ni, nj, before, but, tile_start};
+    Rows rows = {map, full, starts, above, ni, nj, before, but, tile_start};
     int w = tile_start + threadIdx.x, here = threadIdx.x * BITS;
     bool inside = w < rows.row_words() * nj * nk;
     Word word = {0, 0, 0, 0};
     u32 begins = 0;
     if (inside) {
         word = word_at(w, ni, rows.row_words());
-        Labels labels = labels_at(map, word.first, ni * nj * nk);
+        int n = ni * nj * nk;
+        Labels labels = labels_at(map, word.first, n);
         u32 own = other_than(labels, but < 0 ? 0 : but) & low_bits(word.count);
         begins = own & (but < 0 ? changes(labels) : ~(own << 1));
         // Where neighbours along i do not connect, each voxel is a run.
         if (!(before >> 12 & 1)) begins = own;
         full[w] = own;
         starts[w] = begins;
+        bool first_row = !(before >> 10 & 1) || word.row % nj == 0;
+        above[w] = first_row ? 0 : own & same(labels, labels_at(map, word.first - ni, n), but);
     }
     firsts[threadIdx.x] = word.first;
     for (u32 bits = begins; bits;) {
@@ -212,9 +234,9 @@ __device__ inline int root_of(volatile int* parents, int at) {
 
 // Joins runs of different blocks of `join_in_tiles`.
 KERNEL join_tiles(const u8* __restrict__ map, const u32* __restrict__ full,
-                  const u32* __restrict__ starts, int* parents, int ni, int nj, int nk, int before,
-                  int but) {
-    Rows rows = {map, full, starts, ni, nj, before, but, 0};
+                  const u32* __restrict__ starts, const u32* __restrict__ above, int* parents,
+                  int ni, int nj, int nk, int before, int but) {
+    Rows rows = {map, full, starts, above, ni, nj, before, but, 0};
     int tile_start = blockIdx.x * THREADS, w = tile_start + threadIdx.x;
     if (w >= rows.row_words() * nj * nk) return;
     int first = word_at(w, ni, rows.row_words()).first;

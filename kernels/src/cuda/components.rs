@@ -125,7 +125,8 @@ impl Runs {
         but: Option<u8>,
     ) -> Result<Runs, DeviceError> {
         let words = words(dims);
-        let (mut full, mut starts) = (Array::<u32>::new(on, words)?, Array::<u32>::new(on, words)?);
+        let room = || Array::<u32>::new(on, words);
+        let (mut full, mut starts, mut above) = (room()?, room()?, room()?);
         let mut parents = Array::<i32>::new(on, dims.voxels())?;
         // The 13 neighbours before a voxel in memory are the first of all 27.
         let before = element_bits(element) & ((1 << 13) - 1);
@@ -134,6 +135,7 @@ impl Runs {
             .read(map)
             .write(&mut full)
             .write(&mut starts)
+            .write(&mut above)
             .write(&mut parents)
             .counts(dims.counts())
             .number(before)
@@ -143,6 +145,7 @@ impl Runs {
             .read(map)
             .read(&full)
             .read(&starts)
+            .read(&above)
             .write(&mut parents)
             .counts(dims.counts())
             .number(before)
