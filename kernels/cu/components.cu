@@ -263,25 +263,14 @@ KERNEL flatten_runs(const u32* __restrict__ starts, int* parents, int* __restric
     if (threadIdx.x == 0) counts[blockIdx.x] = count;
 }
 
-// Replaces each count by the sum of those before it; parts[0].voxels: all. One block.
-KERNEL scan_counts(int* __restrict__ counts, Extent* __restrict__ parts, int blocks) {
-    __shared__ int room[WARP];
-    int below = 0;
-    for (int start = 0; start < blocks; start += THREADS) {
-        int at = start + threadIdx.x, sum = 0;
-        int count = at < blocks ? counts[at] : 0;
-        int before = block_scan(count, room, sum);
-        if (at < blocks) counts[at] = below + before;
-        below += sum;
-    }
-    if (threadIdx.x == 0) parts[0].voxels = below;
-}
-
-// parents: of each root ~n, n being its number from 1 on.
+// parents: of each root ~n, n being its number from 1 on; parts[0].voxels: how many there are. Each block adds up the counts
+// before its own by itself, which takes less than one more launch as long as there are no more than thousands.
 KERNEL number_roots(const u32* __restrict__ starts, int* __restrict__ parents,
-                    const int* __restrict__ counts, int ni, int words) {
+                    const int* __restrict__ counts, Extent* __restrict__ parts, int ni, int words) {
     __shared__ int room[WARP];
-    int w = blockIdx.x * THREADS + threadIdx.x, first = 0, count = 0, all = 0;
+    int w = blockIdx.x * THREADS + threadIdx.x, first = 0, before = 0, below = 0, all = 0;
+    for (int block = threadIdx.x; block < (int)blockIdx.x; block += THREADS) before += counts[block];
+    block_scan(before, room, below);
     u32 roots = 0;
     if (w < words) {
         first = word_at(w, ni, words_of(ni)).first;
@@ -289,9 +278,9 @@ KERNEL number_roots(const u32* __restrict__ starts, int* __restrict__ parents,
             int bit = next_bit(bits);
             if (parents[first + bit] == first + bit) roots |= 1u << bit;
         }
-        count = __popc(roots);
     }
-    int number = counts[blockIdx.x] + block_scan(count, room, all);
+    int number = below + block_scan(__popc(roots), room, all);
+    if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) parts[0].voxels = below + all;
     while (roots) parents[first + next_bit(roots)] = ~++number;
 }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::call::THREADS;
-use super::{Array, Call, DeviceError, Launcher, Shape};
+use super::{Array, Call, DeviceError, Launcher};
 use crate::Dims;
 use crate::components::Component;
 use crate::morphology::Element;
@@ -65,19 +65,13 @@ pub fn label(
     dims: Dims,
     element: Element,
 ) -> Result<Components, DeviceError> {
-    let runs = Runs::joined(on, map, dims, element, None)?;
-    let Runs { full, starts, mut parents, mut counts } = runs;
-    let blocks = counts.len();
+    let Runs { full, starts, mut parents, counts } = Runs::joined(on, map, dims, element, None)?;
     let mut table = Array::<Extent>::filled(on, PARTS + 1, 0)?;
-    Call::of("scan_counts")
-        .write(&mut counts)
-        .write(&mut table)
-        .count(blocks)
-        .launch(on, Shape { blocks: [1, 1, 1], threads: THREADS, shared_bytes: 0 })?;
     Call::of("number_roots")
         .read(&starts)
         .write(&mut parents)
         .read(&counts)
+        .write(&mut table)
         .count(dims.counts()[0])
         .count(words(dims))
         .in_tiles(on, dims)?;
