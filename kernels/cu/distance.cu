@@ -1,7 +1,6 @@
-// Squared distance to the nearest zero voxel: rows first, then lower envelopes of parabolas along the other axes
-// (Felzenszwalb and Huttenlocher 2012).
-//
-// Double precision, every operation in the order of the fast version: equal to it to the bit.
+// Squared distance to the nearest zero voxel. In the volume: rows first, then lower envelopes of parabolas along the other axes
+// (Felzenszwalb and Huttenlocher 2012), every operation in the order of the fast version and equal to it to the bit. In slices:
+// the least of all, where the fast version's parabolas may cross elsewhere by a rounding of double precision.
 #include "sagitta.cuh"
 
 __device__ inline double square(double v) { return v * v; }
@@ -69,6 +68,51 @@ KERNEL distance_in_lines(double* __restrict__ squares, double* __restrict__ valu
     }
 }
 
-KERNEL round_distances(const double* __restrict__ squares, float* __restrict__ to, int n) {
-    FOR_EACH(i, n) to[i] = (float)squares[i];
+// Columns from `at` to the nearest zero of a row of bits, if that is less than `most`; else `most`.
+__device__ inline int columns_to_zero(const u32* row, int row_words, int ni, int at, int most) {
+    int w = at / BITS, bit = at % BITS;
+    for (int away = 0;; ++away) {
+        // What these words have is at least so far.
+        int left = w - away, right = w + away, step = away * BITS;
+        bool look_left = left >= 0 && bit + step - (BITS - 1) < most;
+        bool look_right = right < row_words && step - bit < most;
+        if (!look_left && !look_right) return most;
+        if (look_left) {
+            u32 zeros = ~row[left] & (away ? WHOLE_WARP : low_bits(bit + 1));
+            if (zeros) most = min(most, bit + step - last_bit(zeros, BITS - 1));
+        }
+        if (look_right) {
+            u32 zeros = ~row[right] & low_bits(min(BITS, ni - right * BITS));
+            if (away == 0) zeros &= WHOLE_WARP << bit;
+            if (zeros) most = min(most, step + __ffs(zeros) - 1 - bit);
+        }
+    }
+}
+
+// squares: to the nearest zero voxel of the same slice, infinite where there is none; bits: the mask in words. A voxel looks
+// at its own row, then at those farther and farther, until they are as far as the nearest zero.
+KERNEL distance_in_plane(const u32* __restrict__ bits, float* __restrict__ squares, int ni, int nj,
+                         int nk, double across, double down) {
+    int row_words = words_of(ni), warps = gridDim.x * THREADS / WARP, lane = threadIdx.x % WARP;
+    for (int w = (blockIdx.x * THREADS + threadIdx.x) / WARP; w < row_words * nj * nk; w += warps) {
+        Word word = word_at(w, ni, row_words);
+        if (lane >= word.count) continue;
+        const u32* row = bits + (size_t)word.row * row_words;
+        int j = word.row % nj, nearest = ni;
+        double least = bits[w] >> lane & 1 ? (double)INFINITY : 0.0;
+        for (int away = 0; away <= j || away < nj - j; ++away) {
+            double rows = square(away * down);
+            if (rows >= least) break;
+            for (int side = away ? -1 : 1; side <= 1; side += 2) {
+                int at = j + side * away;
+                if (at < 0 || at >= nj) continue;
+                // One in the same column or farther is no nearer than the one found in a nearer row.
+                int columns = columns_to_zero(row + side * away * row_words, row_words, ni, word.column + lane, nearest);
+                if (columns == nearest) continue;
+                nearest = columns;
+                least = min(least, square(columns * across) + rows);
+            }
+        }
+        squares[word.first + lane] = (float)least;
+    }
 }

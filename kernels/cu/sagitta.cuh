@@ -120,3 +120,137 @@ __device__ inline int block_scan(int value, int* room, int& total) {
     __syncthreads();
     return below + sum - value;
 }
+
+// Masks as bits: a word holds 32 neighbours along i, the first of them at a multiple of 32 of its row.
+const int BITS = 32;
+
+// The word `w` of a volume whose rows are of `row_words`: its row, the column and offset of its first voxel, and its voxels.
+struct Word {
+    int row, column, first, count;
+};
+
+__device__ inline int words_of(int count) { return (count + BITS - 1) / BITS; }
+
+__device__ inline Word word_at(int w, int ni, int row_words) {
+    int row = w / row_words, column = (w - row * row_words) * BITS;
+    Word word = {row, column, row * ni + column, min(BITS, ni - column)};
+    return word;
+}
+
+// The lowest `count` bits, 1 to 32.
+__device__ inline u32 low_bits(int count) { return WHOLE_WARP >> (BITS - count); }
+
+// Takes the lowest bit out of `bits`, which has one.
+__device__ inline int next_bit(u32& bits) {
+    int bit = __ffs(bits) - 1;
+    bits &= bits - 1;
+    return bit;
+}
+
+// The last bit at or before `bit` that is set; one must be.
+__device__ inline int last_bit(u32 bits, int bit) { return 31 - __clz(bits & (2u << bit) - 1); }
+
+// 64 bits of a row from column `at` on, which may lie before it; 0 beyond both its ends.
+__device__ inline u64 window(const u32* row, int row_words, int at) {
+    int w = at >> 5, shift = at & 31;
+    u64 low = w >= 0 && w < row_words ? row[w] : 0;
+    u64 middle = w + 1 >= 0 && w + 1 < row_words ? row[w + 1] : 0;
+    u64 high = w + 2 >= 0 && w + 2 < row_words ? row[w + 2] : 0;
+    u64 both = low | middle << 32;
+    return shift == 0 ? both : both >> shift | high << (64 - shift);
+}
+
+// 32 labels, four to a number.
+struct Labels {
+    u32 four[BITS / 4];
+};
+
+// The labels `at` to `at + 31` of a map of `n`; 0 beyond its end. Read by 16 at a time where they lie so, by 4 elsewhere.
+__device__ inline Labels labels_at(const u8* map, int at, int n) {
+    Labels labels;
+    if (at % 16 == 0 && at + BITS <= n) {
+        const uint4* from = reinterpret_cast<const uint4*>(map + at);
+        uint4 a = from[0], b = from[1];
+        labels = {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
+    } else if (at + BITS + 4 <= n) {
+        const u32* from = reinterpret_cast<const u32*>(map + at / 4 * 4);
+        u32 low = from[0];
+#pragma unroll
+        for (int n = 0; n < BITS / 4; ++n) {
+            u32 high = from[n + 1];
+            labels.four[n] = (u32)(((u64)high << 32 | low) >> at % 4 * 8);
+            low = high;
+        }
+    } else {
+        for (int n = 0; n < BITS / 4; ++n) labels.four[n] = 0;
+#pragma unroll
+        for (int b = 0; b < BITS; ++b)
+            if (at + b < n) labels.four[b / 4] |= (u32)map[at + b] << b % 4 * 8;
+    }
+    return labels;
+}
+
+// Of each of four bytes, which are 0 or 1, one bit.
+__device__ inline u32 gathered(u32 bytes) { return bytes * 0x10204080u >> 28; }
+
+// For each of four bytes one bit: whether it is not 0.
+__device__ inline u32 not_zero(u32 bytes) {
+    u32 high = ((bytes & 0x7f7f7f7fu) + 0x7f7f7f7fu) | bytes;
+    return gathered(high >> 7 & 0x01010101u);
+}
+
+// Which of the labels are not `value`.
+__device__ inline u32 other_than(const Labels& labels, u32 value) {
+    u32 bits = 0;
+#pragma unroll
+    for (int n = 0; n < BITS / 4; ++n)
+        bits |= not_zero(labels.four[n] ^ value * 0x01010101u) << 4 * n;
+    return bits;
+}
+
+// Which of the labels are not that before; the first is none.
+__device__ inline u32 changes(const Labels& labels) {
+    u32 bits = 0, before = 0;
+#pragma unroll
+    for (int n = 0; n < BITS / 4; ++n) {
+        bits |= not_zero(labels.four[n] ^ (labels.four[n] << 8 | before >> 24)) << 4 * n;
+        before = labels.four[n];
+    }
+    return bits | 1;
+}
+
+// Writes them to `at`, a multiple of 32.
+__device__ inline void put_labels(u8* map, int at, int n, const Labels& labels) {
+    if (at + BITS <= n) {
+        uint4* to = reinterpret_cast<uint4*>(map + at);
+        to[0] = {labels.four[0], labels.four[1], labels.four[2], labels.four[3]};
+        to[1] = {labels.four[4], labels.four[5], labels.four[6], labels.four[7]};
+    } else {
+#pragma unroll
+        for (int b = 0; b < BITS; ++b)
+            if (at + b < n) map[at + b] = (u8)(labels.four[b / 4] >> b % 4 * 8);
+    }
+}
+
+// Of each of four bits a byte.
+__device__ inline u32 scattered(u32 bits) { return (bits & 15) * 0x00204081u & 0x01010101u; }
+
+// Writes the bits of each lane's word as bytes of 0 and 1. Every thread of the warp must come here; one without a word has
+// count 0.
+__device__ inline void spread(u8* map, int ni, int first, int count, u32 bits) {
+    if (ni % BITS == 0) {
+        // Every word is whole and lies where 16 bytes may be written at once.
+        if (count == 0) return;
+        uint4* to = reinterpret_cast<uint4*>(map + first);
+        to[0] = {scattered(bits), scattered(bits >> 4), scattered(bits >> 8), scattered(bits >> 12)};
+        bits >>= 16;
+        to[1] = {scattered(bits), scattered(bits >> 4), scattered(bits >> 8), scattered(bits >> 12)};
+        return;
+    }
+    int lane = threadIdx.x % WARP;
+    for (int other = 0; other < WARP; ++other) {
+        int at = __shfl_sync(WHOLE_WARP, first, other), voxels = __shfl_sync(WHOLE_WARP, count, other);
+        u32 word = __shfl_sync(WHOLE_WARP, bits, other);
+        if (lane < voxels) map[at + lane] = word >> lane & 1;
+    }
+}

@@ -21,24 +21,35 @@ __device__ inline Block block_at(const int* n) {
     return block;
 }
 
-// classes: [blocks, ...]. words: for each block a set for each class. A row of blocks of threads for each block of classes.
+// classes: [blocks, ...], `n` of them. halves: for each block a set for each class, the lower half of each word first. A row of
+// blocks of threads for each block of classes, a thread for each half.
 KERNEL pack_sets(const u8* __restrict__ classes, const int* __restrict__ blocks,
-                 u64* __restrict__ words) {
+                 u32* __restrict__ halves, int n) {
     Block block = block_at(blocks + blockIdx.y * BLOCK_NUMBERS);
     int count = block.wide * block.high * block.deep;
-    FOR_EACH(n, count) {
-        Index at = index_of(n, block.wide, block.high);
-        const u8* row = classes + block.from + at.j * block.row + at.k * block.slice;
-        int low = (block.first + at.i) * WORD;
-        int begin = max(low, block.begin), end = min(low + WORD, block.end);
-        u64 sets[CLASSES] = {0, 0, 0};
-        for (int i = begin; i < end; ++i) {
-            u8 value = row[i - block.begin];
+    FOR_EACH(half, 2 * count) {
+        Index at = index_of(half, 2 * block.wide, block.high);
+        int low = block.first * WORD + at.i * BITS;
+        int begin = max(low, block.begin), end = min(low + BITS, block.end);
+        u32 sets[CLASSES] = {0, 0, 0};
+        if (begin < end) {
+            int row = block.from + at.j * block.row + at.k * block.slice;
+            Labels said = labels_at(classes, row + begin - block.begin, n);
+            u32 odd = 0, large = 0, other = 0;
 #pragma unroll
-            for (int c = 0; c < CLASSES; ++c) sets[c] |= (u64)(value == c + 1) << (i - low);
+            for (int m = 0; m < BITS / 4; ++m) {
+                u32 four = said.four[m];
+                odd |= gathered(four & 0x01010101u) << 4 * m;
+                large |= gathered(four >> 1 & 0x01010101u) << 4 * m;
+                other |= not_zero(four & 0xfcfcfcfcu) << 4 * m;
+            }
+            u32 inside = low_bits(end - begin) & ~other;
+            sets[0] = (inside & odd & ~large) << (begin - low);
+            sets[1] = (inside & ~odd & large) << (begin - low);
+            sets[2] = (inside & odd & large) << (begin - low);
         }
 #pragma unroll
-        for (int c = 0; c < CLASSES; ++c) words[block.start + c * count + n] = sets[c];
+        for (int c = 0; c < CLASSES; ++c) halves[2 * (block.start + c * count) + half] = sets[c];
     }
 }
 

@@ -83,9 +83,12 @@ T atomicCAS(T* at, std::common_type_t<T> expected, std::common_type_t<T> value) 
     return emulation::exchanged(at, [=](T old) { return old == expected ? value : old; });
 }
 
+inline int __popc(unsigned value) { return __builtin_popcount(value); }
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
 // From 1 on; 0 where no bit is set.
 inline int __ffsll(unsigned long long value) { return __builtin_ffsll((long long)value); }
+inline int __ffs(unsigned value) { return __builtin_ffs((int)value); }
+inline int __clz(unsigned value) { return value ? __builtin_clz(value) : 32; }
 inline int __clzll(unsigned long long value) { return value ? __builtin_clzll(value) : 64; }
 
 inline unsigned __float_as_uint(float value) {

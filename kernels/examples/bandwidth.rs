@@ -98,6 +98,7 @@ fn main() {
     masks(&device, &labels, &grid, copy);
     answers(&device, &labels, &grid, copy);
     pictures(&device, (&image, &labels), &grid, copy);
+    spine(&device);
 }
 
 /// How many different ones there are among ascending places.
@@ -165,13 +166,15 @@ fn masks(device: &Device, labels: &Array<u8>, grid: &Grid, copy: f64) {
     let (n, dims) = (grid.dims.voxels(), grid.dims);
     let tell = |name, bytes, work: &dyn Fn()| _ = measured(device, name, bytes, copy, work);
     let element = Element::new(Connectivity::Faces6);
-    tell("components", 5 * n, &|| {
+    let by = "paths from run to run, and waiting for the number of components";
+    bound(device, "components", by, 5 * n, copy, &|| {
         components::label(on, labels, dims, element).unwrap();
     });
-    tell("occupied", n, &|| {
+    let by = "additions to the same few numbers, and waiting for them";
+    bound(device, "occupied", by, n, copy, &|| {
         components::occupied(on, labels, dims, 255).unwrap();
     });
-    tell("holes", 2 * n, &|| {
+    bound(device, "holes", "paths from run to run", 2 * n, copy, &|| {
         fill::holes(on, labels, dims, 1).unwrap();
     });
     tell("dilate", 2 * n, &|| {
@@ -183,7 +186,7 @@ fn masks(device: &Device, labels: &Array<u8>, grid: &Grid, copy: f64) {
     tell("dilate disc", 2 * n, &|| {
         morphology::dilate_in_plane(on, labels, grid, 2.0).unwrap();
     });
-    tell("distance in plane", 5 * n, &|| {
+    bound(device, "distance in plane", "looking for the nearest zero", 5 * n, copy, &|| {
         distance::squared_mm_in_plane(on, labels, grid).unwrap();
     });
 }
@@ -201,8 +204,12 @@ fn answers(device: &Device, labels: &Array<u8>, grid: &Grid, copy: f64) {
     });
     let of = n / 8;
     let names: Vec<[u16; 3]> = (0..8).map(|answer| [answer, answer + 1, answer + 2]).collect();
+    // As many answers show a voxel as cutouts show a vertebra.
+    let shows = |answer: usize, voxel: usize| (answer + 8 - voxel * 8 / of) % 8 < 3;
+    let said = (0..n).map(|at| u8::from(shows(at / of, at % of)) * (1 + (at / 64 % 3) as u8));
+    let said = Array::of(on, &said.collect::<Vec<u8>>()).unwrap();
     tell("elect", n + 2 * of, &|| {
-        votes::elect(on, labels, of, &names, [2, 3, 2]).unwrap();
+        votes::elect(on, &said, of, &names, [2, 3, 2]).unwrap();
     });
     let high = nk / 8;
     let block = |answer: usize| bits::Block {
@@ -245,4 +252,103 @@ fn pictures(device: &Device, (image, labels): (&Array<f32>, &Array<u8>), grid: &
     tell("divide by a field", 8 * n, &|| {
         bias::divide(on, &mut divided.borrow_mut(), grid.dims, &field).unwrap();
     });
+}
+
+/// Voxels of a whole spine in its box, 1.5 x 1.5 x 4 mm: to posterior, to inferior, to the right.
+const SPINE: [usize; 3] = [100, 300, 20];
+const VERTEBRAE: usize = 24;
+/// Columns, rows and slices of a cutout, as the instance net's card has them.
+const CUTOUT: [usize; 3] = [80, 96, 20];
+
+/// A straight spine: bodies (1) with discs (2) between them, the canal (3), an arch (4) behind each body, one crumb.
+fn straight_spine([i, j, k]: [usize; 3]) -> u8 {
+    let (beside, level) = ((k as i32 - 10).abs(), j * VERTEBRAE / SPINE[1]);
+    let gap = (j + 1) * VERTEBRAE / SPINE[1] != level;
+    match i {
+        20..=45 if beside < 7 => 1 + u8::from(gap),
+        47..=54 if beside < 3 => 3,
+        56..=70 if beside < 5 && !gap => 4,
+        90 if j == 7 && k == 3 => 4,
+        _ => 0,
+    }
+}
+
+/// What the stages do with a whole spine besides the nets: cut, join what 24 cutouts say, clean the class map. One wait for the
+/// results of each.
+fn spine(device: &Device) {
+    let on: &dyn Launcher = device;
+    let axes = [[0.0, 1.5, 0.0], [0.0, 0.0, -1.5], [-4.0, 0.0, 0.0]];
+    let affine = Affine::new(axes, [0.0; 3]).unwrap();
+    let grid = Grid { dims: Dims::new(SPINE).unwrap(), affine };
+    let voxels: Vec<u8> =
+        (0..grid.dims.voxels()).map(|n| straight_spine(grid.dims.index(n))).collect();
+    let map = Array::of(on, &voxels).unwrap();
+    let centre = |n: usize| (2 * n + 1) * SPINE[1] / VERTEBRAE / 2;
+    let along = |axis: usize, middle: usize| {
+        let at = move |n: usize| (n + middle).checked_sub(CUTOUT[axis] / 2);
+        (0..CUTOUT[axis]).map(|n| at(n).filter(|&at| at < SPINE[axis])).collect()
+    };
+    let windows: Vec<_> =
+        (0..VERTEBRAE).map(|n| [along(0, 50), along(1, centre(n)), along(2, 10)]).collect();
+    let channels = Channels::new(9, |label| usize::from(label).checked_sub(1));
+    let cut = || _ = one_hot::encode(on, &map, grid.dims, &windows, &channels).unwrap();
+    let bone: Vec<usize> = (0..voxels.len())
+        .filter(|&n| matches!(voxels[n], 1 | 4))
+        .map(|n| grid.dims.index(n)[1])
+        .collect();
+    let level = |row: usize| row * VERTEBRAE / SPINE[1];
+    let said = (0..VERTEBRAE)
+        .flat_map(|n| bone.iter().map(move |&row| (level(row) + 2).saturating_sub(n)));
+    let said: Vec<u8> = said.map(|part| if part < 4 { part as u8 } else { 0 }).collect();
+    let said = Array::of(on, &said).unwrap();
+    let join = || joined(on, &said, bone.len());
+    let clean = || cleaned(on, &map, &grid);
+    let ms = |work: &dyn Fn()| least(device, work).as_secs_f64() * 1e3;
+    let all = ms(&|| {
+        cut();
+        join();
+        clean();
+    });
+    println!(
+        "{{\"operation\": \"spine\", \"ms\": {all:.3}, \"goal_ms\": 3, \"cutout_ms\": {:.3}, \
+         \"fusion_ms\": {:.3}, \"components_ms\": {:.3}, \"voxels\": {}, \"of_bone\": {}}}",
+        ms(&cut),
+        ms(&join),
+        ms(&clean),
+        voxels.len(),
+        bone.len()
+    );
+}
+
+/// What each vertebra's cutout and the others have in common, then votes.
+fn joined(on: &dyn Launcher, said: &Array<u8>, voxels: usize) {
+    let block = |n: usize| bits::Block {
+        place: Bounds { min: [0; 3], max: [voxels - 1, 0, 0] },
+        first: n * voxels,
+        row: voxels,
+        slice: voxels,
+    };
+    let sets = bits::Sets::pack(on, said, &(0..VERTEBRAE).map(block).collect::<Vec<_>>()).unwrap();
+    let of = |n: usize, part: usize| n * kernels::votes::CLASSES + part;
+    let others = |n: usize| (0..VERTEBRAE).filter(move |&other| other != n);
+    let pairs = (0..VERTEBRAE).flat_map(|n| {
+        others(n).flat_map(move |other| (0..3).map(move |part| (of(n, 1), of(other, part))))
+    });
+    sets.shared(on, &pairs.collect::<Vec<_>>()).unwrap();
+    let names: Vec<[u16; 3]> = (0..VERTEBRAE as u16).map(|n| [n, n + 1, n + 2]).collect();
+    votes::elect(on, said, voxels, &names, [2, 3, 2]).unwrap().download(on).unwrap();
+}
+
+/// The parts of the spine, of two structures and of all of them, then the holes of four.
+fn cleaned(on: &dyn Launcher, map: &Array<u8>, grid: &Grid) {
+    let parts = |map: &Array<u8>| {
+        let element = Element::new(Connectivity::Corners26);
+        components::label(on, map, grid.dims, element).unwrap();
+    };
+    components::occupied(on, map, grid.dims, 255).unwrap();
+    parts(&morphology::dilate_in_plane(on, map, grid, 3.0).unwrap());
+    (0..3).for_each(|_| parts(map));
+    for value in 1..5 {
+        fill::holes_in_slices(on, map, grid.dims, value).unwrap();
+    }
 }

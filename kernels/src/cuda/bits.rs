@@ -84,11 +84,11 @@ impl Sets {
         let most = boxes.iter().map(WordBox::words).max().unwrap_or(0);
         let mut words = Array::new(on, start)?;
         let described = Array::of(on, &numbers(&described, "pack_sets")?)?;
-        let mut shape = Shape::over(most);
+        let mut shape = Shape::over(2 * most);
         shape.blocks[1] = blocks.len() as u32;
         if !blocks.is_empty() {
             let call = Call::of("pack_sets").read(classes).read(&described).write(&mut words);
-            call.launch(on, shape)?;
+            call.count(classes.len()).launch(on, shape)?;
         }
         Ok(Sets { boxes, words })
     }

@@ -2,7 +2,9 @@
 
 use bytemuck::Pod;
 
+use super::components::words;
 use super::{Array, DeviceError, Launcher, Tables};
+use crate::Dims;
 
 /// How many threads run a kernel, in blocks that share memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +160,15 @@ impl Call {
             self.too_large = Some(items);
         }
         self.launch(on, Shape::tiles(counts, tile))
+    }
+
+    /// Launches a kernel with one thread for each word of a mask of `dims`; `over` takes words too, where blocks share none.
+    pub fn in_tiles(mut self, on: &dyn Launcher, dims: Dims) -> Result<(), DeviceError> {
+        if dims.voxels() > MAX_ITEMS {
+            self.too_large = Some(dims.voxels());
+        }
+        let blocks = words(dims).div_ceil(THREADS as usize) as u32;
+        self.launch(on, Shape { blocks: [blocks, 1, 1], threads: THREADS, shared_bytes: 0 })
     }
 
     /// Launches a kernel in the given shape; one without blocks has nothing to do.

@@ -30,7 +30,6 @@ modules! {
     "holes",
     "moments",
     "nearest",
-    "occupied",
     "one_hot",
     "overlay",
     "patch_net",

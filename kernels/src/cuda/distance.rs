@@ -1,22 +1,30 @@
-//! See [`crate::distance`]; equal to it to the bit.
+//! See [`crate::distance`].
 
+use super::morphology::packed;
 use super::{Array, Call, DeviceError, Launcher};
 use crate::Grid;
 
-/// See [`crate::distance::squared_mm_in_plane`].
+/// See [`crate::distance::squared_mm_in_plane`]; squares differ from it by a rounding of double precision at most, before they
+/// are rounded.
 pub fn squared_mm_in_plane(
     on: &dyn Launcher,
     mask: &Array<u8>,
     grid: &Grid,
 ) -> Result<Array<f32>, DeviceError> {
-    let squares = within_slices(on, mask, grid)?;
-    let n = grid.dims.voxels();
-    let mut rounded = Array::new(on, n)?;
-    Call::of("round_distances").read(&squares).write(&mut rounded).count(n).over(on, n)?;
-    Ok(rounded)
+    let bits = packed(on, mask, grid.dims)?;
+    let [across, down, _] = grid.affine.spacing();
+    let mut squares = Array::new(on, grid.dims.voxels())?;
+    Call::of("distance_in_plane")
+        .read(&bits)
+        .write(&mut squares)
+        .counts(grid.dims.counts())
+        .number(across)
+        .number(down)
+        .over(on, grid.dims.voxels())?;
+    Ok(squares)
 }
 
-/// See [`crate::distance::squared_mm`].
+/// See [`crate::distance::squared_mm`]; equal to it to the bit.
 pub fn squared_mm(
     on: &dyn Launcher,
     mask: &Array<u8>,

@@ -1,6 +1,7 @@
 //! See [`crate::fill`]; masks of 1 where a hole is, instead of offsets.
 
-use super::{Array, Call, DeviceError, Launcher, components};
+use super::components::{Runs, words};
+use super::{Array, Call, DeviceError, Launcher};
 use crate::Dims;
 use crate::components::Connectivity;
 use crate::morphology::Element;
@@ -33,27 +34,24 @@ fn enclosed(
     value: u8,
     axes: usize,
 ) -> Result<Array<u8>, DeviceError> {
-    let n = dims.voxels();
-    let mut open = Array::<u8>::new(on, n)?;
-    let every = Call::of("open_space").read(map).write(&mut open);
-    every.number(i32::from(value)).count(n).over(on, n)?;
     let along = std::array::from_fn(|axis| axis < axes);
     let element = Element { connectivity: Connectivity::Faces6, along };
-    let parents = components::roots(on, &open, dims, element)?;
-    let mut reached = Array::<u8>::filled(on, n, 0)?;
+    let Runs { full, starts, mut parents, .. } = Runs::joined(on, map, dims, element, Some(value))?;
     Call::of("reach_from_edges")
-        .read(&parents)
-        .write(&mut reached)
+        .read(&full)
+        .read(&starts)
+        .write(&mut parents)
         .counts(dims.counts())
         .count(axes)
-        .over(on, n)?;
-    let mut holes = Array::new(on, n)?;
+        .over(on, words(dims))?;
+    let mut holes = Array::new(on, dims.voxels())?;
     Call::of("find_holes")
         .read(map)
+        .read(&full)
+        .read(&starts)
         .read(&parents)
-        .read(&reached)
         .write(&mut holes)
-        .count(n)
-        .over(on, n)?;
+        .counts(dims.counts())
+        .over(on, words(dims))?;
     Ok(holes)
 }

@@ -1,9 +1,21 @@
 //! See [`crate::morphology`] and [`crate::growth`]; equal to them to the bit.
 
-use super::components::element_bits;
+use super::components::{element_bits, words};
 use super::{Array, Call, DeviceError, Launcher};
 use crate::morphology::{Element, reach};
 use crate::{Dims, Grid};
+
+/// One bit for each voxel that is not 0, in words of neighbours along the first axis.
+pub(super) fn packed(
+    on: &dyn Launcher,
+    mask: &Array<u8>,
+    dims: Dims,
+) -> Result<Array<u32>, DeviceError> {
+    let mut bits = Array::new(on, words(dims))?;
+    let call = Call::of("pack_mask").read(mask).write(&mut bits);
+    call.counts(dims.counts()).over(on, words(dims))?;
+    Ok(bits)
+}
 
 /// See [`crate::morphology::dilate`].
 pub fn dilate(
@@ -12,7 +24,7 @@ pub fn dilate(
     dims: Dims,
     element: Element,
 ) -> Result<Array<u8>, DeviceError> {
-    swept(on, Call::of("dilate_element").read(mask), dims, element)
+    swept(on, "dilate_element", mask, dims, element)
 }
 
 /// See [`crate::morphology::erode`].
@@ -22,7 +34,25 @@ pub fn erode(
     dims: Dims,
     element: Element,
 ) -> Result<Array<u8>, DeviceError> {
-    swept(on, Call::of("erode_element").read(mask), dims, element)
+    swept(on, "erode_element", mask, dims, element)
+}
+
+fn swept(
+    on: &dyn Launcher,
+    kernel: &'static str,
+    mask: &Array<u8>,
+    dims: Dims,
+    element: Element,
+) -> Result<Array<u8>, DeviceError> {
+    let bits = packed(on, mask, dims)?;
+    let mut result = Array::new(on, dims.voxels())?;
+    Call::of(kernel)
+        .read(&bits)
+        .write(&mut result)
+        .counts(dims.counts())
+        .number(element_bits(element))
+        .over(on, words(dims))?;
+    Ok(result)
 }
 
 /// See [`crate::growth::grow`].
@@ -33,17 +63,11 @@ pub fn grow(
     dims: Dims,
     element: Element,
 ) -> Result<Array<u8>, DeviceError> {
-    swept(on, Call::of("grow_labels").read(labels).read(inside), dims, element)
-}
-
-fn swept(
-    on: &dyn Launcher,
-    call: Call,
-    dims: Dims,
-    element: Element,
-) -> Result<Array<u8>, DeviceError> {
     let mut result = Array::new(on, dims.voxels())?;
-    call.write(&mut result)
+    Call::of("grow_labels")
+        .read(labels)
+        .read(inside)
+        .write(&mut result)
         .counts(dims.counts())
         .number(element_bits(element))
         .over(on, dims.voxels())?;
@@ -59,13 +83,14 @@ pub fn dilate_in_plane(
 ) -> Result<Array<u8>, DeviceError> {
     let reach: Vec<i32> = reach(grid, radius_mm).into_iter().map(|wide| wide as i32).collect();
     let table = Array::of(on, &reach)?;
+    let bits = packed(on, mask, grid.dims)?;
     let mut result = Array::new(on, grid.dims.voxels())?;
     Call::of("dilate_disc")
-        .read(mask)
+        .read(&bits)
         .read(&table)
         .write(&mut result)
         .counts(grid.dims.counts())
         .count(reach.len())
-        .over(on, grid.dims.voxels())?;
+        .over(on, words(grid.dims))?;
     Ok(result)
 }

@@ -54,13 +54,28 @@ fn components_of_a_maze() {
     let maze = Volume::new(grid, (0..grid.dims.voxels()).map(wall).collect()).unwrap();
     let mut random = Random(5);
     let dust = random.volume(grid, |r| u8::from(r.below(3) == 0));
-    for map in [maze, dust] {
-        let want = reference::components::label(&map, Connectivity::Faces6);
-        on_each(|on, place| {
-            let got = labelled(on, &map, Element::new(Connectivity::Faces6));
-            assert_eq!(got, want, "{place}");
-        });
+    // Rows of whole words, which are read otherwise; walls between two words.
+    let aligned = Grid { dims: Dims::new([64, 53, 4]).unwrap(), ..grid };
+    let blocks = random.volume(aligned, |r| [1, 1, 1, 2, 2, 0][r.below(6) as usize]);
+    for map in [maze, dust, blocks] {
+        for connectivity in CONNECTIVITIES {
+            let want = reference::components::label(&map, connectivity);
+            let holes = reference::fill::holes(&map, 1);
+            on_each(|on, place| {
+                let got = labelled(on, &map, Element::new(connectivity));
+                assert_eq!(got, want, "{place}");
+                let voxels = Array::of(on, map.voxels()).unwrap();
+                let got = cuda::fill::holes(on, &voxels, map.dims(), 1).unwrap();
+                assert_eq!(offsets(on, &got), holes, "{place}");
+            });
+        }
     }
+}
+
+/// Where a mask is not 0.
+fn offsets(on: &dyn Launcher, mask: &Array<u8>) -> Vec<usize> {
+    let mask = mask.download(on).unwrap();
+    (0..mask.len()).filter(|&n| mask[n] != 0).collect()
 }
 
 #[test]
@@ -93,14 +108,10 @@ fn holes() {
             found = [found[0] + flat.len(), found[1] + solid.len()];
             on_each(|on, place| {
                 let voxels = Array::of(on, map.voxels()).unwrap();
-                let offsets = |mask: Array<u8>| -> Vec<usize> {
-                    let mask = mask.download(on).unwrap();
-                    (0..mask.len()).filter(|&n| mask[n] != 0).collect()
-                };
                 let got = cuda::fill::holes_in_slices(on, &voxels, grid.dims, value).unwrap();
-                assert_eq!(offsets(got), flat, "{case} {place}");
+                assert_eq!(offsets(on, &got), flat, "{case} {place}");
                 let got = cuda::fill::holes(on, &voxels, grid.dims, value).unwrap();
-                assert_eq!(offsets(got), solid, "{case} {place}");
+                assert_eq!(offsets(on, &got), solid, "{case} {place}");
             });
         }
     });

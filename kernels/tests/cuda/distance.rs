@@ -4,6 +4,7 @@ use kernels::cuda::{self, Array};
 use kernels::{distance, morphology, reference};
 
 use crate::backends::{on_each, over_grids};
+use crate::random::{Random, grids};
 
 #[test]
 fn distances_and_discs() {
@@ -38,4 +39,30 @@ fn distances_and_discs() {
             assert_eq!(got.download(on).unwrap(), disc.voxels(), "{case}");
         });
     });
+}
+
+/// Rows of several words; zeros, and voxels of the mask, farther apart than a word and than what a disc covers at once.
+#[test]
+fn far_zeros_and_wide_discs() {
+    let mut random = Random(3);
+    for grid in grids(&mut random, &[[150, 9, 2], [128, 5, 3], [40, 30, 1]]) {
+        let share = if grid.dims.counts()[1] < 9 { 0.05 } else { 0.005 };
+        let mask = random.volume(grid, |r| u8::from(r.unit() > share));
+        let seeds = mask.map(|value| 1 - value);
+        let squares = distance::squared_mm_in_plane(&mask);
+        let discs = [7.0, 45.0].map(|mm| (mm, reference::morphology::dilate_in_plane(&seeds, mm)));
+        on_each(|on, place| {
+            let voxels = Array::of(on, mask.voxels()).unwrap();
+            let got = cuda::distance::squared_mm_in_plane(on, &voxels, &grid).unwrap();
+            for (got, want) in got.download(on).unwrap().iter().zip(squares.voxels()) {
+                let rounding = want * f32::EPSILON;
+                assert!(got == want || (got - want).abs() <= rounding, "{place}: {got} != {want}");
+            }
+            let voxels = Array::of(on, seeds.voxels()).unwrap();
+            for (mm, disc) in &discs {
+                let got = cuda::morphology::dilate_in_plane(on, &voxels, &grid, *mm).unwrap();
+                assert_eq!(got.download(on).unwrap(), disc.voxels(), "{place} {mm} mm");
+            }
+        });
+    }
 }

@@ -1,6 +1,6 @@
 //! Votes of several answers.
 
-use kernels::cuda::{self, Array};
+use kernels::cuda::{self, Array, DeviceError};
 use kernels::reference;
 use kernels::votes::{self, Ballot, CLASSES};
 
@@ -31,5 +31,14 @@ fn the_most_votes() {
             let owners = cuda::votes::elect(on, &said, voxels, &names, weights).unwrap();
             assert_eq!(owners.download(on).unwrap(), want, "{case} {place}");
         });
+    });
+}
+
+#[test]
+fn more_answers_than_are_counted_at_once_are_refused() {
+    on_each(|on, place| {
+        let said = Array::filled(on, 65, 1).unwrap();
+        let error = cuda::votes::elect(on, &said, 1, &[[0; CLASSES]; 65], [1, 1, 1]).unwrap_err();
+        assert!(matches!(error, DeviceError::Refused { .. }), "{place}: {error}");
     });
 }
