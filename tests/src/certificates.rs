@@ -11,6 +11,9 @@ use crate::shell::run;
 /// For a key and two signatures on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// A certificate of no days is good until the second it was made in is over, and times in certificates are whole seconds.
+const LAST_SECOND: Duration = Duration::from_millis(1100);
+
 /// An authority and the folder of what it signs: `NAME.pem`, `NAME.key`.
 #[derive(Debug)]
 pub struct Authority {
@@ -41,7 +44,14 @@ impl Authority {
         self.pair(&self.name).certificate
     }
 
-    /// Signs a certificate for `name`, who is on this machine. With 0 days it has expired a second later.
+    /// Signs a certificate for `name`, who is on this machine, that has expired when this returns.
+    pub fn sign_expired(&self, name: &str) -> Result<Pair> {
+        let pair = self.sign(name, 0)?;
+        std::thread::sleep(LAST_SECOND);
+        Ok(pair)
+    }
+
+    /// Signs a certificate for `name`, who is on this machine.
     pub fn sign(&self, name: &str, days: u32) -> Result<Pair> {
         let pair = self.pair(name);
         let (wanted, extensions) = (self.file(name, "csr"), self.file(name, "ext"));

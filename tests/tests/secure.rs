@@ -61,7 +61,7 @@ fn only_a_certificate_of_the_sites_authority_is_heard() {
     let (site, authority) = secured();
     let believed = authority.certificate();
     let scanner = authority.sign("scanner", 100).unwrap();
-    let late = authority.sign("late", 0).unwrap();
+    let late = authority.sign_expired("late").unwrap();
     let foreign = Authority::new(site.folder.path(), "elsewhere").unwrap();
     let stranger = foreign.sign("stranger", 100).unwrap();
     let config =
@@ -127,8 +127,7 @@ fn results_go_to_a_console_that_proves_who_it_is() {
 fn certificates_that_cannot_serve_are_named_and_expiry_is_told() {
     let (site, authority) = secured();
     authority.sign("soon", 20).unwrap();
-    authority.sign("over", 0).unwrap();
-    std::thread::sleep(Duration::from_millis(1100)); // a certificate of no days ends with the second it was made in
+    authority.sign_expired("over").unwrap();
     for (own, state, health) in [
         ("sagitta", Value::Null, "good"),
         ("soon", "expires".into(), "absent"),

@@ -1,5 +1,5 @@
 //! The DICOM listener: who connects, how securely, and in which contexts it may talk. What is said then is
-//! [`super::conversation`]'s.
+//! `conversation`'s.
 //!
 //! Every request gets an answer with a status, also a refused one; the link is dropped only when its bytes cannot be
 //! understood, or when it has been silent for too long. What is stored is the spool's business, when a series is complete
