@@ -19,6 +19,7 @@ mod segmentation;
 use crate::decode::DicomSeries;
 use crate::error::Move;
 use crate::identity::Provenance;
+use dicom_dictionary_std::uids;
 use pipeline::Segmentation;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -77,7 +78,24 @@ impl OutputKind {
             OutputKind::Labelmap => "seg_labelmap",
         }
     }
+
+    /// The SOP class of its objects.
+    pub fn sop_class(self) -> &'static str {
+        match self {
+            OutputKind::DerivedMr => uids::MR_IMAGE_STORAGE,
+            OutputKind::SecondaryCapture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+            OutputKind::SemanticSegmentation | OutputKind::InstanceSegmentation => {
+                uids::SEGMENTATION_STORAGE
+            }
+            OutputKind::Measurements => uids::COMPREHENSIVE3_DSR_STORAGE,
+            OutputKind::PresentationState => uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+            OutputKind::Labelmap => uids::LABEL_MAP_SEGMENTATION_STORAGE,
+        }
+    }
 }
+
+/// The transfer syntax of every object: what every receiver must take, with the representations of values written down.
+pub const TRANSFER_SYNTAX: &str = uids::EXPLICIT_VR_LITTLE_ENDIAN;
 
 /// When the objects were made. Stored with the job, so that repeating the job repeats the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,6 +28,8 @@ pub const MAX_ASSOCIATE_BYTES: u32 = 64 << 10;
 const SEND: Duration = Duration::from_secs(30);
 /// A peer that does not close within this will not (ARTIM, PS3.8 9.1.5).
 const PART: Duration = Duration::from_secs(10);
+/// An A-ABORT leaves at once, or the peer does not read.
+const ABORT: Duration = Duration::from_secs(1);
 /// Type of a P-DATA-TF PDU (PS3.8 9.3.5).
 const P_DATA: u8 = 0x04;
 
@@ -216,7 +218,7 @@ impl Wire {
     pub async fn abort(&mut self) {
         let reason = AbortRQServiceProviderReason::ReasonNotSpecified;
         let source = AbortRQSource::ServiceProvider(reason);
-        let _ = self.send(&Pdu::AbortRQ { source }).await;
+        let _ = timeout(ABORT, self.send(&Pdu::AbortRQ { source })).await;
         self.close().await;
     }
 

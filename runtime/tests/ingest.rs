@@ -15,17 +15,19 @@ use shared::{Scratch, dicom, run, unpack};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// Nothing here takes so long; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
+const VERIFICATION: &str = "1.2.840.10008.1.1";
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const IMPLICIT: &str = "1.2.840.10008.1.2";
-/// Command field of C-STORE-RQ and of its response.
+/// Command fields: C-STORE-RQ, C-ECHO-RQ, C-STORE-RSP.
 const STORE: u16 = 0x0001;
+const ECHO: u16 = 0x0030;
 const STORE_RESPONSE: u16 = 0x8001;
 
 /// The receiver on a free port, with its spool.
@@ -147,15 +149,29 @@ impl Peer {
 }
 
 fn store_command(class: &str, instance: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (element, mut value) in [
-        (0x0002u16, class.as_bytes().to_vec()),
+    command([
+        (0x0002, class.as_bytes().to_vec()),
         (0x0100, STORE.to_le_bytes().to_vec()),
         (0x0110, 77u16.to_le_bytes().to_vec()),
         (0x0700, vec![0, 0]),
         (0x0800, vec![0, 0]),
         (0x1000, instance.as_bytes().to_vec()),
-    ] {
+    ])
+}
+
+fn echo_command() -> Vec<u8> {
+    command([
+        (0x0002, VERIFICATION.as_bytes().to_vec()),
+        (0x0100, ECHO.to_le_bytes().to_vec()),
+        (0x0110, 77u16.to_le_bytes().to_vec()),
+        (0x0800, 0x0101u16.to_le_bytes().to_vec()),
+    ])
+}
+
+/// A command set of these elements (PS3.7 section 6.3.1).
+fn command<const N: usize>(elements: [(u16, Vec<u8>); N]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (element, mut value) in elements {
         value.resize(value.len() + value.len() % 2, 0);
         out.extend([0, 0]);
         out.extend(element.to_le_bytes());
@@ -311,6 +327,69 @@ fn too_many_associations_are_rejected_and_an_abort_is_told() {
     let _open = Peer::open(service.address, MR, EXPLICIT);
     service.stop(); // also with an association open
     assert!(!service.association().1);
+}
+
+/// More than ever come at once, and silent ones among them: every one is answered, and nobody is locked out afterwards.
+#[test]
+fn two_hundred_associations_at_once_are_all_answered() {
+    const CROWD: usize = 200;
+    let mut service = Service::start("ingest-crowd", Settings::default());
+    let address = service.address;
+    let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let all_have_asked = Arc::new(Barrier::new(CROWD));
+    let askers: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let all_have_asked = Arc::clone(&all_have_asked);
+            std::thread::spawn(move || {
+                let answer = ClientAssociationOptions::new()
+                    .with_presentation_context(MR, vec![EXPLICIT])
+                    .read_timeout(PATIENCE)
+                    .establish(address);
+                all_have_asked.wait();
+                match answer {
+                    Ok(association) => association.release().map(|()| true).unwrap(),
+                    Err(dicom_ul::association::Error::Rejected { .. }) => false,
+                    Err(other) => panic!("{other}"),
+                }
+            })
+        })
+        .collect();
+    let accepted = askers.into_iter().map(|asker| usize::from(asker.join().unwrap())).sum();
+    assert_eq!(Settings::default().max_associations_per_peer, accepted);
+    for _ in 0..accepted {
+        assert!(service.association().1);
+    }
+    drop(silent);
+    Peer::open(address, MR, EXPLICIT).0.release().unwrap();
+    assert!(service.association().1);
+    service.stop();
+}
+
+/// It asks and asks and never reads an answer: its association ends, and the others do not notice.
+#[test]
+fn a_peer_that_stops_reading_is_left_alone() {
+    let mut service = Service::start("ingest-deaf", Settings::default());
+    let mut deaf = Peer::open(service.address, VERIFICATION, IMPLICIT);
+    let context = deaf.0.presentation_contexts()[0].id;
+    let value = PDataValue {
+        presentation_context_id: context,
+        value_type: PDataValueType::Command,
+        is_last: true,
+        data: echo_command(),
+    };
+    let mut question = Vec::new();
+    dicom_ul::pdu::write_pdu(&mut question, &Pdu::PData { data: vec![value] }).unwrap();
+    let stream = deaf.0.inner_stream();
+    stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    while std::io::Write::write_all(stream, &question).is_ok() {}
+
+    let source = Scratch::new("ingest-deaf-source");
+    unpack("siemens-skyra-d11-sag-t1-classic", &source.0);
+    assert!(service.storescu(&source.0).status().unwrap().success());
+    let (arrivals, released) = service.association();
+    assert_eq!((arrivals.len(), released), (192, true));
+    assert!(!service.association().1, "after the limit for an answer");
+    service.stop();
 }
 
 /// Four associations at once; prints objects a second, as a note (the bench compares against DCMTK's storescp).

@@ -1,9 +1,10 @@
 //! `sagitta doctor`: what is on this machine, what Sagitta uses of it, what is missing and what to do.
 //!
-//! Only looks: builds nothing, starts nothing, sends no image. What is missing without harm is told apart from what stops
+//! Only looks: builds nothing, starts nothing, sends no image; destinations are asked whether they would take one. What is missing without harm is told apart from what stops
 //! the service.
 
 mod accelerator;
+mod destinations;
 mod machine;
 
 use super::Outcome;
@@ -83,6 +84,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     }
     let mcu = config.as_ref().and_then(|config| config.mcu.as_ref());
     findings.push(machine::supervisor(mcu.map(|mcu| mcu.port.as_path())));
+    findings.extend(config.iter().flat_map(destinations::findings));
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {

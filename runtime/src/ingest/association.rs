@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -34,7 +34,8 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 const ARTIM: Duration = Duration::from_secs(10);
 /// Memory of all messages being received, in MiB: two of the largest pixel data, a sixth of the budget of a job.
 const MEMORY_MIB: usize = 1024;
-/// Connections without an association: who asks for one while all are taken is told so. More are closed unanswered.
+/// Connections without an association: who asks for one while all are taken is told so. More wait in the system's queue,
+/// no longer than [`ARTIM`].
 const MAX_WAITING: usize = 16;
 /// Wait after a failed accept (out of file descriptors): a loop without it would take a whole core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,6 +58,9 @@ pub struct Settings {
     pub max_associations: usize,
     /// Of one peer: half of all, so that none can lock out the others.
     pub max_associations_per_peer: usize,
+    /// Take Enhanced MR: a volume in one object, complete on arrival. A console that is refused it sends its classic form
+    /// (Philips from R3.2 on).
+    pub enhanced_mr: bool,
     /// Answer Storage Commitment. Off by default: we are no archive, and a console that deletes what is committed would delete
     /// the only copy.
     pub commitment: bool,
@@ -75,6 +79,7 @@ impl Default for Settings {
             require_called_ae_title: false,
             max_associations: 16,
             max_associations_per_peer: 8,
+            enhanced_mr: true,
             commitment: false,
             peers: Vec::new(),
         }
@@ -140,8 +145,8 @@ pub async fn serve(listener: TcpListener, services: Services, mut shutdown: watc
     let receiver = Arc::new(receiver);
     let mut associations = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (connection, accepted) = tokio::select! {
+            next = next_connection(&listener, &connections) => next,
             _ = stopped(&mut shutdown) => break,
         };
         while associations.try_join_next().is_some() {}
@@ -153,15 +158,23 @@ pub async fn serve(listener: TcpListener, services: Services, mut shutdown: watc
                 continue;
             }
         };
-        if let Ok(connection) = Arc::clone(&connections).try_acquire_owned() {
-            let (receiver, shutdown) = (Arc::clone(&receiver), shutdown.clone());
-            associations.spawn(async move {
-                receiver.associate(socket, address.ip().to_canonical(), shutdown).await;
-                drop(connection);
-            });
-        }
+        let (receiver, shutdown) = (Arc::clone(&receiver), shutdown.clone());
+        associations.spawn(async move {
+            receiver.associate(socket, address.ip().to_canonical(), shutdown).await;
+            drop(connection);
+        });
     }
     while associations.join_next().await.is_some() {}
+}
+
+/// A connection, when there is room for one.
+async fn next_connection(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, std::io::Result<(TcpStream, SocketAddr)>) {
+    // The semaphore is never closed.
+    let connection = Arc::clone(connections).acquire_owned().await.ok();
+    (connection, listener.accept().await)
 }
 
 /// Resolves when the service stops.

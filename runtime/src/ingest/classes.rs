@@ -15,7 +15,7 @@ pub enum Use {
 }
 
 /// Classes that are stored and ignored.
-const IGNORED: [&str; 14] = [
+pub const IGNORED: [&str; 14] = [
     uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
     uids::MULTI_FRAME_GRAYSCALE_BYTE_SECONDARY_CAPTURE_IMAGE_STORAGE,
     uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE,
@@ -33,7 +33,7 @@ const IGNORED: [&str; 14] = [
 ];
 
 /// Philips' private storage classes (MR spectrum, series, ExamCard) share this root.
-const PHILIPS_PRIVATE: &str = "1.3.46.670589.11.0.0.12.";
+pub const PHILIPS_PRIVATE: &str = "1.3.46.670589.11.0.0.12.";
 
 /// What the receiver does with a storage class; `None`: not supported.
 pub fn usage(sop_class: &str) -> Option<Use> {

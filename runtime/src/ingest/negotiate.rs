@@ -103,7 +103,7 @@ pub fn answer(
     }
     let mut contexts = Contexts::new();
     let results = request.presentation_contexts.iter().map(|proposed| {
-        let (reason, transfer_syntax) = choose(proposed, settings.commitment);
+        let (reason, transfer_syntax) = choose(proposed, settings);
         if reason == PresentationContextResultReason::Acceptance {
             let context = Context {
                 abstract_syntax: trim(&proposed.abstract_syntax).to_owned(),
@@ -136,15 +136,15 @@ pub fn answer(
 /// without meaning (PS3.8 table 9-18).
 fn choose(
     proposed: &PresentationContextProposed,
-    commitment: bool,
+    settings: &Settings,
 ) -> (PresentationContextResultReason, &'static str) {
     use PresentationContextResultReason as Reason;
     let class = trim(&proposed.abstract_syntax);
     let ours: &[&'static str] = match class {
         uids::MODALITY_PERFORMED_PROCEDURE_STEP => &NORMALIZED_SYNTAX,
-        uids::STORAGE_COMMITMENT_PUSH_MODEL if commitment => &NORMALIZED_SYNTAX,
+        uids::STORAGE_COMMITMENT_PUSH_MODEL if settings.commitment => &NORMALIZED_SYNTAX,
         uids::VERIFICATION => &TRANSFER_SYNTAXES,
-        storage if classes::usage(storage).is_some() => &TRANSFER_SYNTAXES,
+        storage if takes(storage, settings) => &TRANSFER_SYNTAXES,
         _ => return (Reason::AbstractSyntaxNotSupported, uids::IMPLICIT_VR_LITTLE_ENDIAN),
     };
     let offered = |ours: &&&str| proposed.transfer_syntaxes.iter().any(|ts| trim(ts) == **ours);
@@ -152,6 +152,11 @@ fn choose(
         Some(ours) => (Reason::Acceptance, ours),
         None => (Reason::TransferSyntaxesNotSupported, uids::IMPLICIT_VR_LITTLE_ENDIAN),
     }
+}
+
+fn takes(storage: &str, settings: &Settings) -> bool {
+    let switched_off = storage == uids::ENHANCED_MR_IMAGE_STORAGE && !settings.enhanced_mr;
+    classes::usage(storage).is_some() && !switched_off
 }
 
 /// UIDs come padded with NUL, from some peers with spaces.
@@ -202,6 +207,22 @@ mod tests {
                 Reason::TransferSyntaxesNotSupported
             ]
         );
+    }
+
+    #[test]
+    fn a_site_without_enhanced_mr_gets_the_classic_form() {
+        let request = request(&[
+            (1, uids::ENHANCED_MR_IMAGE_STORAGE, &["1.2.840.10008.1.2.1"]),
+            (3, uids::MR_IMAGE_STORAGE, &["1.2.840.10008.1.2.1"]),
+        ]);
+        let classic = Settings { enhanced_mr: false, ..Settings::default() };
+        let ids = |settings: &Settings| {
+            let mut ids: Vec<u8> = answer(&request, settings).unwrap().1.into_keys().collect();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(ids(&Settings::default()), [1, 3]);
+        assert_eq!(ids(&classic), [3]);
     }
 
     #[test]

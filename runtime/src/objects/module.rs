@@ -9,12 +9,12 @@ use super::element::{
     text, value_of,
 };
 use super::header::slice_thickness;
-use super::{Made, ObjectError, OutputKind, OutputObject};
+use super::{Made, ObjectError, OutputKind, OutputObject, TRANSFER_SYNTAX};
 use crate::decode::{DicomSeries, FrameRef};
 use crate::identity::{NetName, Provenance, derived_uid};
 use crate::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_core::{Tag, VR};
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use dicom_object::mem::InMemElement;
 use dicom_object::meta::FileMetaTableBuilder;
 use dicom_object::{FileMetaTable, InMemDicomObject};
@@ -166,7 +166,7 @@ impl<'a> Context<'a> {
 
     /// The reference to an object of this result.
     pub(super) fn own(&self, kind: OutputKind) -> InMemDicomObject {
-        reference(sop_class(kind), &self.uid("instance", kind, 1))
+        reference(kind.sop_class(), &self.uid("instance", kind, 1))
     }
 
     /// The attributes that every object has: SOP common, patient, study, series, frame of
@@ -181,7 +181,7 @@ impl<'a> Context<'a> {
         }
         let Made { date, time } = self.made;
         for element in [
-            text(tags::SOP_CLASS_UID, VR::UI, sop_class(kind)),
+            text(tags::SOP_CLASS_UID, VR::UI, kind.sop_class()),
             text(tags::SOP_INSTANCE_UID, VR::UI, self.uid("instance", kind, instance)),
             text(tags::STUDY_INSTANCE_UID, VR::UI, &*self.study_uid),
             text(tags::SERIES_INSTANCE_UID, VR::UI, self.own_series_uid(kind)),
@@ -417,7 +417,7 @@ impl<'a> Context<'a> {
             source,
         };
         let sop_instance_uid = self.uid("instance", kind, instance);
-        let meta = file_meta(sop_class(kind), &sop_instance_uid).map_err(|e| encode(e.into()))?;
+        let meta = file_meta(kind.sop_class(), &sop_instance_uid).map_err(|e| encode(e.into()))?;
         let mut bytes = vec![0; 128];
         bytes.extend(b"DICM");
         meta.write(&mut bytes).map_err(|e| encode(e.into()))?;
@@ -427,9 +427,9 @@ impl<'a> Context<'a> {
         Ok(OutputObject {
             kind,
             file_name,
-            sop_class_uid: sop_class(kind).to_owned(),
+            sop_class_uid: kind.sop_class().to_owned(),
             sop_instance_uid,
-            transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
+            transfer_syntax_uid: TRANSFER_SYNTAX.to_owned(),
             bytes,
         })
     }
@@ -439,23 +439,10 @@ fn file_meta(class: &str, instance: &str) -> Result<FileMetaTable, dicom_object:
     FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(class)
         .media_storage_sop_instance_uid(instance)
-        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .transfer_syntax(TRANSFER_SYNTAX)
         .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
         .implementation_version_name(IMPLEMENTATION_VERSION)
         .build()
-}
-
-fn sop_class(kind: OutputKind) -> &'static str {
-    match kind {
-        OutputKind::DerivedMr => uids::MR_IMAGE_STORAGE,
-        OutputKind::SecondaryCapture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
-        OutputKind::SemanticSegmentation | OutputKind::InstanceSegmentation => {
-            uids::SEGMENTATION_STORAGE
-        }
-        OutputKind::Measurements => uids::COMPREHENSIVE3_DSR_STORAGE,
-        OutputKind::Labelmap => uids::LABEL_MAP_SEGMENTATION_STORAGE,
-        OutputKind::PresentationState => uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
-    }
 }
 
 fn reference(class: &str, instance: &str) -> InMemDicomObject {

@@ -8,7 +8,7 @@ mod object;
 
 use crate::dimse::{self, MAX_COMMAND_BYTES, Request, Response};
 use crate::error::Move;
-use crate::objects::OutputKind;
+use crate::objects::{self, OutputKind};
 use crate::tls::Tls;
 use crate::wire::WireError;
 use crate::wire::requestor::{Association, MAX_CONTEXTS, Proposal, RequestError, Route};
@@ -28,6 +28,9 @@ const MAX_AE_TITLE: usize = 16;
 /// Duplicate SOP Instance (PS3.7 annex C.5.7). Our UIDs are a function of the content: the receiver
 /// has this object.
 const DUPLICATE_INSTANCE: u16 = 0x0111;
+
+/// The class and transfer syntax of C-ECHO.
+const VERIFICATION: (&str, &str) = (uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN);
 
 /// A receiver of objects, as the configuration names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,9 @@ pub enum StoreError {
     Protocol { destination: String, what: &'static str },
     #[error("{destination} did not store an object: status {status:04X}H, {meaning}")]
     Status { destination: String, status: u16, meaning: &'static str },
+    /// It has the others. `first` is what it said to the first one it refused.
+    #[error("{first}; {refused} of {of} objects were refused, the others are there")]
+    Partly { refused: usize, of: usize, first: Box<StoreError> },
 }
 
 impl StoreError {
@@ -118,6 +124,7 @@ impl StoreError {
             StoreError::TooManyContexts { .. } => Move::Sagitta,
             // The receiver says that what we sent is not what we said it is.
             StoreError::Status { status: 0xA900..=0xA9FF | 0xC000..=0xCFFF, .. } => Move::Sagitta,
+            StoreError::Partly { first, .. } => first.whose_move(),
             _ => Move::Site,
         }
     }
@@ -135,10 +142,17 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Whether it is about one object and will never be otherwise: the next one may be welcome.
+    fn is_of_one_object(&self) -> bool {
+        let of_one = matches!(self, StoreError::Rejected { .. } | StoreError::Status { .. });
+        of_one && !self.retry_can_help()
+    }
 }
 
 /// Stores all objects over one association. `Ok` means that the receiver confirmed every one of
-/// them; after an error some may have arrived, and sending all again is harmless.
+/// them; after an error some may have arrived, and sending all again is harmless. What it refuses
+/// for good keeps nothing else from it: a console without presentation states shows the overlay.
 pub async fn send(name: &str, route: &Route, objects: &[StoredObject]) -> Result<(), StoreError> {
     if objects.is_empty() {
         return Ok(());
@@ -155,12 +169,25 @@ fn kind_of(object: &StoredObject) -> (&str, &str) {
     (&object.sop_class_uid, &object.transfer_syntax_uid)
 }
 
-/// C-ECHO: whether the destination answers.
-pub async fn echo(name: &str, route: &Route) -> Result<(), StoreError> {
-    let kind = (uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN);
-    let mut peer = Peer::connect(name, route, &[kind]).await?;
-    let result = peer.echo().await;
-    peer.close(result).await
+/// Asks without an object: whether the destination answers (C-ECHO, where it knows that class), and
+/// which of these kinds it will not take.
+pub async fn probe(
+    name: &str,
+    route: &Route,
+    kinds: &[OutputKind],
+) -> Result<Vec<OutputKind>, StoreError> {
+    let of = |kind: OutputKind| (kind.sop_class(), objects::TRANSFER_SYNTAX);
+    let mut proposed: Vec<(&str, &str)> = kinds.iter().map(|&kind| of(kind)).collect();
+    proposed.push(VERIFICATION);
+    proposed.sort_unstable();
+    proposed.dedup();
+    let mut peer = Peer::connect(name, route, &proposed).await?;
+    let refused = kinds.iter().copied().filter(|&kind| peer.context(of(kind)).is_err()).collect();
+    let result = match peer.context(VERIFICATION) {
+        Ok(context) => peer.echo(context).await,
+        Err(_) => Ok(()),
+    };
+    peer.close(result).await.map(|()| refused)
 }
 
 /// Whether a text can be an AE title (PS3.5 table 6.2-1).
@@ -205,32 +232,46 @@ impl<'a> Peer<'a> {
         Ok(Peer { destination, association })
     }
 
-    /// Stores the objects in turn; nothing is sent when one of them has no accepted context.
+    /// Stores the objects in turn, also after one that is refused for good.
     async fn store_all(&mut self, objects: &[StoredObject]) -> Result<(), StoreError> {
-        let contexts: Vec<u8> =
-            objects.iter().map(|object| self.context(kind_of(object))).collect::<Result<_, _>>()?;
-        for (n, (object, context)) in objects.iter().zip(contexts).enumerate() {
+        let mut refusals = Vec::new();
+        for (n, object) in objects.iter().enumerate() {
             // Responses are awaited one by one, so a number that wraps is still unambiguous.
-            let message = (n % usize::from(u16::MAX)) as u16 + 1;
-            let request = Request {
-                field: dimse::C_STORE,
-                message_id: message,
-                sop_class: Some(object.sop_class_uid.clone()),
-                sop_instance: Some(object.sop_instance_uid.clone()),
-                type_id: None,
-                has_data_set: true,
-            };
-            let command = request.write();
-            let sent = self.association.send(context, &command, Some(&object.data_set)).await;
-            sent.map_err(|error| self.broken(error))?;
-            let status = self.response(&request).await?;
-            self.judge(status)?;
+            let message_id = (n % usize::from(u16::MAX)) as u16 + 1;
+            match self.store(message_id, object).await {
+                Err(error) if error.is_of_one_object() => refusals.push(error),
+                result => result?,
+            }
         }
-        Ok(())
+        let refused = refusals.len();
+        match refusals.into_iter().next() {
+            None => Ok(()),
+            Some(first) if refused == objects.len() => Err(first),
+            Some(first) => {
+                let (of, first) = (objects.len(), Box::new(first));
+                Err(StoreError::Partly { refused, of, first })
+            }
+        }
     }
 
-    async fn echo(&mut self) -> Result<(), StoreError> {
-        let context = self.context((uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN))?;
+    async fn store(&mut self, message_id: u16, object: &StoredObject) -> Result<(), StoreError> {
+        let context = self.context(kind_of(object))?;
+        let request = Request {
+            field: dimse::C_STORE,
+            message_id,
+            sop_class: Some(object.sop_class_uid.clone()),
+            sop_instance: Some(object.sop_instance_uid.clone()),
+            type_id: None,
+            has_data_set: true,
+        };
+        let command = request.write();
+        let sent = self.association.send(context, &command, Some(&object.data_set)).await;
+        sent.map_err(|error| self.broken(error))?;
+        let status = self.response(&request).await?;
+        self.judge(status)
+    }
+
+    async fn echo(&mut self, context: u8) -> Result<(), StoreError> {
         let request = Request {
             field: dimse::C_ECHO,
             message_id: 1,
@@ -305,9 +346,10 @@ impl<'a> Peer<'a> {
         let destination = self.destination;
         let ended = match &result {
             // Nothing is under way: every request has its response, or none was sent.
-            Ok(()) | Err(StoreError::Status { .. } | StoreError::Rejected { .. }) => {
-                self.association.release().await
-            }
+            Ok(())
+            | Err(
+                StoreError::Status { .. } | StoreError::Rejected { .. } | StoreError::Partly { .. },
+            ) => self.association.release().await,
             Err(_) => {
                 self.association.abort().await;
                 Ok(())
@@ -393,7 +435,7 @@ mod tests {
         let title = || "ARCHIVE".to_owned();
         let route = Route::plain("localhost:104".to_owned(), title(), title());
         spawned(send("archive", &route, &[]));
-        spawned(echo("archive", &route));
+        spawned(probe("archive", &route, &[]));
     }
 
     #[test]
