@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused.
 
 use crate::ingest::peers::Peer;
-use crate::ingest::{assemble, association};
+use crate::ingest::{assemble, association, stow};
 use crate::publish::{mqtt, store};
 use crate::{dashboard, jobs, retention, supervise, tls};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub struct Config {
     pub mqtt: mqtt::Settings,
     #[serde(default)]
     pub dicom: association::Settings,
+    #[serde(default)]
+    pub dicomweb: stow::Settings,
     /// Our certificate and whom we believe, for what says `tls = true`.
     #[serde(default)]
     pub tls: Option<tls::Settings>,

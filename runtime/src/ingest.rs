@@ -1,6 +1,6 @@
 //! Objects in: the DICOM listener, the durable spool, and the rule by which a series is complete.
 //!
-//! Life of one instance: [`association`] receives it, [`prescan`] and [`header`] check it, [`spool`] makes it durable,
+//! Life of one instance: [`association`] or [`stow`] receives it, [`prescan`] and [`header`] check it, [`spool`] makes it durable,
 //! only then is it acknowledged; the [`Event`]s feed [`assemble`]. Segmentation and results are somebody else's.
 
 pub mod assemble;
@@ -8,14 +8,19 @@ pub mod association;
 pub mod classes;
 pub mod commitment;
 mod conversation;
+pub mod gathered;
 pub mod header;
+pub mod instance;
 pub mod message;
 pub mod mpps;
+pub mod multipart;
 pub mod negotiate;
 pub mod normalized;
 pub mod peers;
 pub mod prescan;
+pub mod receiver;
 pub mod spool;
+pub mod stow;
 
 use crate::identity::JobId;
 use std::path::PathBuf;

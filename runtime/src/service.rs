@@ -21,7 +21,7 @@ use crate::retention::Retention;
 use crate::tls::Tls;
 use crate::{dashboard, durable, supervise};
 use anyhow::{Context, Result};
-use intake::Intake;
+use intake::{Intake, Listeners};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,12 +71,12 @@ impl Service {
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let intake = Intake::open(&config, &key, tls.as_ref())?;
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
-        let listener = bind(config.dicom.bind, "DICOM").await?;
+        let listeners = Listeners::open(&config).await?;
         let page_listener = match config.dashboard.bind {
             Some(address) => Some(dashboard::bind(address).await?),
             None => None,
         };
-        let (dicom, page) = (listener.local_addr()?, page_listener.as_ref());
+        let (dicom, page) = (listeners.dicom.local_addr()?, page_listener.as_ref());
         let dashboard = page.map(TcpListener::local_addr).transpose()?;
 
         let endpoint = Endpoint::open(&config.mqtt.broker)?;
@@ -128,7 +128,7 @@ impl Service {
         let retention = retention(&config, &intake, &board, outbox, events.clone());
         threads.push(retention.start(stopped.clone())?);
         let hand = health.hand(Part::Ingest);
-        tasks.extend(intake.start(listener, config.dicom, events, hand, stopped.clone()));
+        tasks.extend(intake.start(listeners, config.dicom, events, hand, stopped.clone()));
         tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
         let page = page_listener.map(|listener| serve_page(listener, &board, heard, stopped));
         tasks.extend(page);
@@ -221,14 +221,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tracing::info!("shutting down");
     service.shutdown().await;
     Ok(())
-}
-
-async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen for {what} on {address}: set another port, or end what holds this one"
-        )
-    })
 }
 
 /// The site's key for job ids: 32 random bytes, made at the first start, readable by the service alone.

@@ -6,8 +6,9 @@ mod shared;
 
 use dicom_ul::association::client::ClientAssociationOptions;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
-use sagitta::ingest::association::{Services, Settings, serve};
+use sagitta::ingest::association::{Settings, serve};
 use sagitta::ingest::mpps::Steps;
+use sagitta::ingest::receiver::{Receiver, Services};
 use sagitta::ingest::spool::{Outcome, Spool};
 use sagitta::ingest::{Arrival, Event};
 use sagitta::part10;
@@ -57,7 +58,7 @@ impl Service {
             commitments: None,
             events: sender,
         };
-        let task = Some(runtime.spawn(serve(listener, services, stopped)));
+        let task = Some(runtime.spawn(serve(listener, Receiver::new(services), stopped)));
         Service { address, events, stop, task, runtime, scratch }
     }
 

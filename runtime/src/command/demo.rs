@@ -5,9 +5,10 @@ mod simulator;
 
 use super::{Outcome, input, log, refused, runtime, table};
 use crate::config::Config;
-use crate::ingest::association;
 use crate::ingest::mpps::Steps;
+use crate::ingest::receiver::{Receiver, Services};
 use crate::ingest::spool::Spool;
+use crate::ingest::{association, stow};
 use crate::jobs::board::Record;
 use crate::messages::{JobState, Name};
 use crate::objects::OutputKind;
@@ -180,6 +181,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         data: folder.service.clone(),
         mqtt: mqtt::Settings { site: name("demo"), device: name("sagitta"), broker },
         dicom: association::Settings { bind: FREE, ..association::Settings::default() },
+        dicomweb: stow::Settings::default(),
         complete: crate::ingest::assemble::Settings::default(),
         tls: None,
         // A demo shows its results however full the disk is.
@@ -220,7 +222,7 @@ async fn start_console(folder: &Path) -> Result<SocketAddr> {
     let address = listener.local_addr()?;
     let (events, mut arrived) = mpsc::channel(64);
     tokio::spawn(async move { while arrived.recv().await.is_some() {} });
-    let services = association::Services {
+    let services = Services {
         settings: association::Settings::default(),
         tls: None,
         spool: Arc::new(spool),
@@ -231,7 +233,7 @@ async fn start_console(folder: &Path) -> Result<SocketAddr> {
     tokio::spawn(async move {
         // The sender lives as long as the console: it never stops before the demo ends.
         let (_stop, stopped) = watch::channel(false);
-        association::serve(listener, services, stopped).await;
+        association::serve(listener, Receiver::new(services), stopped).await;
     });
     Ok(address)
 }

@@ -2,7 +2,7 @@
 
 use crate::ingest::classes::{self, Use};
 use crate::ingest::header;
-use crate::ingest::message::MAX_DATA_SET_BYTES;
+use crate::ingest::instance::MAX_DATA_SET_BYTES;
 use crate::ingest::prescan::Limits;
 use crate::part10;
 use std::collections::BTreeMap;

@@ -1,11 +1,13 @@
 //! The messages of one open association, until it ends: requests of the peer are answered in their order; between them it is
 //! told of its storage commitments.
 
-use super::association::{Broken, Receiver};
+use super::association::Broken;
 use super::commitment::{Claim, Report};
-use super::message::{Inbox, Incoming, Landed, Message};
+use super::instance::Landed;
+use super::message::{Inbox, Incoming, Message};
 use super::negotiate::Contexts;
 use super::normalized::{self, Done};
+use super::receiver::Receiver;
 use super::{AssociationId, Event};
 use crate::dimse::{self, Request, Response, Status};
 use crate::wire::{MAX_PDU_BYTES, Wire, WireError};
@@ -18,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Silence inside a message: no scanner pauses within an image for so long; the memory of the message is wanted back.
-const MESSAGE_IDLE: Duration = Duration::from_secs(30);
+pub(super) const MESSAGE_IDLE: Duration = Duration::from_secs(30);
 /// Silence between messages: consoles keep an association open over the pauses of a protocol.
 const ASSOCIATION_IDLE: Duration = Duration::from_secs(300);
 
@@ -120,8 +122,7 @@ impl<'a> Conversation<'a> {
         match landed {
             Ok(Ok(Landed::Image(arrival))) => {
                 tracing::debug!(association = id.0, job = %arrival.job, "instance stored");
-                // A closed channel means that the service is stopping; the spool has it for the next start.
-                let _ = self.receiver.events.send(Event::Arrived(arrival)).await;
+                self.receiver.tell(Event::Arrived(arrival)).await;
                 request.response(Status::Success, None)
             }
             Ok(Ok(Landed::Ignored)) => request.response(Status::Success, None),
@@ -156,8 +157,7 @@ impl<'a> Conversation<'a> {
                     tracing::debug!(association = id.0, state = ?step.state, "procedure step");
                     let performed = step.performed(&self.receiver.spool);
                     if !performed.is_empty() {
-                        // As for an instance: the next start finds it.
-                        let _ = self.receiver.events.send(Event::Performed(performed)).await;
+                        self.receiver.tell(Event::Performed(performed)).await;
                     }
                 }
                 response

@@ -1,23 +1,18 @@
 //! One DIMSE message: put together from presentation data values, then checked and made durable.
 
-use super::classes::{self, Use};
-use super::header::{self, HeaderError};
+use super::AssociationId;
+use super::gathered::Gathered;
+use super::instance::{Instance, Landed, MAX_DATA_SET_BYTES, Refused};
 use super::negotiate::{Context, Contexts};
-use super::prescan::Limits;
-use super::spool::{Outcome, Spool, SpoolError};
-use super::{Arrival, AssociationId};
-use crate::dimse::{self, Command, CommandError, MAX_COMMAND_BYTES, Request, Response, Status};
-use crate::error::Move;
+use super::spool::Spool;
+use crate::dimse::{self, Command, CommandError, MAX_COMMAND_BYTES, Request, Response};
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
-/// Largest data set: the largest pixel data, and as much again of header as an Enhanced MR of 2000 frames has.
-pub const MAX_DATA_SET_BYTES: usize = super::prescan::MAX_PIXEL_BYTES + (32 << 20);
 /// Largest data set of another service than C-STORE: 20 000 references of 150 bytes.
 const MAX_NORMALIZED_BYTES: usize = 4 << 20;
-const MIB: usize = 1 << 20;
 
 /// A message that cannot even be answered; the association ends. The sender's move.
 #[derive(Debug, Error)]
@@ -34,82 +29,19 @@ pub enum MessageError {
     UnknownContext,
 }
 
-/// Why an instance is not stored. The text holds no patient data: it goes into the response and the log.
-#[derive(Debug, Error)]
-pub enum Refused {
-    #[error("SOP class not supported")]
-    ClassNotSupported,
-    #[error("SOP class is not the one of the presentation context")]
-    OtherContext,
-    #[error("SOP class or instance of command and data set differ")]
-    Mismatch,
-    #[error("the message has no data set")]
-    NoDataSet,
-    #[error("data set larger than {} MiB", .0 / MIB)]
-    TooLarge(usize),
-    #[error("no memory for another message now")]
-    NoMemory,
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-}
-
-impl Refused {
-    /// The status of PS3.4 table B.2-1.
-    pub fn status(&self) -> Status {
-        match self {
-            Refused::ClassNotSupported => Status::ClassNotSupported,
-            Refused::OtherContext | Refused::Mismatch => Status::DataSetDoesNotMatch,
-            Refused::NoDataSet | Refused::Header(_) => Status::CannotUnderstand,
-            Refused::TooLarge(_) | Refused::NoMemory | Refused::Spool(_) => Status::OutOfResources,
-        }
-    }
-
-    pub fn whose_move(&self) -> Move {
-        match self {
-            Refused::Spool(error) => error.whose_move(),
-            Refused::NoMemory => Move::Site,
-            _ => Move::Peer,
-        }
-    }
-
-    /// For the Error Comment of the response: a path of ours is not the peer's business.
-    pub fn comment(&self) -> String {
-        match self {
-            Refused::Spool(SpoolError::Full { .. }) => {
-                "the disk of the receiver is full".to_owned()
-            }
-            Refused::Spool(_) => "the receiver cannot write to its disk".to_owned(),
-            other => other.to_string(),
-        }
-    }
-}
-
-/// What became of an accepted instance.
-#[derive(Debug)]
-pub enum Landed {
-    Image(Box<Arrival>),
-    Ignored,
-}
-
 /// A whole message. The data set is patient data: [`std::fmt::Debug`] leaves it out.
 pub struct Message {
     pub context_id: u8,
     pub request: Request,
     context: Context,
-    data_set: Vec<u8>,
-    /// Set while the data set still came in: it was discarded.
-    refused: Option<Refused>,
-    /// The share of the receiver's memory this message holds.
-    memory: Option<OwnedSemaphorePermit>,
+    data_set: Gathered,
 }
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Message")
             .field("request", &self.request)
-            .field("bytes", &self.data_set.len())
+            .field("data_set", &self.data_set)
             .finish_non_exhaustive()
     }
 }
@@ -122,84 +54,42 @@ impl Message {
 
     /// The data set of a request that is no C-STORE.
     pub fn into_data_set(self) -> Result<Vec<u8>, Refused> {
-        match self.refused {
-            Some(refused) => Err(refused),
-            None if self.request.sop_class.as_deref() != Some(self.class()) => {
-                Err(Refused::OtherContext)
-            }
-            None if !self.request.has_data_set => Err(Refused::NoDataSet),
-            None => Ok(self.data_set),
+        let ours = self.request.sop_class.as_deref() == Some(self.class());
+        let (data_set, _memory) = self.data_set.whole()?;
+        match self.request.has_data_set {
+            _ if !ours => Err(Refused::OtherContext),
+            false => Err(Refused::NoDataSet),
+            true => Ok(data_set),
         }
     }
 
     /// Checks an instance and makes it durable. Blocks on the disk.
     pub fn land(self, spool: &Spool, association: AssociationId) -> Result<Landed, Refused> {
-        if let Some(refused) = self.refused {
-            return Err(refused);
-        }
+        let (data_set, _memory) = self.data_set.whole()?;
         let class = self.request.sop_class.as_deref().unwrap_or_default();
-        let usage = classes::usage(class).ok_or(Refused::ClassNotSupported)?;
+        let instance = Instance {
+            sop_class: class,
+            sop_instance: self.request.sop_instance.as_deref().unwrap_or_default(),
+            transfer_syntax: &self.context.transfer_syntax,
+            study: None,
+            data_set: &data_set,
+        };
+        let usage = instance.usage()?;
         if class != self.context.abstract_syntax {
             return Err(Refused::OtherContext);
         }
         if !self.request.has_data_set {
             return Err(Refused::NoDataSet);
         }
-        let limits = match usage {
-            Use::Image => Limits::IMAGE,
-            Use::Ignored => Limits::IGNORED,
-        };
-        let header = header::read(&self.data_set, &self.context.transfer_syntax, limits)?;
-        let named = self.request.sop_instance.as_deref() == Some(header.sop_instance.as_str());
-        if header.sop_class != class || !named {
-            return Err(Refused::Mismatch);
-        }
-        let stored = spool.store(&header, &self.data_set)?;
-        if stored.outcome == Outcome::Conflict {
-            tracing::warn!(job = %stored.job, "an instance came again with other bytes; kept beside");
-        }
-        let (job, path, outcome) = (stored.job, stored.path, stored.outcome);
-        let association = Some(association);
-        Ok(match usage {
-            Use::Image => {
-                Landed::Image(Box::new(Arrival { association, job, path, header, outcome }))
-            }
-            Use::Ignored => Landed::Ignored,
-        })
+        instance.land(usage, spool, association)
     }
 
-    /// Adds a part of the data set, or gives the data set up when it grows beyond a limit.
     fn append(&mut self, part: &[u8], memory: &Arc<Semaphore>) {
-        if self.refused.is_some() {
-            return;
-        }
-        let length = self.data_set.len() + part.len();
-        let held = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let wanted = length.div_ceil(MIB);
         let largest = match self.request.field {
             dimse::C_STORE => MAX_DATA_SET_BYTES,
             _ => MAX_NORMALIZED_BYTES,
         };
-        if length > largest {
-            self.give_up(Refused::TooLarge(largest));
-            return;
-        }
-        if wanted > held {
-            match Arc::clone(memory).try_acquire_many_owned((wanted - held) as u32) {
-                Err(_) => return self.give_up(Refused::NoMemory),
-                Ok(more) => match &mut self.memory {
-                    Some(memory) => memory.merge(more),
-                    empty => *empty = Some(more),
-                },
-            }
-        }
-        self.data_set.extend_from_slice(part);
-    }
-
-    fn give_up(&mut self, refused: Refused) {
-        self.refused = Some(refused);
-        self.data_set = Vec::new();
-        self.memory = None;
+        self.data_set.append(part, largest, memory);
     }
 }
 
@@ -268,8 +158,8 @@ impl Inbox {
             }
             Command::Request(request) => {
                 let has_data_set = request.has_data_set;
-                let (data_set, refused, memory) = (Vec::new(), None, None);
-                let message = Message { context_id, context, data_set, refused, memory, request };
+                let data_set = Gathered::default();
+                let message = Message { context_id, context, data_set, request };
                 (has_data_set, Pending::Request(Box::new(message)))
             }
         };
@@ -310,6 +200,9 @@ fn is_known(field: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dimse::Status;
+
+    const MIB: usize = 1 << 20;
 
     fn inbox(memory_mib: usize) -> Inbox {
         let context = Context {
@@ -347,8 +240,10 @@ mod tests {
         assert_eq!(inbox.memory.available_permits(), 2);
         let last = inbox.take(value(PDataValueType::Data, true, vec![0; 2])).unwrap();
         let Some(Incoming::Request(message)) = last else { panic!("{last:?}") };
-        assert!(matches!(message.refused, Some(Refused::NoMemory)) && inbox.is_empty());
-        assert_eq!(message.refused.map(|r| r.status()), Some(Status::OutOfResources));
+        assert!(inbox.is_empty());
+        let refused = message.data_set.whole().err().unwrap();
+        assert!(matches!(refused, Refused::NoMemory));
+        assert_eq!(refused.status(), Status::OutOfResources);
     }
 
     #[test]

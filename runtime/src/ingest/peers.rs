@@ -84,6 +84,11 @@ pub struct Caller {
 }
 
 impl Peer {
+    fn is_told_by_more_than_its_title(&self) -> bool {
+        let certificate = self.certificate_name.is_some() || self.certificate_sha256.is_some();
+        self.address.is_some() || certificate
+    }
+
     /// What of the caller is not this peer's.
     fn differs(&self, caller: &Caller) -> Option<&'static str> {
         let shown = caller.certificate.as_ref();
@@ -131,9 +136,14 @@ impl Register {
         Register { peers, total, per_peer, taken: Mutex::new(HashMap::new()) }
     }
 
-    /// A place for who calls itself `calling_ae`; without a list everybody is welcome.
-    pub fn enter(self: &Arc<Self>, caller: &Caller, calling_ae: &str) -> Result<Place, Rejection> {
-        let who = self.identify(caller, calling_ae.trim())?;
+    /// A place for who calls itself `calling_ae`; without a list everybody is welcome. Who has no title to say (`None`:
+    /// DICOMweb) is a peer that has an address or a certificate of its own.
+    pub fn enter(
+        self: &Arc<Self>,
+        caller: &Caller,
+        calling_ae: Option<&str>,
+    ) -> Result<Place, Rejection> {
+        let who = self.identify(caller, calling_ae.map(str::trim))?;
         let limit = match who {
             Who::Peer(n) => self.peers[n].max_associations.unwrap_or(self.per_peer),
             Who::Address(_) => self.per_peer,
@@ -150,17 +160,23 @@ impl Register {
         Ok(Place { register: Arc::clone(self), who })
     }
 
-    fn identify(&self, caller: &Caller, calling_ae: &str) -> Result<Who, Rejection> {
+    fn identify(&self, caller: &Caller, calling_ae: Option<&str>) -> Result<Who, Rejection> {
         if self.peers.is_empty() {
             return Ok(Who::Address(caller.address));
         }
-        let mut reason = "no peer of the list has this calling AE title";
+        let mut reason = match calling_ae {
+            Some(_) => "no peer of the list has this calling AE title",
+            None => "no peer of the list has this address or certificate",
+        };
         for (n, peer) in self.peers.iter().enumerate() {
-            if peer.calling_ae.trim() == calling_ae {
-                match peer.differs(caller) {
-                    None => return Ok(Who::Peer(n)),
-                    Some(difference) => reason = difference,
-                }
+            let named = match calling_ae {
+                Some(title) => peer.calling_ae.trim() == title,
+                None => peer.is_told_by_more_than_its_title(),
+            };
+            match peer.differs(caller) {
+                None if named => return Ok(Who::Peer(n)),
+                Some(difference) if named && calling_ae.is_some() => reason = difference,
+                _ => {}
             }
         }
         Err(Rejection::Calling(reason))
@@ -226,7 +242,8 @@ mod tests {
         };
         let list = vec![peer("MR1", Some("10.0.0.1")), peer("MR1", Some("10.0.0.2")), secured];
         let register = Arc::new(Register::new(list, 9, 9));
-        let enter = |address, title| register.enter(&caller(address), title).map(|place| place.who);
+        let enter =
+            |address, title| register.enter(&caller(address), Some(title)).map(|place| place.who);
         assert_eq!(enter("10.0.0.1", "MR1 ").unwrap(), Who::Peer(0));
         assert_eq!(enter("10.0.0.2", "MR1").unwrap(), Who::Peer(1));
         let refused = |address, title| match enter(address, title) {
@@ -242,17 +259,30 @@ mod tests {
                 common_name: Some(name.to_owned()),
                 fingerprint: fingerprint.to_owned(),
             };
-            register.enter(&Caller { certificate: Some(certificate), ..caller("::1") }, "MR3")
+            register.enter(&Caller { certificate: Some(certificate), ..caller("::1") }, Some("MR3"))
         };
         assert_eq!(shown("mr3", "ab").unwrap().who, Who::Peer(2));
         assert!(shown("mr4", "ab").is_err() && shown("mr3", "cd").is_err());
     }
 
     #[test]
+    fn who_says_no_title_must_be_told_by_something_else() {
+        let list = vec![peer("MR1", None), peer("ROUTER", Some("10.0.0.1"))];
+        let register = Arc::new(Register::new(list, 9, 9));
+        let enter = |address| register.enter(&caller(address), None).map(|place| place.who);
+        assert_eq!(enter("10.0.0.1").unwrap(), Who::Peer(1));
+        assert!(
+            matches!(enter("10.0.0.2"), Err(Rejection::Calling(text)) if text.contains("address"))
+        );
+        let open = Arc::new(Register::new(Vec::new(), 9, 9));
+        assert!(open.enter(&caller("10.0.0.2"), None).is_ok());
+    }
+
+    #[test]
     fn places_are_counted_by_peer_and_in_total_and_come_back() {
         let few = Peer { max_associations: Some(1), ..peer("MR1", None) };
         let register = Arc::new(Register::new(vec![few, peer("MR2", None)], 3, 2));
-        let enter = |title| register.enter(&caller("::1"), title);
+        let enter = |title| register.enter(&caller("::1"), Some(title));
         let first = enter("MR1").unwrap();
         assert!(matches!(enter("MR1"), Err(Rejection::Full(text)) if text.contains("peer")));
         let second = enter("MR2").unwrap();

@@ -4,17 +4,45 @@ use crate::config::Config;
 use crate::health::Hand;
 use crate::ingest::commitment::Commitments;
 use crate::ingest::mpps::{Step, Steps};
+use crate::ingest::receiver::{Receiver, Services};
 use crate::ingest::spool::Spool;
-use crate::ingest::{Arrival, Event, Performed, association};
+use crate::ingest::{Arrival, Event, Performed, association, stow};
 use crate::tls::Tls;
 use crate::wire::requestor::Route;
 use anyhow::{Context, Result};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+
+/// Where instances come in.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) dicom: TcpListener,
+    web: Option<TcpListener>,
+}
+
+impl Listeners {
+    pub(super) async fn open(config: &Config) -> Result<Listeners> {
+        let dicom = bind(config.dicom.bind, "DICOM").await?;
+        let web = match config.dicomweb.bind {
+            Some(address) => Some(bind(address, "DICOMweb").await?),
+            None => None,
+        };
+        Ok(Listeners { dicom, web })
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen for {what} on {address}: set another port, or end what holds this one"
+        )
+    })
+}
 
 /// Everything of the receiver that has a place on the disk.
 #[derive(Debug)]
@@ -43,7 +71,7 @@ impl Intake {
     /// Starts the tasks: what was there is brought, while the listener already takes more.
     pub(super) fn start(
         self,
-        listener: TcpListener,
+        listeners: Listeners,
         settings: association::Settings,
         events: mpsc::Sender<Event>,
         hand: Hand,
@@ -52,9 +80,12 @@ impl Intake {
         let Intake { spool, found, steps, performed, commitments, tls } = self;
         let mut tasks = vec![tokio::spawn(bring(found, performed, events.clone()))];
         tasks.extend(commitments.iter().flat_map(|commitments| commitments.start()));
-        let services = association::Services { settings, tls, spool, steps, commitments, events };
-        let receiver = association::serve(listener, services, stop);
-        tasks.push(tokio::spawn(held(hand, receiver)));
+        let services = Services { settings, tls, spool, steps, commitments, events };
+        let receiver = Receiver::new(services);
+        let Listeners { dicom, web } = listeners;
+        let web = web.map(|web| stow::serve(web, receiver.clone(), stop.clone()));
+        tasks.extend(web.map(tokio::spawn));
+        tasks.push(tokio::spawn(held(hand, association::serve(dicom, receiver, stop))));
         tasks
     }
 }
