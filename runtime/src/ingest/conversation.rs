@@ -17,12 +17,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Silence inside a message: no scanner pauses within an image for so long; the memory of the message is wanted back.
 pub(super) const MESSAGE_IDLE: Duration = Duration::from_secs(30);
 /// Silence between messages: consoles keep an association open over the pauses of a protocol.
 const ASSOCIATION_IDLE: Duration = Duration::from_secs(300);
+
+/// After the association was accepted, before its first report: some peers (pynetdicom) abort when a request meets them while
+/// they still take in the acceptance.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// One association.
 pub(super) struct Conversation<'a> {
@@ -36,6 +40,8 @@ pub(super) struct Conversation<'a> {
     /// A report it has not answered yet, and the number of its message.
     told: Option<(u16, Claim, Report)>,
     message_id: u16,
+    /// From when on the peer may be told something.
+    settled: Instant,
 }
 
 impl<'a> Conversation<'a> {
@@ -50,7 +56,8 @@ impl<'a> Conversation<'a> {
         let reports = contexts.iter().find(|(_, context)| takes_reports(&context.abstract_syntax));
         let reports = reports.map(|(&id, _)| id);
         let inbox = Inbox::new(contexts, Arc::clone(&receiver.memory));
-        Conversation { receiver, wire, id, calling_ae, inbox, reports, told: None, message_id: 0 }
+        let (told, message_id, settled) = (None, 0, Instant::now() + SETTLING);
+        Conversation { receiver, wire, id, calling_ae, inbox, reports, told, message_id, settled }
     }
 
     /// Messages until the peer releases the association.
@@ -61,9 +68,11 @@ impl<'a> Conversation<'a> {
             let free = idle && self.told.is_none();
             let reports = self.reports.filter(|_| free);
             let (calling_ae, commitments) = (self.calling_ae, &self.receiver.commitments);
+            let settled = self.settled;
             let due = async {
                 match (reports, commitments) {
                     (Some(context), Some(commitments)) => {
+                        sleep_until(settled).await;
                         (context, commitments.next(calling_ae).await)
                     }
                     _ => std::future::pending().await,
