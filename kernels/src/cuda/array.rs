@@ -72,7 +72,7 @@ pub struct Tables {
 const ALIGNMENT: usize = 4;
 
 impl Tables {
-    /// Each table as words of four bytes, [`words`] of what it holds.
+    /// Each table as words of four bytes, `words` of what it holds.
     pub fn of(on: &dyn Launcher, tables: &[&[u32]]) -> Result<Tables, DeviceError> {
         let (mut all, mut starts) = (Vec::new(), Vec::new());
         for table in tables {
