@@ -2,6 +2,7 @@
 
 use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association, stow};
+use crate::publish::mqtt::BrokerSettings;
 use crate::publish::{mqtt, store};
 use crate::{dashboard, jobs, retention, supervise, tls};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,11 @@ impl Config {
         self.retention.check()?;
         if self.dicom.tls && self.tls.is_none() {
             return Err("[dicom] has tls = true, but there is no [tls]".to_owned());
+        }
+        let wants_tls =
+            |broker: &BrokerSettings| matches!(broker, BrokerSettings::External(site) if site.tls);
+        if wants_tls(&self.mqtt.broker) && self.tls.is_none() {
+            return Err("the broker of [mqtt] has tls = true, but there is no [tls]".to_owned());
         }
         for listed in &self.dicom.peers {
             peer(listed, &self.dicom)?;

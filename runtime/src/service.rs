@@ -79,7 +79,7 @@ impl Service {
         let (dicom, page) = (listeners.dicom.local_addr()?, page_listener.as_ref());
         let dashboard = page.map(TcpListener::local_addr).transpose()?;
 
-        let endpoint = Endpoint::open(&config.mqtt.broker)?;
+        let endpoint = Endpoint::open(&config.mqtt.broker, tls.as_ref())?;
         // The page listens from the beginning: the device's birth comes once.
         let (live, heard) = broadcast::channel(LIVE);
         let mut tasks = vec![mqtt::subscribe(&config.mqtt, endpoint.clone(), live.clone())];

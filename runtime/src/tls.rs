@@ -1,4 +1,4 @@
-//! DICOM over TLS with certificates of both sides: the BCP 195 profile (PS3.15 B.12, RFC 9325). TLS 1.2 and 1.3 with
+//! TLS of DICOM and MQTT, with certificates of both sides: the BCP 195 profile (PS3.15 B.12, RFC 9325). TLS 1.2 and 1.3 with
 //! authenticated ciphers only, which is all that rustls knows. Who may connect is the allow list's business
 //! (`ingest::peers`).
 
@@ -112,7 +112,12 @@ impl Tls {
     }
 
     pub fn connector(&self) -> TlsConnector {
-        self.client.clone().into()
+        self.client().into()
+    }
+
+    /// For a library that connects by itself.
+    pub fn client(&self) -> Arc<ClientConfig> {
+        self.client.clone()
     }
 
     /// How long our own certificate is good.

@@ -10,7 +10,7 @@ use sagitta::identity::{JobId, Provenance};
 use sagitta::jobs::board::{Board, Produced, Shown};
 use sagitta::messages::{FailureCode, JobState, Name};
 use sagitta::outbox::{Delivery, Destination, Handover, Outbox};
-use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings};
+use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use sagitta::render::Scene;
 use sagitta::report::{EngineReport, FILE_NAME, Outputs, Report, SeriesReport};
 use std::path::Path;
@@ -19,16 +19,12 @@ use support::{Folder, free_port, job, result, segmentation};
 
 /// A board whose messages stay in the outbox: nobody listens where it looks for a broker.
 fn board(folder: &Path) -> (Board, Arc<Outbox>) {
-    let broker = BrokerSettings::External {
-        host: "127.0.0.1".to_owned(),
-        port: free_port(),
-        username: None,
-        password_file: None,
-    };
+    let (host, port) = ("127.0.0.1".to_owned(), Some(free_port()));
+    let broker = BrokerSettings::External(SiteBroker { host, port, ..SiteBroker::default() });
     let name = |text| Name::new(text).unwrap();
     let settings = Settings { site: name("north"), device: name("mr1"), broker };
     let outbox = Arc::new(Outbox::open(&folder.join("outbox.redb")).unwrap());
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     let publisher = Publisher::start(&settings, endpoint, outbox.clone());
     (Board::new(Arc::new(publisher)), outbox)
 }

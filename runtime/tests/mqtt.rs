@@ -11,7 +11,7 @@ use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use sagitta::messages::{Completion, JobStage, JobState, Name};
 use sagitta::outbox::Outbox;
 use sagitta::publish::mqtt::{
-    AwayReason, BrokerSettings, Connection, Endpoint, Publisher, Settings, subscribe,
+    AwayReason, BrokerSettings, Connection, Endpoint, Publisher, Settings, SiteBroker, subscribe,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -22,8 +22,8 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
 fn external(port: u16) -> BrokerSettings {
-    let host = "127.0.0.1".to_owned();
-    BrokerSettings::External { host, port, username: None, password_file: None }
+    let (host, port) = ("127.0.0.1".to_owned(), Some(port));
+    BrokerSettings::External(SiteBroker { host, port, ..SiteBroker::default() })
 }
 
 fn settings(broker: BrokerSettings) -> Settings {
@@ -123,7 +123,7 @@ async fn connection_is(publisher: &Publisher, wanted: impl Fn(&Connection) -> bo
 async fn a_job_is_seen_from_birth_to_farewell_on_the_embedded_broker() {
     let folder = Folder::new("mqtt-embedded");
     let settings = settings(BrokerSettings::Embedded { listen: "127.0.0.1:0".parse().unwrap() });
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     let mut watcher = Watcher::start(endpoint.port()).await;
     let (live, mut page) = broadcast::channel(64);
     let page_task = subscribe(&settings, endpoint.clone(), live);
@@ -178,7 +178,7 @@ async fn a_plain_subscriber_of_mosquitto_sees_the_retained_birth_and_the_job() {
     let folder = Folder::new("mqtt-mosquitto");
     let broker = Mosquitto::start(free_port(), folder.path(), "allow_anonymous true");
     let settings = settings(external(broker.port));
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     let publisher = Publisher::start(&settings, endpoint, outbox(&folder));
     connection_is(&publisher, |c| matches!(c, Connection::Online(_))).await;
     let port = broker.port.to_string();
@@ -206,7 +206,7 @@ async fn what_was_published_before_the_broker_came_arrives_in_order() {
     let (port, job) = (free_port(), job("1.2.3"));
     let outbox = outbox(&folder);
     let settings = settings(external(port));
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     // A first life of the service that never finds its broker.
     let publisher = Publisher::start(&settings, endpoint.clone(), outbox.clone());
     for _ in 0..40 {
@@ -239,7 +239,7 @@ async fn a_broker_that_ends_in_the_middle_loses_nothing() {
     let mut watcher = Watcher::start(port).await;
     let outbox = outbox(&folder);
     let settings = settings(external(port));
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     let publisher = Arc::new(Publisher::start(&settings, endpoint, outbox.clone()));
     let (writer, job) = (publisher.clone(), job("1.2.3"));
     let producer = std::thread::spawn(move || {
@@ -267,7 +267,7 @@ async fn the_will_tells_of_a_device_that_died_under_the_session_of_its_birth() {
     let broker = Mosquitto::start(free_port(), folder.path(), "allow_anonymous true");
     let mut watcher = Watcher::start(broker.port).await;
     let settings = settings(external(broker.port));
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     let device = tokio::runtime::Runtime::new().unwrap();
     let outbox = outbox(&folder);
     let publisher = {
@@ -286,7 +286,7 @@ async fn the_will_tells_of_a_device_that_died_under_the_session_of_its_birth() {
 async fn a_late_will_is_corrected() {
     let folder = Folder::new("mqtt-correct");
     let settings = settings(BrokerSettings::Embedded { listen: "127.0.0.1:0".parse().unwrap() });
-    let endpoint = Endpoint::open(&settings.broker).unwrap();
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
     let mut watcher = Watcher::start(endpoint.port()).await;
     let options = MqttOptions::new("old", "127.0.0.1", endpoint.port());
     let publisher = Publisher::start(&settings, endpoint, outbox(&folder));
@@ -316,13 +316,14 @@ async fn a_wrong_password_is_told_from_a_broker_that_is_away() {
     let outbox = outbox(&folder);
     let try_with = async |password: &str, file: &Path| {
         std::fs::write(file, password).unwrap();
-        let settings = settings(BrokerSettings::External {
+        let settings = settings(BrokerSettings::External(SiteBroker {
             host: "127.0.0.1".to_owned(),
-            port: broker.port,
+            port: Some(broker.port),
             username: Some("box".to_owned()),
             password_file: Some(file.to_owned()),
-        });
-        let endpoint = Endpoint::open(&settings.broker).unwrap();
+            tls: false,
+        }));
+        let endpoint = Endpoint::open(&settings.broker, None).unwrap();
         let publisher = Publisher::start(&settings, endpoint, outbox.clone());
         let found = connection_is(&publisher, |c| *c != Connection::Connecting).await;
         publisher.shutdown().await;

@@ -122,7 +122,7 @@ impl Service {
         );
         let config: Config = toml::from_str(&text).unwrap();
         let outbox = Arc::new(Outbox::open(&folder.join("outbox.redb")).unwrap());
-        let endpoint = Endpoint::open(&config.mqtt.broker).unwrap();
+        let endpoint = Endpoint::open(&config.mqtt.broker, None).unwrap();
         let publisher = Arc::new(Publisher::start(&config.mqtt, endpoint, outbox.clone()));
         let (health, (stop, stopped)) = (Health::new(), watch::channel(false));
         let settings = config.mcu.clone().unwrap();

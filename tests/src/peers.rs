@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::certificates::Pair;
 use crate::place::TempDir;
 use crate::wait::{free_port, wait_for_port, wait_until};
 
@@ -149,19 +150,56 @@ fn store_scp(
     Ok(process)
 }
 
-/// Eclipse Mosquitto as a site's broker: anonymous, memory only.
+/// Eclipse Mosquitto as a site's broker, in memory only: for everybody, until it is made secure.
 #[derive(Debug)]
 pub struct Broker {
     process: Guard,
     directory: TempDir,
     pub port: u16,
+    /// Lines of its configuration that say who may do what.
+    access: String,
+    /// How our subscriber shows who it is.
+    subscriber: Vec<OsString>,
 }
 
 impl Broker {
     pub fn start() -> Result<Broker> {
         let (port, directory) = (free_port()?, TempDir::new()?);
-        let process = mosquitto(port, &directory)?;
-        Ok(Broker { process, directory, port })
+        let (access, subscriber) = ("allow_anonymous true\n".to_owned(), Vec::new());
+        let process = mosquitto(port, &directory, &access)?;
+        Ok(Broker { process, directory, port, access, subscriber })
+    }
+
+    /// Comes back with TLS, wants a certificate from everybody, and lets each write and read what `rules` (lines of an ACL
+    /// file) say of its name.
+    pub fn secure(
+        &mut self,
+        own: &Pair,
+        authority: &Path,
+        rules: &str,
+        reader: &Pair,
+    ) -> Result<()> {
+        let acl = self.directory.join("acl");
+        std::fs::write(&acl, rules).context("write the broker's rules")?;
+        self.access = format!(
+            "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
+             use_identity_as_username true\nacl_file {}\n",
+            authority.display(),
+            own.certificate.display(),
+            own.key.display(),
+            acl.display()
+        );
+        let options: [&OsStr; 6] = [
+            "--cafile".as_ref(),
+            authority.as_ref(),
+            "--cert".as_ref(),
+            reader.certificate.as_ref(),
+            "--key".as_ref(),
+            reader.key.as_ref(),
+        ];
+        self.subscriber = options.map(OsStr::to_owned).to_vec();
+        self.stop();
+        self.restart()
     }
 
     /// Goes away; it forgets everything.
@@ -171,7 +209,7 @@ impl Broker {
 
     /// Comes back on its port.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = mosquitto(self.port, &self.directory)?;
+        self.process = mosquitto(self.port, &self.directory, &self.access)?;
         Ok(())
     }
 
@@ -194,7 +232,8 @@ impl Broker {
             "-p",
             &self.port.to_string(),
         ]);
-        let process = Guard::start(command.args(["-t", topic]), &log)?;
+        command.args(&self.subscriber);
+        let process = Guard::start(command.args(["-h", "localhost", "-t", topic]), &log)?;
         let subscriber = Subscriber { _process: process, _directory: directory, log };
         wait_until("the subscription", START_LIMIT, || {
             let text = std::fs::read_to_string(&subscriber.log).ok()?;
@@ -204,9 +243,10 @@ impl Broker {
     }
 }
 
-fn mosquitto(port: u16, directory: &TempDir) -> Result<Guard> {
+fn mosquitto(port: u16, directory: &TempDir, access: &str) -> Result<Guard> {
     let config = directory.join("mosquitto.conf");
-    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+    // Started by root it would become a user who may not read our files.
+    let text = format!("user root\nlistener {port} 127.0.0.1\npersistence false\n{access}");
     std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
     // Debian installs daemons where a plain user's PATH does not look.
     let path = std::env::var("PATH").unwrap_or_default();

@@ -15,7 +15,10 @@ use crate::broker::{self, Broker, BrokerError};
 use crate::error::Move;
 use crate::messages::{Boot, Envelope, JobResult, JobStatus, Name, Timestamp, Topics};
 use crate::outbox::{Destination, Draft, Outbox, OutboxError};
+use crate::tls::Tls;
 use rumqttc::v5::MqttOptions;
+use rumqttc::{TlsConfiguration, Transport};
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,8 +40,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// Largest packet we take: our own payloads and what surrounds them, and as much again for a broker's properties.
 const MAX_PACKET_BYTES: u32 = 2 * crate::messages::MAX_PAYLOAD_BYTES as u32;
-/// Default port of MQTT without TLS.
+/// Registered ports of MQTT, without and with TLS.
 const MQTT_PORT: u16 = 1883;
+const MQTTS_PORT: u16 = 8883;
 
 /// Section `mqtt` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,14 +66,43 @@ pub enum BrokerSettings {
         listen: SocketAddr,
     },
     /// The site's.
-    External {
-        host: String,
-        #[serde(default = "default_port")]
-        port: u16,
-        username: Option<String>,
-        /// File that holds the password and nothing else; a line end is ignored.
-        password_file: Option<PathBuf>,
-    },
+    External(SiteBroker),
+}
+
+/// A broker of the site.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteBroker {
+    pub host: String,
+    /// The registered one when absent: 1883, with TLS 8883.
+    #[serde(default)]
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub username: Option<String>,
+    /// File that holds the password and nothing else; a line end is ignored.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// TLS with the certificates of `[tls]`; the broker's must name `host`.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+impl SiteBroker {
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.tls { MQTTS_PORT } else { MQTT_PORT })
+    }
+
+    fn login(&self) -> Result<Option<(String, String)>, MqttError> {
+        match (&self.username, &self.password_file) {
+            (None, None) => Ok(None),
+            (Some(user), Some(path)) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| MqttError::PasswordFile { path: path.clone(), source })?;
+                Ok(Some((user.clone(), text.trim_end_matches(['\r', '\n']).to_owned())))
+            }
+            _ => Err(MqttError::HalfLogin),
+        }
+    }
 }
 
 impl Default for BrokerSettings {
@@ -80,10 +113,6 @@ impl Default for BrokerSettings {
 
 fn default_listen() -> SocketAddr {
     broker::DEFAULT_LISTEN
-}
-
-fn default_port() -> u16 {
-    MQTT_PORT
 }
 
 /// Why MQTT cannot start.
@@ -97,6 +126,8 @@ pub enum MqttError {
         "the broker has a user name without a password file, or a password file without a user name"
     )]
     HalfLogin,
+    #[error("the broker has tls = true, but there is no [tls]")]
+    NoTls,
 }
 
 impl MqttError {
@@ -111,35 +142,34 @@ pub struct Endpoint {
     host: String,
     port: u16,
     login: Option<(String, String)>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Endpoint({}:{})", self.host, self.port)
+        let secure = if self.tls.is_some() { ", TLS" } else { "" };
+        write!(f, "Endpoint({}:{}{secure})", self.host, self.port)
     }
 }
 
 impl Endpoint {
     /// Starts the embedded broker where the settings want it (blocks until it answers), or reads the password of the
     /// external one, which need not be there yet.
-    pub fn open(settings: &BrokerSettings) -> Result<Endpoint, MqttError> {
+    pub fn open(settings: &BrokerSettings, tls: Option<&Tls>) -> Result<Endpoint, MqttError> {
         match settings {
             BrokerSettings::Embedded { listen } => {
                 let address = Broker::start(*listen)?.address();
-                Ok(Endpoint { host: address.ip().to_string(), port: address.port(), login: None })
+                let (host, port) = (address.ip().to_string(), address.port());
+                Ok(Endpoint { host, port, login: None, tls: None })
             }
-            BrokerSettings::External { host, port, username, password_file } => {
-                let login = match (username, password_file) {
-                    (None, None) => None,
-                    (Some(user), Some(path)) => {
-                        let text = std::fs::read_to_string(path).map_err(|source| {
-                            MqttError::PasswordFile { path: path.clone(), source }
-                        })?;
-                        Some((user.clone(), text.trim_end_matches(['\r', '\n']).to_owned()))
-                    }
-                    _ => return Err(MqttError::HalfLogin),
+            BrokerSettings::External(broker) => {
+                let tls = match (broker.tls, tls) {
+                    (false, _) => None,
+                    (true, Some(tls)) => Some(tls.client()),
+                    (true, None) => return Err(MqttError::NoTls),
                 };
-                Ok(Endpoint { host: host.clone(), port: *port, login })
+                let (host, port) = (broker.host.clone(), broker.port());
+                Ok(Endpoint { host, port, login: broker.login()?, tls })
             }
         }
     }
@@ -161,6 +191,9 @@ impl Endpoint {
         options.set_max_packet_size(Some(MAX_PACKET_BYTES));
         if let Some((user, password)) = &self.login {
             options.set_credentials(user, password);
+        }
+        if let Some(tls) = &self.tls {
+            options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.clone())));
         }
         options
     }
@@ -185,6 +218,8 @@ pub enum Connection {
 pub enum AwayReason {
     /// No TCP connection, or it broke.
     NoConnection,
+    /// One side did not believe the other's certificate.
+    Insecure,
     /// The broker refused the connection: user, password or client id.
     Refused,
     /// The broker refused a message: access list, quota or size.
@@ -300,7 +335,14 @@ mod tests {
         assert_eq!(plain.broker, BrokerSettings::Embedded { listen: broker::DEFAULT_LISTEN });
         let site = "site = 'north'\ndevice = 'mr1'\nbroker = ";
         let external = parse(&format!("{site}{{kind = 'external', host = 'mqtt.example'}}"));
-        assert!(matches!(external.unwrap().broker, BrokerSettings::External { port: 1883, .. }));
+        let port = |settings: Settings| match settings.broker {
+            BrokerSettings::External(broker) => broker.port(),
+            embedded => panic!("{embedded:?}"),
+        };
+        assert_eq!(port(external.unwrap()), 1883);
+        let secure =
+            parse(&format!("{site}{{kind = 'external', host = 'mqtt.example', tls = true}}"));
+        assert_eq!(port(secure.unwrap()), 8883);
         assert!(parse(&format!("{site}{{kind = 'external', hots = 'x'}}")).is_err());
         assert!(parse("site = 'North Wing'\ndevice = 'mr1'").is_err());
         assert!(parse("site = 'north'\ndevice = 'mr1'\nretain = true").is_err());
@@ -308,18 +350,17 @@ mod tests {
 
     #[test]
     fn a_missing_password_file_is_named_and_the_password_never_shown() {
-        let external = |password_file| BrokerSettings::External {
-            host: "h".to_owned(),
-            port: 1,
-            username: Some("u".to_owned()),
-            password_file,
+        let external = |password_file| {
+            let (host, username) = ("h".to_owned(), Some("u".to_owned()));
+            let broker = SiteBroker { host, username, password_file, ..SiteBroker::default() };
+            BrokerSettings::External(broker)
         };
-        let error = Endpoint::open(&external(Some("/nowhere/pw".into()))).unwrap_err();
+        let error = Endpoint::open(&external(Some("/nowhere/pw".into())), None).unwrap_err();
         assert!(error.to_string().contains("/nowhere/pw"), "{error}");
-        assert!(matches!(Endpoint::open(&external(None)), Err(MqttError::HalfLogin)));
+        assert!(matches!(Endpoint::open(&external(None), None), Err(MqttError::HalfLogin)));
         let path = std::env::temp_dir().join(format!("sagitta-pw-{}", std::process::id()));
         std::fs::write(&path, "secret\n").unwrap();
-        let endpoint = Endpoint::open(&external(Some(path.clone()))).unwrap();
+        let endpoint = Endpoint::open(&external(Some(path.clone())), None).unwrap();
         std::fs::remove_file(path).unwrap();
         assert_eq!(endpoint.login.as_ref().unwrap().1, "secret");
         assert!(!format!("{endpoint:?}").contains("secret"));

@@ -75,7 +75,7 @@ pub(super) fn broker(settings: &BrokerSettings) -> Finding {
                 if running { "something listens there now" } else { "nothing listens there now" };
             return Finding::good("broker", format!("our own, on {listen}; {now}"));
         }
-        BrokerSettings::External { host, port, .. } => (host, *port),
+        BrokerSettings::External(broker) => (&broker.host, broker.port()),
     };
     let place = format!("{host}:{port}");
     match reach(host, port) {
@@ -146,6 +146,7 @@ pub(super) fn supervisor(port: Option<&Path>) -> Finding {
 mod tests {
     use super::*;
     use crate::command::doctor::Health;
+    use crate::publish::mqtt::SiteBroker;
 
     #[test]
     fn a_supervisor_is_there_missing_or_not_wanted() {
@@ -160,8 +161,8 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let at = |port| {
-            let host = "127.0.0.1".to_owned();
-            BrokerSettings::External { host, port, username: None, password_file: None }
+            let (host, port) = ("127.0.0.1".to_owned(), Some(port));
+            BrokerSettings::External(SiteBroker { host, port, ..SiteBroker::default() })
         };
         assert_eq!(broker(&at(port)).health, Health::Good);
         drop(listener);

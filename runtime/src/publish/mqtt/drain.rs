@@ -10,9 +10,10 @@ use super::{AwayReason, Connection, Endpoint, Identity, pause};
 use crate::messages::{DeviceState, Envelope, Presence, Timestamp, Version};
 use crate::outbox::{Destination, Outbox, OutboxError};
 use rumqttc::Outgoing;
-use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, PubAck, PubAckReason};
+use rumqttc::v5::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, StateError};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,13 +34,13 @@ const MAX_CORRECTIONS: u32 = 8;
 /// How a connection ended.
 enum End {
     Closed,
-    Away(AwayReason),
+    /// With what was seen, for the log.
+    Away(AwayReason, String),
 }
 
 impl From<OutboxError> for End {
     fn from(error: OutboxError) -> End {
-        tracing::error!(%error, "outbox");
-        End::Away(AwayReason::Outbox)
+        End::Away(AwayReason::Outbox, error.to_string())
     }
 }
 
@@ -81,11 +82,11 @@ impl Drain {
         while !*self.stop.borrow() {
             self.session += 1;
             let began = Instant::now();
-            let End::Away(reason) = self.connection().await else { break };
+            let End::Away(reason, seen) = self.connection().await else { break };
             attempts = if began.elapsed() >= STEADY { 1 } else { attempts + 1 };
             if !matches!(*self.state.borrow(), Connection::Away { reason: before, .. } if before == reason)
             {
-                tracing::warn!(?reason, endpoint = ?self.endpoint, "broker away: the site's move");
+                tracing::warn!(?reason, seen, endpoint = ?self.endpoint, "broker away: the site's move");
             }
             self.state.send_replace(Connection::Away { reason, attempts });
             tokio::select! {
@@ -131,7 +132,8 @@ impl Drain {
                     }
                 }
                 () = sleep_until(line.heard + ACKNOWLEDGEMENT_LIMIT), if !line.window.is_empty() => {
-                    return End::Away(AwayReason::NoAcknowledgement);
+                    let seen = format!("no acknowledgement for {ACKNOWLEDGEMENT_LIMIT:?}");
+                    return End::Away(AwayReason::NoAcknowledgement, seen);
                 }
             }
         }
@@ -259,7 +261,7 @@ impl<'a> Line<'a> {
             Ok(Event::Incoming(Packet::Publish(publish))) => self.correct(&publish.payload),
             Ok(_) => {}
             Err(_) if self.farewell == Farewell::Leaving => return Err(End::Closed),
-            Err(error) => return Err(End::Away(away_reason(&error))),
+            Err(error) => return Err(End::Away(away_reason(&error), error.to_string())),
         }
         Ok(())
     }
@@ -276,8 +278,7 @@ impl<'a> Line<'a> {
 
     fn acknowledge(&mut self, ack: &PubAck) -> Result<(), End> {
         if !matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
-            tracing::warn!(reason = ?ack.reason, "the broker refused a message");
-            return Err(End::Away(AwayReason::MessageRefused));
+            return Err(End::Away(AwayReason::MessageRefused, format!("{:?}", ack.reason)));
         }
         self.heard = Instant::now();
         if let Some(Sent::Row(seq)) = self.window.acknowledged(ack.pkid) {
@@ -317,6 +318,14 @@ impl<'a> Line<'a> {
 fn away_reason(error: &ConnectionError) -> AwayReason {
     match error {
         ConnectionError::ConnectionRefused(_) => AwayReason::Refused,
+        ConnectionError::Tls(_) => AwayReason::Insecure,
+        // With TLS 1.3 the broker's alert comes when we believe ourselves connected, where bytes of MQTT are read.
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(StateError::Deserialization(MqttError::Io(error)))
+            if error.kind() == ErrorKind::InvalidData =>
+        {
+            AwayReason::Insecure
+        }
         ConnectionError::MqttState(StateError::OutgoingPacketTooLarge { .. }) => {
             AwayReason::MessageRefused
         }
