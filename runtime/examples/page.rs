@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
         device: Name::new("mr1")?,
         broker: BrokerSettings::Embedded { listen: "127.0.0.1:0".parse()? },
     };
-    let endpoint = Endpoint::open(&settings.broker)?;
+    let endpoint = Endpoint::open(&settings.broker, None)?;
     let (live, messages) = broadcast::channel(64);
     subscribe(&settings, endpoint.clone(), live);
     let outbox = Arc::new(Outbox::open(&folder.path().join("outbox.redb"))?);
