@@ -147,6 +147,35 @@ fn read(&(used, upsampled): &(usize, bool)) -> Input {
     Input { channels: InputChannels { used, stored: stored_channels(used) }, upsampled }
 }
 
+/// Offsets that take away all but what rounding a product would lose: nothing is left where it is rounded before the sum.
+#[test]
+fn sums_are_multiplied_and_offset_with_one_rounding() {
+    let size = Size { slices: 1, rows: 1, columns: 128, channels: 1 };
+    let source = Steps { size, values: (0..128).map(|step| step as f32).collect() };
+    let offsets: Vec<f32> = (0..16).map(|output| -((127 * 8 * output) as f32 * 0.1)).collect();
+    let spec = QuantisedSpec {
+        inputs: &[read(&(1, false))],
+        outputs: 16,
+        window: kernels::conv::Window::One,
+        weights: &[127; 16],
+        multipliers: &[0.1; 16],
+        offsets: &offsets,
+        gives: Gives::Values { relu: false },
+    };
+    let source = [source];
+    let want = wanted(&spec, &source, 0, Size { channels: 16, ..size });
+    assert!(want.iter().any(|value| *value != 0.0 && value.abs() < 1e-3), "nothing is lost");
+    let packed = Packed::new(&spec).unwrap();
+    on_each(|on, place| {
+        let convolution = packed.load(on).unwrap();
+        let Made::Values(map) = convolution.run(on, &[&source[0].on(on)]).unwrap() else {
+            panic!("steps on {place}")
+        };
+        let got = map.planar(on).unwrap().download(on).unwrap();
+        assert_eq!(bits(&got), bits(&want), "{place}");
+    });
+}
+
 #[test]
 fn values_become_steps_and_steps_values_and_the_largest_step_is_pooled() {
     let mut random = Random(9);
