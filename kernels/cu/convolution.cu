@@ -6,95 +6,14 @@
 // those over the pixels under the window. Sums are float32 and begin with the bias; their order is that of the source text
 // and, within one instruction, the device's own, so results are the same for every order of threads and every run, and
 // differ between devices by rounding only. Weights lie as the instruction takes them (`cuda::convolution` packs them).
-#include "sagitta.cuh"
+#include "convolution.cuh"
 
-// Sums and what they are made of stay in registers: 128 for each thread, so that two blocks share a multiprocessor.
-#undef KERNEL
-#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 2)
-
-// Rows and columns of the outputs of a block: a warp has two rows, an instruction the 16 pixels of one.
-const int TILE = 16;
-// Channels of a source that one instruction sums over.
-const int STEP = 16;
-
-#ifdef EMULATION
-using emulation::halves;
-using emulation::multiply_add;
-using emulation::unpacked;
-#else
-// Two numbers rounded to float16, the first in the low bits.
-__device__ inline u32 halves(float low, float high) {
-    u32 both;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-    return both;
-}
-
-__device__ inline void unpacked(u32 both, float& low, float& high) {
-    asm("{ .reg .f16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
-        : "=f"(low), "=f"(high)
-        : "r"(both));
-}
-
-// sums += a * b by the whole warp: 16 pixels by 16 channels, 16 channels by 8 outputs.
-__device__ inline void multiply_add(float* sums, const u32* a, u32 b0, u32 b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-#endif
-
-// One source; `doubled` is 1 where it is read at twice its size.
-struct Source {
-    const uint4* map;
-    int channels, doubled;
-};
-
-// What a launch writes: slice, corner of the block's tile, size of the map.
-struct Place {
-    int slice, top, left, rows, columns;
-};
-
-__device__ inline Place place_of_block(int rows, int columns) {
-    int across = (columns + TILE - 1) / TILE;
-    int top = (int)blockIdx.x / across;
-    Place place = {(int)blockIdx.z, top * TILE, ((int)blockIdx.x - top * across) * TILE, rows, columns};
-    return place;
-}
-
-// Brings 16 channels from `first` on of the pixels under the block's windows to shared memory, zeros from beyond the map.
-template <int WINDOW>
-__device__ inline void stage(uint2* tile, const Source& source, const Place& place, int first) {
-    const int SIDE = TILE + WINDOW - 1;
-    int columns = place.columns >> source.doubled, rows = place.rows >> source.doubled;
-    for (int n = threadIdx.x; n < SIDE * SIDE * 2; n += THREADS) {
-        int pixel = n / 2, down = pixel / SIDE;
-        int row = place.top + down - WINDOW / 2;
-        int column = place.left + pixel - down * SIDE - WINDOW / 2;
-        uint4 channels = {0, 0, 0, 0};
-        if (row >= 0 && row < place.rows && column >= 0 && column < place.columns) {
-            row >>= source.doubled;
-            column >>= source.doubled;
-            size_t at = ((size_t)place.slice * rows + row) * columns + column;
-            channels = source.map[(at * source.channels + first) / 8 + n % 2];
-        }
-        uint2 low = {channels.x, channels.y}, high = {channels.z, channels.w};
-        tile[2 * n] = low;
-        tile[2 * n + 1] = high;
-    }
-}
-
-// PAIRS: how many times 16 outputs a block has; blockIdx.y counts on from there.
-//
-// Which channel is which of an instruction's 16 is free as long as pixels and weights agree. Here a thread has four
-// neighbours, of the channels as of the outputs, so that it reads and writes 8 bytes at once.
+// Outputs of a block: PAIRS times 16, from blockIdx.y on.
 template <int WINDOW, int PAIRS>
 __device__ inline void convolve(uint2* tile, const Source& one, const Source& other,
                                 const uint4* weights, const float* bias, uint2* out,
                                 const Place& place, int outputs, int relu) {
-    const int SIDE = TILE + WINDOW - 1, TAPS = WINDOW * WINDOW;
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, group = lane / 4, quarter = lane % 4;
-    int steps = (one.channels + other.channels) / STEP * TAPS;
     int block = blockIdx.y * PAIRS;
     float sums[2][PAIRS][2][4];
     for (int pair = 0; pair < PAIRS; ++pair)
@@ -103,32 +22,7 @@ __device__ inline void convolve(uint2* tile, const Source& one, const Source& ot
             for (int row = 0; row < 2; ++row)
                 sums[row][pair][n / 2][n % 2] = sums[row][pair][n / 2][n % 2 + 2] = start;
         }
-    const uint4* next = weights + (size_t)block * steps * WARP + lane;
-#pragma unroll 1
-    for (int number = 0; number < 2; ++number) {
-        const Source source = number ? other : one;
-#pragma unroll 1
-        for (int first = 0; first < source.channels; first += STEP) {
-            __syncthreads();
-            stage<WINDOW>(tile, source, place, first);
-            __syncthreads();
-// All nine at once would hold more than the registers of two blocks.
-#pragma unroll 3
-            for (int tap = 0; tap < TAPS; ++tap, next += WARP) {
-                uint4 b[PAIRS];
-                for (int pair = 0; pair < PAIRS; ++pair) b[pair] = next[(size_t)pair * steps * WARP];
-                for (int row = 0; row < 2; ++row) {
-                    int pixel = (2 * warp + row + tap / WINDOW) * SIDE + tap % WINDOW + group;
-                    uint2 upper = tile[pixel * 4 + quarter], lower = tile[(pixel + 8) * 4 + quarter];
-                    u32 a[4] = {upper.x, lower.x, upper.y, lower.y};
-                    for (int pair = 0; pair < PAIRS; ++pair) {
-                        multiply_add(sums[row][pair][0], a, b[pair].x, b[pair].y);
-                        multiply_add(sums[row][pair][1], a, b[pair].z, b[pair].w);
-                    }
-                }
-            }
-        }
-    }
+    sum_products<WINDOW>(tile, one, other, weights, place, sums);
     for (int row = 0; row < 2; ++row)
         for (int half = 0; half < 2; ++half) {
             int at_row = place.top + 2 * warp + row, column = place.left + group + 8 * half;
@@ -155,8 +49,8 @@ __device__ inline void convolve(uint2* tile, const Source& one, const Source& ot
 
 #define CONVOLVE(WINDOW, PAIRS)                                                                   \
     DYNAMIC_SHARED(uint2, tile);                                                                  \
-    Source one = {first, first_channels, first_doubled};                                          \
-    Source other = {second, second_channels, second_doubled};                                     \
+    Source one = {first, first_channels / 8, first_doubled};                                      \
+    Source other = {second, second_channels / 8, second_doubled};                                 \
     convolve<WINDOW, PAIRS>(tile, one, other, weights, bias, out, place_of_block(rows, columns),  \
                             outputs, relu)
 

@@ -43,6 +43,8 @@ struct State {
     uint64_t shown[32][32];
     // The factors that each lane of each warp brings to a product of matrices.
     float factors[32][32][12];
+    // The same of whole numbers, as the words they come in.
+    unsigned bytes[32][32][6];
     // Bounds of the scheduler's own stack, for the address sanitizer.
     const void* scheduler_stack = nullptr;
     size_t scheduler_stack_bytes = 0;

@@ -1,4 +1,4 @@
-// float16 and the product of matrices that a warp's tensor core computes, as `convolution.cu` uses them.
+// float16 and the products of matrices that a warp's tensor core computes, as `convolution.cuh` uses them.
 #pragma once
 
 namespace emulation {
@@ -50,6 +50,32 @@ inline void multiply_add(float* sums, const unsigned* a, unsigned b0, unsigned b
         sums[2] += lower * left;
         sums[3] += lower * right;
     }
+    give_way(AT_WARP);
+}
+
+// mma.sync.m16n8k32.row.col.s32.u8.s8.s32. Lanes bring and have what they do above, but of the places of the sum 4t to 4t + 3
+// and 4t + 16 to 4t + 19; sums go round at 32 bits.
+inline void multiply_add(int* sums, const unsigned* a, unsigned b0, unsigned b1) {
+    unsigned(&factors)[32][6] = state.bytes[state.thread.x / 32];
+    unsigned lane = state.thread.x % 32, group = lane / 4, quarter = lane % 4;
+    const unsigned brought[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    for (int n = 0; n < 6; ++n) factors[lane][n] = brought[n];
+    give_way(AT_WARP);
+    unsigned total[4];
+    for (int n = 0; n < 4; ++n) total[n] = sums[n];
+    for (unsigned k = 0; k < 32; ++k) {
+        // Who brings place k, in which of its words, and where in it.
+        unsigned owner = k % 16 / 4, part = k / 16, shift = k % 4 * 8;
+        const unsigned* rows = factors[group * 4 + owner];
+        int upper = rows[2 * part] >> shift & 0xff, lower = rows[2 * part + 1] >> shift & 0xff;
+        int left = (signed char)(factors[2 * quarter * 4 + owner][4 + part] >> shift);
+        int right = (signed char)(factors[(2 * quarter + 1) * 4 + owner][4 + part] >> shift);
+        total[0] += upper * left;
+        total[1] += upper * right;
+        total[2] += lower * left;
+        total[3] += lower * right;
+    }
+    for (int n = 0; n < 4; ++n) sums[n] = (int)total[n];
     give_way(AT_WARP);
 }
 

@@ -25,7 +25,7 @@ const MAX_REGISTERS: u32 = 64;
 const MAX_REGISTERS_OF_TENSOR_CORES: u32 = 128;
 
 fn max_registers(source: &str) -> u32 {
-    if source == "convolution" { MAX_REGISTERS_OF_TENSOR_CORES } else { MAX_REGISTERS }
+    if source.starts_with("convolution") { MAX_REGISTERS_OF_TENSOR_CORES } else { MAX_REGISTERS }
 }
 
 /// Most shared memory of a block that every device gives without being asked, in bytes.
@@ -37,10 +37,16 @@ fn folder() -> PathBuf {
 
 /// Name and text of every source.
 fn sources() -> Vec<(String, String)> {
+    let named = texts("cu").into_iter();
+    named.map(|(name, text)| (name.trim_end_matches(".cu").to_owned(), text)).collect()
+}
+
+/// Name and text of every file with that extension.
+fn texts(extension: &str) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let sources = entries.filter(|path| path.extension().is_some_and(|e| e == "cu"));
-    let named = sources.map(|path| {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let texts = entries.filter(|path| path.extension().is_some_and(|e| e == extension));
+    let named = texts.map(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
         (name, std::fs::read_to_string(path).unwrap())
     });
     let mut named: Vec<_> = named.collect();
@@ -66,7 +72,7 @@ fn compilers() -> [Compiler; 2] {
 
 #[test]
 fn every_kernel_fits_every_architecture() {
-    let header = std::fs::read_to_string(folder().join("sagitta.cuh")).unwrap();
+    let headers = texts("cuh");
     let [older, newer] = compilers();
     let mut table = format!("{:24} {:>7} {:>7}", "kernel", "CUDA", "device");
     table += &format!(" {:>9} {:>7} {:>6}\n", "registers", "spilled", "shared");
@@ -76,7 +82,7 @@ fn every_kernel_fits_every_architecture() {
         assert!(is.starts_with(version), "CUDA {is} where {version} is wanted");
         for architecture in architectures {
             for (name, text) in &sources() {
-                let source = Source { name, text, header: &header };
+                let source = Source { name, text, headers: &headers };
                 let most = max_registers(name);
                 for kernel in compiler.resources(source, architecture).unwrap() {
                     let Resources { kernel: name, registers, spilled, shared, .. } = &kernel;
@@ -97,13 +103,13 @@ fn every_kernel_fits_every_architecture() {
 
 #[test]
 fn the_ptx_is_that_of_the_sources() {
-    let header = std::fs::read_to_string(folder().join("sagitta.cuh")).unwrap();
+    let headers = texts("cuh");
     let [older, _] = compilers();
     let sources = sources();
     let names: Vec<&str> = sources.iter().map(|(name, _)| name.as_str()).collect();
     let write = std::env::var_os("SAGITTA_WRITE_PTX").is_some();
     for (name, text) in &sources {
-        let made = older.ptx(Source { name, text, header: &header }, PTX).unwrap();
+        let made = older.ptx(Source { name, text, headers: &headers }, PTX).unwrap();
         let path = folder().join(format!("ptx/{name}.ptx"));
         if write {
             std::fs::write(&path, &made).unwrap();
@@ -130,7 +136,7 @@ fn a_spilling_kernel_is_seen() {
         for (int i = 0; i < 200; ++i) to[(199 - i) * threadIdx.x] = held[i] * held[(i * 7) % 200];
     }"#;
     let [older, _] = compilers();
-    let source = Source { name: "wide", text, header: "" };
+    let source = Source { name: "wide", text, headers: &[] };
     let wide = older.resources(source, "sm_87").unwrap();
     assert!(wide[0].spilled > 0, "{wide:?}");
 }

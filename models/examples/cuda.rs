@@ -1,11 +1,13 @@
 //! The shipped nets on the engine `cuda`: the golden case, then the logits and the time of a series. `tests/gpu/run nets`
 //! calls it: `cuda FOLDER` leaves inputs and logits there (`NET.in.f32`, `NET.out.f32`, little-endian) for
-//! `tests/gpu/cudnn.py`, and prints a line of JSON for each.
+//! `tests/gpu/cudnn.py`, and prints a line of JSON for each. The same of the int8 forms, where they are in the binary or in
+//! the folder of weights that is the second argument.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first surprise")]
 
 use kernels::cuda::convolution::Size;
 use kernels::cuda::{Array, Device};
+use models::engine::Precision;
 use models::engine::Shipped;
 use models::engine::cuda::{CudaNet, On, open};
 use models::weights::{Shape, Weights};
@@ -21,17 +23,36 @@ const SEMANTIC: [usize; 3] = [20, 384, 384];
 const INSTANCE: [usize; 3] = [10, 96, 80];
 
 fn main() {
-    let folder = std::env::args().nth(1).unwrap();
-    let weights = Shipped::embedded().unwrap();
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().unwrap();
+    let folder = Path::new(&folder);
+    let device = Arc::new(Device::open().unwrap());
+    all("net", Shipped::embedded().unwrap(), &device, folder);
+    let int8 = match arguments.next() {
+        Some(weights) => Some(int8_of(Path::new(&weights))),
+        None => Shipped::embedded_in(Precision::Int8).ok(),
+    };
+    if let Some(int8) = int8 {
+        all("int8", int8, &device, folder);
+    }
+}
+
+fn int8_of(folder: &Path) -> Shipped {
+    let semantic = Weights::from_folder(folder, "semantic", Precision::Int8).unwrap();
+    let instance = Weights::instance_from_folder(folder, "instance", Precision::Int8).unwrap();
+    Shipped { semantic, instance }
+}
+
+/// `kind` is the key under which a line names its net.
+fn all(kind: &str, weights: Shipped, device: &Arc<Device>, folder: &Path) {
     let threads = kernels::threads::available();
-    let (_, device, proof) = open(&weights, threads).unwrap_or_else(|error| panic!("{error}"));
+    let (_, described, proof) = open(&weights, threads).unwrap_or_else(|error| panic!("{error}"));
     println!(
-        "{{\"device\": \"{device}\", \"golden_dice\": {}, \"golden_vertebrae\": {}}}",
+        "{{\"device\": \"{described}\", \"golden_dice\": {}, \"golden_vertebrae\": {}}}",
         proof.dice, proof.vertebrae
     );
-    let device = Arc::new(Device::open().unwrap());
-    measure("semantic", weights.semantic, SEMANTIC, &device, Path::new(&folder));
-    measure("instance", weights.instance, INSTANCE, &device, Path::new(&folder));
+    measure([kind, "semantic"], weights.semantic, SEMANTIC, device, folder);
+    measure([kind, "instance"], weights.instance, INSTANCE, device, folder);
 }
 
 /// Numbers in -2..2 that no two channels share.
@@ -59,7 +80,7 @@ fn median(work: &mut dyn FnMut()) -> f64 {
 }
 
 fn measure<C: Shape + Send + Sync>(
-    name: &str,
+    [kind, name]: [&str; 2],
     weights: Weights<C>,
     [slices, rows, columns]: [usize; 3],
     device: &Arc<Device>,
@@ -82,10 +103,13 @@ fn measure<C: Shape + Send + Sync>(
         net.run(TensorRef { shape: [slices, channels, rows, columns], values: &input }, output)
             .unwrap();
     });
-    keep(folder.join(format!("{name}.in.f32")), &input);
-    keep(folder.join(format!("{name}.out.f32")), &logits);
+    // cuDNN runs the float forms.
+    if kind == "net" {
+        keep(folder.join(format!("{name}.in.f32")), &input);
+        keep(folder.join(format!("{name}.out.f32")), &logits);
+    }
     println!(
-        "{{\"net\": \"{name}\", \"shape\": [{slices}, {channels}, {rows}, {columns}], \"device_ms\": {on_device:.4}, \
+        "{{\"{kind}\": \"{name}\", \"shape\": [{slices}, {channels}, {rows}, {columns}], \"device_ms\": {on_device:.4}, \
          \"with_transfers_ms\": {whole:.4}, \"blocks_of_memory\": {}}}",
         device.allocations() - allocated
     );

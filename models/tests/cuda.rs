@@ -6,12 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use emulation::{Emulator, folder};
+use half::f16;
+use kernels::conv::{InstructionSet, Window};
 use kernels::cuda::Device;
-use models::engine::cuda::{NAME, On, nets};
+use models::engine::cuda::{CudaNet, NAME, On, nets};
 use models::engine::golden::LEAST_DICE;
-use models::engine::trouble::State;
+use models::engine::simd::SimdNet;
 use models::engine::{EngineChoice, Shipped, load};
-use models::onnx::{Node, Operator};
+use models::onnx::{ConvWeights, Node, Operator};
+use models::weights::{Shape, Weights};
 use phantom::{Recipe, Region};
 use pipeline::{Net, NetError, Nets, TensorMut, TensorRef};
 use std::process::{Command, Output};
@@ -112,21 +115,94 @@ fn the_nets_pass_through_a_driver() {
     assert!(text.contains("Dice"), "it did not run: {text}");
 }
 
-/// An engine of floats does not run whole numbers as something else.
+/// A convolution whose numbers are small whole multiples of a power of two, behind ReLU and, with a scale, on steps: no float16
+/// rounds anything.
+struct Layer {
+    reads: &'static [&'static str],
+    writes: &'static str,
+    channels: [usize; 2],
+    window: Window,
+    weights: fn(usize, usize) -> ConvWeights,
+    scale: Option<f32>,
+}
+
+/// Weights of so many outputs, `count` in all, in quarters.
+fn quarters(count: usize, _: usize) -> ConvWeights {
+    ConvWeights::Float((0..count).map(|n| ((n * 7 + n / 5) % 5) as f32 / 4.0 - 0.5).collect())
+}
+
+/// The same in bytes, each output with a scale of its own.
+fn bytes(count: usize, outputs: usize) -> ConvWeights {
+    let steps = (0..count).map(|n| ((n * 31 + n / 7) % 41) as i8 - 20).collect();
+    let scales = (0..outputs).map(|output| 0.5f32.powi(6 + (output % 3) as i32)).collect();
+    ConvWeights::Int8 { steps, scales }
+}
+
+fn node(name: &str, operator: Operator, inputs: &[&str], output: &str) -> Node {
+    let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+    Node { name: name.to_owned(), operator, inputs, output: output.to_owned() }
+}
+
+impl Layer {
+    fn nodes(&self) -> Vec<Node> {
+        let &Layer { reads, writes, channels: [inputs, outputs], window, scale, .. } = self;
+        let weights = (self.weights)(outputs * inputs * window.taps(), outputs);
+        let bias = (0..outputs).map(|output| output as f32 / 8.0 - 0.5).collect();
+        let conv = Operator::Conv { window, outputs, inputs, weights, bias };
+        let Some(scale) = scale else { return vec![node(writes, conv, reads, writes)] };
+        let [sum, cut] = ["sum", "cut"].map(|what| format!("{writes}.{what}"));
+        vec![
+            node(&sum, conv, reads, &sum),
+            node(&cut, Operator::Relu, &[&sum], &cut),
+            node(writes, Operator::Quantise { scale }, &[&cut], writes),
+        ]
+    }
+}
+
+/// A net of every step that a quantised plan has, between the input and the output of the shipped one. The last layer is of
+/// bytes or of floats.
+fn small(last: fn(usize, usize) -> ConvWeights) -> Weights {
+    let mut weights = Weights::embedded().unwrap();
+    let (from, to) = (weights.graph.input_channels, weights.graph.output_channels);
+    let (three, one, scale) = (Window::Three, Window::One, Some(0.25));
+    let layer = |reads, writes, channels, window, weights, scale| {
+        Layer { reads, writes, channels, window, weights, scale }.nodes()
+    };
+    let mut nodes = layer(&["in"], "high", [from, 16], three, quarters, scale);
+    nodes.push(node("half", Operator::MaxPool, &["high"], "half"));
+    nodes.extend(layer(&["half"], "deep", [16, 40], three, bytes, scale));
+    nodes.push(node("double", Operator::Upsample, &["deep"], "double"));
+    nodes.push(node("both", Operator::Concat, &["double", "high"], "both"));
+    nodes.extend(layer(&["both"], "joined", [56, 32], three, bytes, scale));
+    nodes.extend(layer(&["joined"], "out", [32, to], one, last, None));
+    weights.graph.nodes = nodes;
+    (weights.graph.input, weights.graph.output) = ("in".to_owned(), "out".to_owned());
+    weights
+}
+
+/// Whole numbers have no rounding of their own: the same net on both engines is the same to the bit.
 #[test]
-fn a_quantised_net_is_refused_in_a_sentence() {
-    let mut weights = Shipped::embedded().unwrap();
-    let nodes = &mut weights.semantic.graph.nodes;
-    let relu = nodes.iter().position(|node| node.operator == Operator::Relu).unwrap();
-    let (name, output) = ("steps".to_owned(), nodes[relu].output.clone());
-    nodes[relu].output = "in floats".to_owned();
-    let (operator, inputs) =
-        (Operator::Quantise { scale: 0.125 }, vec![nodes[relu].output.clone()]);
-    nodes.insert(relu + 1, Node { name, operator, inputs, output });
-    let Err(trouble) = nets(&weights, &on()) else { panic!("it is taken") };
-    assert_eq!(trouble.state, State::NotBuilt);
-    let want = "this engine computes in float16 only, and the weights are int8";
-    assert_eq!(trouble.text, want);
+fn a_quantised_net_is_that_of_simd_to_the_bit() {
+    for last in [bytes, quarters] {
+        let mut cuda = CudaNet::load(small(last), &on()).unwrap();
+        let mut simd = SimdNet::new(small(last), InstructionSet::best(), 2).unwrap();
+        assert_eq!([cuda.engine(), simd.engine()], ["cuda int8", "simd int8"]);
+        let (channels, classes) = (cuda.card().input_channels(), cuda.card().output_channels());
+        let shape = [2, channels, 32, 64];
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|n: usize| ((n * 37 + n / 11) % 17) as f32 / 4.0 - 2.0)
+            .collect();
+        let want = logits(&mut simd, &values, shape, classes);
+        let got = logits(&mut cuda, &values, shape, classes);
+        // float16 holds what has at most eleven bits: so does every logit.
+        let held = want.iter().all(|value| f16::from_f32(*value).to_f32() == *value);
+        let away = got.iter().zip(&want).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        assert!(away == 0, "{away} of {} differ; float16 holds all: {held}", got.len());
+        let mut different = want;
+        different.sort_by(f32::total_cmp);
+        different.dedup();
+        assert!(different.len() > 50, "too little to compare: {different:?}");
+    }
 }
 
 /// What sends the job to the next engine.

@@ -20,12 +20,12 @@ pub struct Compiler {
     pub version: (i32, i32),
 }
 
-/// A source and the header that it includes.
+/// A source and the headers that it may include, by name and text.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     pub name: &'a str,
     pub text: &'a str,
-    pub header: &'a str,
+    pub headers: &'a [(String, String)],
 }
 
 /// What one kernel takes of a multiprocessor.
@@ -83,7 +83,12 @@ impl Compiler {
         let options = OPTIONS.iter().chain(more).copied().chain([architecture.as_str()]);
         let options: Vec<CString> = options.map(text).collect::<Result<_, _>>()?;
         let (body, name) = (text(source.text)?, text(source.name)?);
-        let (header, header_name) = (text(source.header)?, c"sagitta.cuh");
+        let of_headers = |part: fn(&(String, String)) -> &str| {
+            source.headers.iter().map(|header| text(part(header))).collect::<Result<Vec<_>, _>>()
+        };
+        let (names, headers) = (of_headers(|h| &h.0)?, of_headers(|h| &h.1)?);
+        let [names, headers] = [&names, &headers]
+            .map(|texts| texts.iter().map(|t| t.as_ptr()).collect::<Vec<*const c_char>>());
         // SAFETY: the functions have these types since CUDA 7; every string lives until the program is destroyed.
         unsafe {
             let create = symbol::<
@@ -104,13 +109,11 @@ impl Compiler {
                 c"nvrtcDestroyProgram",
             )?;
             let mut program: Program = std::ptr::null_mut();
-            let headers = [header.as_ptr()];
-            let names = [header_name.as_ptr()];
             let made = create(
                 &raw mut program,
                 body.as_ptr(),
                 name.as_ptr(),
-                1,
+                headers.len() as c_int,
                 headers.as_ptr(),
                 names.as_ptr(),
             );

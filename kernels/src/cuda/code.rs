@@ -23,6 +23,7 @@ modules! {
     "bias",
     "components",
     "convolution",
+    "convolution_s8",
     "decision",
     "distance",
     "elements",

@@ -39,10 +39,10 @@ impl Planar {
 }
 
 /// A case: size of the output, outputs, window, sources as (channels, upsampled).
-type Case = ([usize; 3], usize, Window, &'static [(usize, bool)]);
+pub(crate) type Case = ([usize; 3], usize, Window, &'static [(usize, bool)]);
 
 /// Odd sizes, sizes beyond a tile, one and two blocks of outputs, channels that fill no step.
-const CASES: [Case; 7] = [
+pub(crate) const CASES: [Case; 7] = [
     ([1, 1, 1], 1, Window::Three, &[(1, false)]),
     ([2, 17, 5], 16, Window::Three, &[(5, false)]),
     ([1, 9, 35], 32, Window::Three, &[(20, false)]),

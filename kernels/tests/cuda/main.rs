@@ -18,6 +18,7 @@ mod faults;
 mod one_hot;
 mod overlay;
 mod patch_net;
+mod quantised;
 #[path = "../random/mod.rs"]
 mod random;
 mod resample;

@@ -1,17 +1,20 @@
-//! Our own engine for NVIDIA GPUs, in float16 on tensor cores: it needs a driver and nothing else of NVIDIA's.
+//! Our own engine for NVIDIA GPUs, in float16 and in int8 on tensor cores: it needs a driver and nothing else of NVIDIA's.
 //!
-//! It runs the steps that `simd` runs ([`kernels::cuda::convolution`]), and is taken only after the golden case
+//! It runs the steps that `simd` runs ([`kernels::cuda::convolution`]), those in whole numbers to the bit; its maps of floats
+//! are float16, also where they are made from steps or become steps. It is taken only after the golden case
 //! ([`super::golden`]). Nothing is built or kept beforehand: the driver compiles the kernels and keeps what it compiled.
 
 use super::fallback::simd;
 use super::golden;
-use super::plan::{INPUT, Plan, Step};
+use super::plan::{INPUT, Made, Plan, Step};
 use super::suited::{MAX_PIXELS, checked, planned};
 use super::tensorrt::Shipped;
 use super::tensorrt::plans::Proof;
 use super::trouble::{State, Trouble};
 use crate::weights::{ModelError, Shape, Weights};
-use kernels::cuda::convolution::{Convolution, Map, Packed, Size};
+use kernels::conv::ConvSpec;
+use kernels::conv::quantised::QuantisedSpec;
+use kernels::cuda::convolution::{Convolution, Map, Packed, Size, quantised};
 use kernels::cuda::{Array, Device, DeviceError, Launcher};
 use pipeline::{ModelCard, Net, NetError, Nets, TensorMut, TensorRef};
 use std::sync::Arc;
@@ -19,13 +22,16 @@ use std::sync::Arc;
 /// Engine and precision, as reports and messages name them.
 pub const NAME: &str = "cuda f16";
 
+/// The same of nets that are quantised.
+pub const NAME_INT8: &str = "cuda int8";
+
 /// Where nets run: a device, shared by both.
 pub type On = Arc<dyn Launcher + Send + Sync>;
 
 /// A net on a device.
 pub struct CudaNet<C = ModelCard> {
     card: C,
-    plan: Plan<Convolution>,
+    plan: Plan<OnDevice>,
     /// The last step that reads each map: then its memory goes back to the pool, from which the next one takes it.
     last_read: Vec<usize>,
     on: On,
@@ -40,11 +46,7 @@ impl<C: std::fmt::Debug> std::fmt::Debug for CudaNet<C> {
 impl<C: Shape> CudaNet<C> {
     /// Brings a net to a device.
     pub fn load(weights: Weights<C>, on: &On) -> Result<CudaNet<C>, Trouble> {
-        let (card, plan) = planned::<C, Packed>(weights).map_err(|error| unsuited(&error))?;
-        if plan.quantised() {
-            let text = "this engine computes in float16 only, and the weights are int8";
-            return Err(Trouble::new(State::NotBuilt, text));
-        }
+        let (card, plan) = planned::<C, OnHost>(weights).map_err(|error| unsuited(&error))?;
         let last_read = plan.lives().into_iter().map(|[_, last]| last).collect();
         let plan = plan.with(|conv| conv.load(&**on)).map_err(|error| Trouble::from(&error))?;
         Ok(CudaNet { card, plan, last_read, on: On::clone(on) })
@@ -53,36 +55,107 @@ impl<C: Shape> CudaNet<C> {
     /// Some slices through the net, all at once: `input` and the result are `[slices, channels, rows, columns]` there.
     pub fn forward(&self, input: &Array<f32>, size: Size) -> Result<Array<f32>, DeviceError> {
         let on: &dyn Launcher = &*self.on;
-        let mut maps: Vec<Option<Map>> = self.plan.maps.iter().map(|_| None).collect();
-        maps[INPUT] = Some(Map::of_planar(on, input, size)?);
+        let mut maps: Vec<Option<Held>> = self.plan.maps.iter().map(|_| None).collect();
+        maps[INPUT] = Some(Held::Floats(Map::of_planar(on, input, size)?));
         for (number, step) in self.plan.steps.iter().enumerate() {
-            let made = match step {
-                Step::Conv { conv, sources, .. } => {
-                    let read: Vec<&Map> =
-                        sources.iter().filter_map(|&map| maps[map].as_ref()).collect();
-                    Some(conv.run(on, &read)?)
-                }
-                Step::Pool { from, .. } => {
-                    maps[*from].as_ref().map(|map| map.pooled(on)).transpose()?
-                }
-                // Of quantised nets, which `load` refuses.
-                Step::Quantise { .. } | Step::Dequantise { .. } => None,
-            };
+            let made = self.step(step, &maps)?;
             for map in step.reads() {
                 if self.last_read[map] == number {
                     maps[map] = None;
                 }
             }
-            maps[step.writes()] = made;
+            maps[step.writes()] = Some(made);
         }
-        match &maps[self.plan.output()] {
-            Some(map) => map.planar(on),
-            None => {
-                let text = "a plan without result".to_owned();
-                Err(DeviceError::Refused { during: "a net".to_owned(), text })
-            }
-        }
+        floats(&maps, self.plan.output())?.planar(on)
     }
+
+    fn step(&self, step: &Step<OnDevice>, maps: &[Option<Held>]) -> Result<Held, DeviceError> {
+        let on: &dyn Launcher = &*self.on;
+        let scale = |map: usize| self.plan.maps[map].scale.unwrap_or(1.0);
+        Ok(match step {
+            Step::Conv { conv: OnDevice::Floats(conv), sources, .. } => {
+                let read = sources.iter().map(|&map| floats(maps, map));
+                Held::Floats(conv.run(on, &read.collect::<Result<Vec<_>, _>>()?)?)
+            }
+            Step::Conv { conv: OnDevice::Steps(conv), sources, .. } => {
+                let read = sources.iter().map(|&map| steps(maps, map));
+                match conv.run(on, &read.collect::<Result<Vec<_>, _>>()?)? {
+                    quantised::Made::Steps(map) => Held::Steps(map),
+                    quantised::Made::Values(map) => Held::Floats(map),
+                }
+            }
+            Step::Pool { from, .. } if self.plan.maps[*from].scale.is_some() => {
+                Held::Steps(steps(maps, *from)?.pooled(on)?)
+            }
+            Step::Pool { from, .. } => Held::Floats(floats(maps, *from)?.pooled(on)?),
+            Step::Quantise { from, to } => {
+                Held::Steps(floats(maps, *from)?.quantised(on, scale(*to))?)
+            }
+            Step::Dequantise { from, .. } => {
+                Held::Floats(steps(maps, *from)?.dequantised(on, scale(*from))?)
+            }
+        })
+    }
+}
+
+/// A convolution with its weights still on the host.
+#[derive(Debug)]
+enum OnHost {
+    Floats(Packed),
+    Steps(quantised::Packed),
+}
+
+impl Made for OnHost {
+    fn of_floats(spec: ConvSpec<'_>) -> Result<OnHost, String> {
+        Packed::new(&spec).map(OnHost::Floats).map_err(|error| error.to_string())
+    }
+
+    fn of_steps(spec: QuantisedSpec<'_>) -> Result<OnHost, String> {
+        quantised::Packed::new(&spec).map(OnHost::Steps).map_err(|error| error.to_string())
+    }
+}
+
+impl OnHost {
+    fn load(&self, on: &dyn Launcher) -> Result<OnDevice, DeviceError> {
+        Ok(match self {
+            OnHost::Floats(conv) => OnDevice::Floats(conv.load(on)?),
+            OnHost::Steps(conv) => OnDevice::Steps(conv.load(on)?),
+        })
+    }
+}
+
+/// A convolution on the device.
+#[derive(Debug)]
+enum OnDevice {
+    Floats(Convolution),
+    Steps(quantised::Convolution),
+}
+
+/// A feature map on the device.
+enum Held {
+    Floats(Map),
+    Steps(Map<u8>),
+}
+
+/// A map of floats that was made and not yet given back.
+fn floats(maps: &[Option<Held>], map: usize) -> Result<&Map, DeviceError> {
+    match &maps[map] {
+        Some(Held::Floats(map)) => Ok(map),
+        _ => Err(missing("floats", map)),
+    }
+}
+
+/// The same of steps.
+fn steps(maps: &[Option<Held>], map: usize) -> Result<&Map<u8>, DeviceError> {
+    match &maps[map] {
+        Some(Held::Steps(map)) => Ok(map),
+        _ => Err(missing("steps", map)),
+    }
+}
+
+fn missing(what: &str, map: usize) -> DeviceError {
+    let text = format!("map {map} is not there in {what}");
+    DeviceError::Refused { during: "a net".to_owned(), text }
 }
 
 impl<C: Shape + Send + Sync> Net<C> for CudaNet<C> {
@@ -91,7 +164,7 @@ impl<C: Shape + Send + Sync> Net<C> for CudaNet<C> {
     }
 
     fn engine(&self) -> String {
-        NAME.to_owned()
+        if self.plan.quantised() { NAME_INT8.to_owned() } else { NAME.to_owned() }
     }
 
     fn run(&mut self, input: TensorRef<'_>, output: TensorMut<'_>) -> Result<(), NetError> {

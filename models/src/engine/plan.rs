@@ -8,7 +8,6 @@ mod lowering;
 use crate::onnx::Graph;
 use kernels::conv::quantised::QuantisedSpec;
 use kernels::conv::{ConvSpec, InputChannels};
-use kernels::cuda::convolution::Packed;
 
 /// Number of the map that holds the input.
 pub(super) const INPUT: usize = 0;
@@ -38,16 +37,6 @@ pub(super) trait Made: Sized {
 
     /// Steps to steps, or to floats.
     fn of_steps(spec: QuantisedSpec<'_>) -> Result<Self, String>;
-}
-
-impl Made for Packed {
-    fn of_floats(spec: ConvSpec<'_>) -> Result<Packed, String> {
-        Packed::new(&spec).map_err(|error| error.to_string())
-    }
-
-    fn of_steps(_: QuantisedSpec<'_>) -> Result<Packed, String> {
-        Err("this engine computes in float16 only, not in int8".to_owned())
-    }
 }
 
 /// One step; maps by number.

@@ -97,6 +97,8 @@ mod tests {
         assert_eq!(Engine::parse(models::engine::tensorrt::NAME), Ok(tensorrt));
         let cuda = Engine { kind: EngineKind::Cuda, precision: Precision::F16 };
         assert_eq!(Engine::parse(models::engine::cuda::NAME), Ok(cuda));
+        let cuda = Engine { precision: Precision::Int8, ..cuda };
+        assert_eq!(Engine::parse(models::engine::cuda::NAME_INT8), Ok(cuda));
         for wrong in ["simd", "f32", "Doe^John f32", "simd f64", ""] {
             assert_eq!(Engine::parse(wrong), Err(MessageError::Engine), "{wrong}");
         }

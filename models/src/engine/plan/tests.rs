@@ -195,9 +195,3 @@ fn what_steps_cannot_be_is_refused_by_node() {
     });
     assert!(text.contains("int8 weights for maps of scale ") && text.contains(" and "), "{text}");
 }
-
-#[test]
-fn an_engine_of_floats_refuses_whole_numbers_in_a_sentence() {
-    let text = super::Plan::<Packed>::of(&int8(shipped())).unwrap_err();
-    assert!(text.ends_with("this engine computes in float16 only, not in int8"), "{text}");
-}
