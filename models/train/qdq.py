@@ -3,7 +3,7 @@
 The arrangement is the one that our engines read (ARCHITECTURE.md, "Int8") and that TensorRT and ONNX Runtime know: zero
 points 0, a scale for each map (the result of a ReLU), one scale for maps that a layer reads joined, a scale for each output
 of a layer's weights. A layer in whole numbers reads maps on steps only; a layer in floats reads whatever is there. Scales
-and biases are float16 values: the float16 form of the file (models/src/onnx/float16.rs) holds the same numbers.
+are float16 values, as biases are: the float16 form of the file (models/src/onnx/float16.rs) holds the same numbers.
 
 A map on steps holds 0 to 127: it comes from a ReLU, and ONNX's `int8` ends there.
 """
@@ -33,7 +33,6 @@ class Layer:
 
     name: str
     weight: np.ndarray
-    bias: np.ndarray
     reads: tuple[str, ...]
     """The maps whose values it reads, in the order of its channels; none: it reads the net's input."""
     makes: str | None
@@ -61,9 +60,9 @@ def layers(model: onnx.ModelProto) -> list[Layer]:
         elif node.op_type == "Concat":
             held[node.output[0]] = sum((held[name] for name in node.input), ())
         elif node.op_type == "Conv":
-            source, weight, bias = node.input
+            source, weight, _ = node.input
             name, makes = weight.removesuffix(".weight"), behind.get(node.output[0])
-            found.append(Layer(name, wide[weight], wide[bias], held.get(source, ()), makes))
+            found.append(Layer(name, wide[weight], held.get(source, ()), makes))
     return found
 
 
@@ -98,7 +97,10 @@ def map_scales(found: list[Layer], whole: Collection[str], seen: Mapping[str, Se
         if layer.name in whole:
             touching = [group for group in groups if group & set(layer.reads)]
             groups = [group for group in groups if group not in touching] + [set(layer.reads).union(*touching)]
-    return {name: scale for group in groups for scale in [map_scale([seen[n] for n in sorted(group)])] for name in group}
+    scales: dict[str, float] = {}
+    for group in groups:
+        scales |= dict.fromkeys(group, map_scale([seen[name] for name in sorted(group)]))
+    return scales
 
 
 def weight_steps(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

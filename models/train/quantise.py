@@ -26,8 +26,9 @@ import torch
 from anatomy import GENERATOR, WORKSPACE, stream
 from paint import CLASS_COUNT, Canvas, Painter
 
+# The folder of the instance net has modules of its own.
 sys.path.append(str(Path(__file__).with_name("instance")))
-import cuts  # noqa: E402  the folder of the instance net has modules of its own
+import cuts  # noqa: E402
 import unet  # noqa: E402
 
 # First seeds; training took those below a million.
@@ -170,7 +171,7 @@ def choose(
     row("none, maps in float16", qdq.in_float16(model))
     names = [layer.name for layer in qdq.layers(model) if layer.reads]
     alone = {name: row(name, qdq.form(model, {name}, seen)).differs for name in names}
-    whole, label = set(names), "all that read a map"
+    whole, label = list(names), "all that read a map"
     while whole:
         form = qdq.form(model, whole, seen)
         if row(label, form).bearable():
