@@ -25,8 +25,9 @@ const TOLERANCE: f32 = 1e-4;
 const TOLERANCE_OF_STEPS: f32 = 1e-6;
 
 /// The mean over the logits of a shipped int8 form, whose scales are no powers of two: sums of floats in another order put a
-/// value that lies between two steps on the other one. Measured: MEASURED; a wrong weight, scale or bias exceeds it by far.
-const MEAN_TOLERANCE_OF_STEPS: f32 = 2e-3;
+/// value that lies between two steps on the other one, and that moves everything behind it. Measured: 2e-3 of the range where
+/// that happens early, 1e-8 where it does not; a lost bias or scale exceeds the bound by far.
+const MEAN_TOLERANCE_OF_STEPS: f32 = 1e-2;
 
 /// A folder of this test alone, removed at the end.
 struct Folder(PathBuf);
