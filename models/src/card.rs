@@ -319,20 +319,24 @@ mod tests {
     #[test]
     fn an_int8_form_is_read_and_one_that_loses_too_much_is_refused() {
         let hash = "0a".repeat(32);
-        let with = |table: &str| SHIPPED.replacen("[input]", &format!("{table}\n[input]"), 1);
-        let form =
-            |hash: &str, lost| format!("[int8]\nweights_sha256 = \"{hash}\"\ndice_lost = {lost}");
-        let card = Card::parse(&with(&form(&hash, 0.002)), "a.toml").unwrap();
+        let with = |hash: &str, lost: f64| {
+            let mut card: toml::Table = SHIPPED.parse().unwrap();
+            let form = card["int8"].as_table_mut().unwrap();
+            form["weights_sha256"] = hash.into();
+            form["dice_lost"] = lost.into();
+            card.to_string()
+        };
+        let card = Card::parse(&with(&hash, 0.002), "a.toml").unwrap();
         assert_eq!(card.int8, Some(Int8Form { weights_sha256: hash.clone(), dice_lost: 0.002 }));
-        let refusal = |table: String| Card::parse(&with(&table), "a.toml").unwrap_err().to_string();
-        let text = refusal(form(&hash, 0.0021));
+        let refusal = |card: String| Card::parse(&card, "a.toml").unwrap_err().to_string();
+        let text = refusal(with(&hash, 0.0021));
         assert!(
             text.ends_with("key int8: loses 0.0021 of Dice, at most 0.002 are allowed"),
             "{text}"
         );
-        let text = refusal(form(&hash, f64::NAN).to_lowercase());
+        let text = refusal(with(&hash, f64::NAN));
         assert!(text.contains("key int8: loses NaN"), "{text}");
-        let text = refusal(form("0A", 0.0));
+        let text = refusal(with("0A", 0.0));
         assert!(text.ends_with("key int8: not 64 lower-case hexadecimal digits"), "{text}");
     }
 }

@@ -26,9 +26,9 @@ pub const INSTANCE_ONNX: &[u8] = include_bytes!("../weights/instance.onnx");
 /// Its card.
 pub const INSTANCE_CARD: &str = include_str!("../weights/instance.toml");
 
-/// The int8 forms of both, as the cards name them; none is released yet.
-const SEMANTIC_INT8_ONNX: Option<&[u8]> = None;
-const INSTANCE_INT8_ONNX: Option<&[u8]> = None;
+/// The int8 forms of both, as the cards name them.
+pub const SEMANTIC_INT8_ONNX: &[u8] = include_bytes!("../weights/semantic.int8.onnx");
+pub const INSTANCE_INT8_ONNX: &[u8] = include_bytes!("../weights/instance.int8.onnx");
 
 /// Name of the semantic net's files without ending.
 pub const SEMANTIC: &str = "semantic";
@@ -104,7 +104,7 @@ impl Weights {
     }
 
     pub fn embedded_in(precision: Precision) -> Result<Weights, ModelError> {
-        let onnx = built_in(precision, SEMANTIC, SEMANTIC_ONNX, SEMANTIC_INT8_ONNX)?;
+        let onnx = built_in(precision, SEMANTIC, SEMANTIC_ONNX, SEMANTIC_INT8_ONNX);
         Self::check(SEMANTIC_CARD, "semantic.toml (built in)", precision, &onnx)
     }
 
@@ -139,7 +139,7 @@ impl Weights<InstanceCard> {
     }
 
     pub fn embedded_instance_in(precision: Precision) -> Result<Weights<InstanceCard>, ModelError> {
-        let onnx = built_in(precision, INSTANCE, INSTANCE_ONNX, INSTANCE_INT8_ONNX)?;
+        let onnx = built_in(precision, INSTANCE, INSTANCE_ONNX, INSTANCE_INT8_ONNX);
         Self::check_instance(INSTANCE_CARD, "instance.toml (built in)", precision, &onnx)
     }
 
@@ -298,19 +298,13 @@ impl File {
 }
 
 /// One of the forms of a net in the binary.
-fn built_in(
-    precision: Precision,
-    net: &str,
-    float: &'static [u8],
-    int8: Option<&'static [u8]>,
-) -> Result<File, ModelError> {
-    let name = format!("{} (built in)", precision.file(net));
+fn built_in(precision: Precision, net: &str, float: &'static [u8], int8: &'static [u8]) -> File {
     let bytes = match precision {
-        Precision::Float => Some(float),
+        Precision::Float => float,
         Precision::Int8 => int8,
     };
-    let bytes = bytes.ok_or_else(|| ModelError::NoInt8(format!("{net}.toml (built in)")))?;
-    Ok(File { name, bytes: Cow::Borrowed(bytes) })
+    let name = format!("{} (built in)", precision.file(net));
+    File { name, bytes: Cow::Borrowed(bytes) }
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -325,6 +319,9 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Metadata of an int8 form: the SHA-256 of the weights it was made from (`train/quantise.py`).
+    const FLOAT_SHA256: &str = "float_sha256";
 
     fn file(bytes: &[u8]) -> File {
         File { name: "a.onnx".to_owned(), bytes: Cow::Owned(bytes.to_vec()) }
@@ -422,27 +419,30 @@ mod tests {
 
     #[test]
     fn an_int8_form_goes_by_the_hash_that_the_card_has_for_it() {
-        let onnx = file(SEMANTIC_ONNX);
-        let check = |card: &str| Weights::check(card, "a.toml", Precision::Int8, &onnx);
-        let text = check(SEMANTIC_CARD).unwrap_err().to_string();
-        assert!(text.starts_with("a.toml has no int8 form; ask for float"), "{text}");
-        let with = |hash: &str| {
-            let table = format!("[int8]\nweights_sha256 = \"{hash}\"\ndice_lost = 0.001\n[input]");
-            SEMANTIC_CARD.replacen("[input]", &table, 1)
-        };
-        let hash = sha256(SEMANTIC_ONNX);
-        assert_eq!(check(&with(&hash)).unwrap().card.weights_sha256, hash);
-        let text = check(&with(&"0".repeat(64))).unwrap_err().to_string();
+        let form = file(SEMANTIC_INT8_ONNX);
+        let check = |card: &str| Weights::check(card, "a.toml", Precision::Int8, &form);
+        let hash = sha256(SEMANTIC_INT8_ONNX);
+        assert_eq!(check(SEMANTIC_CARD).unwrap().card.weights_sha256, hash);
+        let text = check(&SEMANTIC_CARD.replace(&hash, &"0".repeat(64))).unwrap_err().to_string();
         assert!(text.contains("the card says SHA-256 000"), "{text}");
+        let mut card: toml::Table = SEMANTIC_CARD.parse().unwrap();
+        card.remove("int8").unwrap();
+        let text = check(&card.to_string()).unwrap_err().to_string();
+        assert!(text.starts_with("a.toml has no int8 form; ask for float"), "{text}");
     }
 
-    /// A card that names an int8 form and a binary without it, or the other way round, would be two releases.
     #[test]
-    fn the_int8_forms_that_the_cards_name_are_built_in() {
-        let named = |card: Option<Int8Form>| card.is_some();
-        let semantic = Card::parse(SEMANTIC_CARD, "semantic.toml").unwrap().int8;
-        let instance = InstanceFile::parse(INSTANCE_CARD, "instance.toml").unwrap().int8;
-        assert_eq!(named(semantic), Weights::embedded_in(Precision::Int8).is_ok());
-        assert_eq!(named(instance), Weights::embedded_instance_in(Precision::Int8).is_ok());
+    fn the_shipped_int8_forms_are_whole_numbers_made_from_the_shipped_weights() {
+        let semantic = Weights::embedded_in(Precision::Int8).unwrap().graph;
+        let instance = Weights::embedded_instance_in(Precision::Int8).unwrap().graph;
+        let floats = [SEMANTIC_ONNX, INSTANCE_ONNX];
+        for (graph, float) in [semantic, instance].into_iter().zip(floats) {
+            assert!(graph.quantised());
+            assert_eq!(
+                graph.metadata[FLOAT_SHA256],
+                sha256(float),
+                "quantise the new weights, too"
+            );
+        }
     }
 }

@@ -8,7 +8,8 @@
 
 use kernels::components::{self, Bounds};
 use kernels::{Grid, Volume};
-use models::engine::{EngineChoice, load};
+use models::engine::{EngineChoice, start};
+use models::weights::{Precision, Weights};
 use phantom::{Recipe, corrupt, generate};
 use pipeline::instances::{Instances, by_height, separate};
 use pipeline::{Nets, Numbering, Structure, VertebraId, clean, join, vertebrae};
@@ -232,9 +233,12 @@ fn score(
     Scored { truth, predicted, wanted: wanted.collect() }
 }
 
-/// Both stages over `count` spines.
-fn spines(count: u64) -> ([Tally; 2], Levels) {
-    let (mut nets, _) = load(EngineChoice::Auto, kernels::threads::available()).unwrap();
+/// Both stages over `count` spines, the nets in this precision.
+fn spines(count: u64, precision: Precision) -> ([Tally; 2], Levels) {
+    let semantic = Weights::embedded_in(precision).unwrap();
+    let instance = Weights::embedded_instance_in(precision).unwrap();
+    let threads = kernels::threads::available();
+    let (mut nets, _) = start(semantic, instance, EngineChoice::Auto, threads).unwrap();
     let (mut sums, mut named) = ([Tally::default(); 2], Levels::default());
     for seed in FIRST_SEED..FIRST_SEED + count {
         let (found, levels) = spine(seed, &mut nets);
@@ -246,6 +250,7 @@ fn spines(count: u64) -> ([Tally; 2], Levels) {
         }
     }
     let [classical, net] = sums;
+    println!("{count} spines, {precision:?}");
     println!("{count} spines, classical stage: {classical:?}, {:.4} correct", classical.share());
     println!("{count} spines, instance net:    {net:?}, {:.4} correct", net.share());
     println!("{count} spines, levels: {named:?}");
@@ -254,18 +259,22 @@ fn spines(count: u64) -> ([Tally; 2], Levels) {
 
 #[test]
 fn vertebrae_of_corrupted_masks_are_told_apart() {
-    let ([classical, net], _) = spines(20);
-    assert!(net.vertebrae >= 150, "{net:?}");
-    assert!(net.correct >= classical.correct, "{net:?} {classical:?}");
-    assert!(net.share() >= 0.98, "{net:?}");
+    for precision in [Precision::Float, Precision::Int8] {
+        let ([classical, net], _) = spines(20, precision);
+        assert!(net.vertebrae >= 150, "{net:?}");
+        assert!(net.correct >= classical.correct, "{net:?} {classical:?}");
+        assert!(net.share() >= 0.98, "{net:?}");
+    }
 }
 
 #[test]
-#[ignore = "three minutes: tests/run --full"]
+#[ignore = "five minutes: tests/run --full"]
 fn of_two_hundred_spines_99_in_100_vertebrae_are_told_apart() {
-    let ([classical, net], levels) = spines(200);
-    assert!(net.share() >= 0.99 && net.correct > classical.correct, "{net:?} {classical:?}");
-    assert_eq!(levels.false_c2, 0, "{levels:?}");
+    for precision in [Precision::Float, Precision::Int8] {
+        let ([classical, net], levels) = spines(200, precision);
+        assert!(net.share() >= 0.99 && net.correct > classical.correct, "{net:?} {classical:?}");
+        assert_eq!(levels.false_c2, 0, "{levels:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use models::engine::tensorrt::shim::{Range, Shim, dotted};
 use models::engine::trouble::State;
 use models::engine::{EngineChoice, Shipped, load};
 use models::onnx::Graph;
-use models::weights::{INSTANCE, SEMANTIC};
+use models::weights::Precision;
 use pipeline::{Net, TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -83,18 +83,6 @@ fn peer(script: &str) -> Command {
     command
 }
 
-/// An int8 form of a file of `models/weights`, whose scales are exact in float16.
-fn int8_form(folder: &Path, net: &str, [rows, columns]: [usize; 2]) -> Vec<u8> {
-    std::fs::create_dir_all(folder).unwrap();
-    let source = root().join(format!("models/weights/{net}.onnx"));
-    let [input, onnx] = ["made.f32", "int8.onnx"].map(|name| folder.join(name));
-    let mut make = peer("int8_net.py");
-    make.arg(source).args([rows, columns].map(|n| n.to_string())).args([&input, &onnx]);
-    let made = make.output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    std::fs::read(onnx).unwrap()
-}
-
 /// Logits of the semantic net in float16 by ONNX Runtime, which shares nothing with us.
 fn oracle(folder: &Path, onnx: &[u8], values: &[f32], shape: [usize; 4]) -> Vec<f32> {
     std::fs::create_dir_all(folder).unwrap();
@@ -148,24 +136,15 @@ fn every_shipped_net_is_parsed_and_built_in_float16() {
     }
 }
 
-/// The int8 forms of both nets in the weights' place.
-fn quantised(folder: &Path) -> Shipped {
-    let mut weights = Shipped::embedded().unwrap();
-    let graph = |net, sides| Graph::read(&int8_form(folder, net, sides)).unwrap();
-    weights.semantic.graph = graph(SEMANTIC, [96, 128]);
-    weights.instance.graph = graph(INSTANCE, [96, 80]);
-    weights
-}
-
 /// Q/DQ in a strongly typed network of float16: the parser takes types and axes, the builder finds a way to compute it.
 /// What way a Jetson takes, the device says.
 #[test]
-fn an_int8_form_is_parsed_and_built() {
+fn every_shipped_int8_form_is_parsed_and_built_in_float16() {
     let folder = Folder::new("rtx-int8");
     let shim = Shim::load(&compile(&folder.0, "include")).unwrap();
     let [library, parser] = names();
     let mut library = shim.open(&library, &parser).unwrap();
-    let weights = quantised(&folder.0);
+    let weights = Shipped::embedded_in(Precision::Int8).unwrap();
     for source in Source::of(&weights.semantic, &weights.instance) {
         let plan =
             library.build(&source.onnx, &source.range, WORKSPACE_BYTES, &mut |_, _, _| {}).unwrap();
@@ -180,7 +159,7 @@ fn an_int8_form_is_parsed_and_built() {
 #[test]
 fn the_float16_form_of_an_int8_form_computes_what_its_weights_say() {
     let folder = Folder::new("int8-oracle");
-    let weights = quantised(&folder.0);
+    let weights = Shipped::embedded_in(Precision::Int8).unwrap();
     let [semantic, _] = Source::of(&weights.semantic, &weights.instance);
     let (shape, values) = ([1, 5, 96, 128], wave(5 * 96 * 128));
     let got = oracle(&folder.0, &semantic.onnx, &values, shape);
@@ -191,7 +170,7 @@ fn the_float16_form_of_an_int8_form_computes_what_its_weights_say() {
     assert!(mean <= MEAN_TOLERANCE_OF_STEPS * range, "{mean} of a range of {range}");
 }
 
-/// As they are shipped: float16 weights, float arithmetic; a file with Q/DQ nodes would be INT8.
+/// As they are shipped: float16 weights and float arithmetic, or Q/DQ for INT8.
 #[test]
 fn every_shipped_file_is_parsed_and_built_as_it_is() {
     let folder = Folder::new("rtx-shipped");
@@ -199,7 +178,7 @@ fn every_shipped_file_is_parsed_and_built_as_it_is() {
     let [library, parser] = names();
     let mut library = shim.open(&library, &parser).unwrap();
     let files = shipped_files();
-    assert!(files.len() >= 2, "{files:?}");
+    assert!(files.len() >= 4, "{files:?}");
     for path in files {
         let onnx = std::fs::read(&path).unwrap();
         let graph = Graph::read(&onnx).unwrap();

@@ -4,8 +4,7 @@ Shapes and batches are the service's: a lumbar exam of 20 slices, two at a time,
 time. Each side answers one batch, then the next side the same, two threads each; all logits must agree first. ONNX Runtime
 has no switch that holds it to AVX2, so ours held to AVX2 meets ONNX Runtime with everything it finds. The ratios are of
 the medians of processor seconds, all threads together: on a machine that others use too, wall time is theirs as well.
-The int8 form is NET.int8.onnx, and where none is released the one of tests/peers/int8_net.py; every side gets the same
-Q/DQ. Ours at f32 runs beside it, for what int8 gives us.
+The int8 form is NET.int8.onnx; every side gets the same Q/DQ. Ours at f32 runs beside it, for what int8 gives us.
 Usage: infer.py [--quick | --roofline]   (--roofline: our layers as a share of the processor's multiply-adds, nothing else)
 """
 
@@ -119,26 +118,14 @@ def agreement(sides, form):
     return differences
 
 
-def int8_form(net, shape, folder):
-    """The released int8 form, or one of the same layers."""
-    released = history.ROOT / f"models/weights/{net}.int8.onnx"
-    if released.is_file():
-        return str(released), "released"
-    made = folder / f"{net}.int8.onnx"
-    script, source = history.ROOT / "tests/peers/int8_net.py", history.ROOT / f"models/weights/{net}.onnx"
-    sides = [str(n) for n in shape[2:]]
-    subprocess.run([sys.executable, script, source, *sides, folder / "made.f32", made], check=True)
-    return str(made), "tests/peers/int8_net.py"
-
-
 def bench(net, form, shape, rounds):
     import numpy
 
     values = numpy.random.default_rng(1).uniform(-2, 2, shape).astype(numpy.float32)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        floats = str(history.ROOT / f"models/weights/{net}.onnx")
-        model, origin = (floats, "released") if form == "f32" else int8_form(net, shape, folder)
+        released = {"f32": f"models/weights/{net}.onnx", "int8": f"models/weights/{net}.int8.onnx"}
+        floats, model = (str(history.ROOT / released[which]) for which in ("f32", form))
         source = folder / "in.f32"
         values.tofile(source)
         sides = {
@@ -159,7 +146,7 @@ def bench(net, form, shape, rounds):
                 seconds[name]["wall"].append(time.perf_counter() - wall)
         for side in sides.values():
             side.close()
-    return {"shape": shape, "weights": origin, "difference_of_range": differences, "seconds": seconds}
+    return {"shape": shape, "weights": released[form], "difference_of_range": differences, "seconds": seconds}
 
 
 def best_instructions():

@@ -4,8 +4,7 @@ Usage: int8_net.py NET.onnx ROWS COLUMNS IN.f32 OUT.onnx
 
 Q/DQ as models/train/qdq.py writes it, but with powers of two for scales, biases that are whole multiples of what a sum of 1
 stands for, and a coarse first layer: products and sums are then exact in any order, and a value that lies between two steps
-lies there for everybody. Writes the input that it calibrated on, one slice, to IN.f32. Speed does not depend on scales, so
-the benchmark takes this form too where there is no other.
+lies there for everybody. Writes the input that it calibrated on, one slice, to IN.f32.
 """
 
 import sys

@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -31,11 +31,16 @@ class Cuts(NamedTuple):
 def read_shard(path: Path) -> Cuts:
     """All cutouts of a shard."""
     with gzip.open(path) as stream:
-        header = json.loads(stream.readline())
-        slices, rows, columns = header["shape"]
-        if (slices, header["groups"]) != (SLICES, GROUPS):
-            raise ValueError(f"{path}: {slices} slices and {header['groups']} groups, not {SLICES} and {GROUPS}")
-        values = np.frombuffer(stream.read(), np.uint8)
+        return read(stream, str(path))
+
+
+def read(stream: BinaryIO, name: str) -> Cuts:
+    """All cutouts of a stream, which has this name in errors."""
+    header = json.loads(stream.readline())
+    slices, rows, columns = header["shape"]
+    if (slices, header["groups"]) != (SLICES, GROUPS):
+        raise ValueError(f"{name}: {slices} slices and {header['groups']} groups, not {SLICES} and {GROUPS}")
+    values = np.frombuffer(stream.read(), np.uint8)
     cutouts = values.reshape(-1, 2 * slices * rows * columns + 1)
     pairs = cutouts[:, :-1].reshape(-1, 2, slices, rows, columns)
     return Cuts(pairs[:, 0], pairs[:, 1], cutouts[:, -1])

@@ -5,7 +5,7 @@ use crate::command::engine::{READY, list_plans};
 use kernels::cuda::Device;
 use models::engine::tensorrt::TensorRt;
 use models::engine::trouble::Trouble;
-use models::engine::{self, EngineChoice, Engines, ModelError, Shipped};
+use models::engine::{self, EngineChoice, Engines, Shipped};
 use std::path::Path;
 
 /// What a driver leaves where programs can see it: of a card, of a Jetson's release, of its GPU.
@@ -18,10 +18,6 @@ const SIGNS: [(&str, &str); 3] = [
 pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
     let weights = match Shipped::embedded_in(settings.precision) {
         Ok(weights) => weights,
-        Err(error @ ModelError::NoInt8(_)) => {
-            let advice = "set precision of section jobs to \"float\"";
-            return vec![Finding::wrong("models", error.to_string(), advice)];
-        }
         Err(error) => {
             return vec![Finding::wrong("models", error.to_string(), "install the program again")];
         }
