@@ -1,0 +1,8 @@
+//! Images from a scanner's own reconstruction and results back into it, on one connection: ISMRMRD streaming, version 1, as
+//! Siemens FIRE and Open Recon speak it. The scanner is the client.
+
+pub mod header;
+pub mod meta;
+pub mod wire;
+#[cfg(test)]
+mod wire_tests;
