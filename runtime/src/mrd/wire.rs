@@ -111,9 +111,14 @@ impl Reader {
         self.buffer.extend_from_slice(&bytes[skipped..]);
     }
 
-    /// How many bytes the message under way has, as far as those that came tell; 0 between two messages.
+    /// How many bytes the message under way takes here, as far as those that came tell; 0 between two messages.
     pub fn wanted(&self) -> usize {
-        if self.buffer.is_empty() { self.skipping } else { self.wanted }
+        if self.buffer.is_empty() { 0 } else { self.wanted }
+    }
+
+    /// Whether part of a message has come.
+    pub fn is_within(&self) -> bool {
+        !self.buffer.is_empty() || self.skipping > 0
     }
 
     /// The next whole message.
@@ -289,14 +294,18 @@ impl Level {
 }
 
 impl Image {
+    /// How many bytes its message has.
+    pub fn message_bytes(&self) -> usize {
+        let fixed = ID_BYTES + HEADER_BYTES + ATTRIBUTE_LENGTH;
+        fixed + self.attributes.len() + self.pixels.len()
+    }
+
     /// The bytes of an IMAGE. Those of an image that came are the same again.
     pub fn bytes(&self) -> Vec<u8> {
-        let length = self.attributes.len();
-        let fixed = ID_BYTES + HEADER_BYTES + ATTRIBUTE_LENGTH;
-        let mut bytes = Vec::with_capacity(fixed + length + self.pixels.len());
+        let mut bytes = Vec::with_capacity(self.message_bytes());
         bytes.extend_from_slice(&id::IMAGE.to_le_bytes());
         bytes.extend_from_slice(self.header.bytes());
-        bytes.extend_from_slice(&(length as u64).to_le_bytes());
+        bytes.extend_from_slice(&(self.attributes.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&self.attributes);
         bytes.extend_from_slice(&self.pixels);
         bytes
