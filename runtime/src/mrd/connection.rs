@@ -126,9 +126,11 @@ impl Connection {
         if let Err(broken) = self.read(&mut read, &orders).await {
             let (peer, advice) = (self.peer, Move::Peer.advice());
             tracing::warn!(%peer, "MRD: {broken}; {advice}");
-            // Who writes may be gone already: then there is nobody to tell.
-            let _ = orders.send(Order::Say(Level::Error, broken.to_string()));
-            let _ = orders.send(Order::Close);
+            if !matches!(broken, Broken::Gone | Broken::Io(_)) {
+                // Who writes may be gone already: then there is nobody to tell.
+                let _ = orders.send(Order::Say(Level::Error, broken.to_string()));
+                let _ = orders.send(Order::Close);
+            }
         }
         let rest = async {
             let mut rest = vec![0; READ_BYTES];
@@ -226,7 +228,9 @@ impl Connection {
                 }
             }
         }
-        write.shutdown().await
+        // A peer that is gone already does not mind.
+        let _ = write.shutdown().await;
+        Ok(())
     }
 
     /// Sends what answers one series: the images as they came, where they are wanted; then results, or why there are none.

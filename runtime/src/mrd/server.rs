@@ -13,8 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// Connections at a time: a scanner has one for each measurement being reconstructed.
-const MAX_CONNECTIONS: usize = 4;
+/// Connections at a time: a scanner has one for each measurement being reconstructed, two at most. One more is refused, so that
+/// the scanner goes on.
+const MAX_CONNECTIONS: usize = 8;
 /// Memory of all images that are being received or answered, in KiB: 1 GiB, as much as DICOM has; a series has some 20 MB.
 const MEMORY_KIB: usize = 1 << 20;
 /// Wait after a failed accept (out of file descriptors): a loop without it would take a whole core.
