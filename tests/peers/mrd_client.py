@@ -2,7 +2,7 @@
 
 Usage: mrd_client.py PORT FOLDER MASK.nii.gz   the series, then one image of another before the results are there
        mrd_client.py PORT FOLDER axial         the series turned into an axial one
-       mrd_client.py PORT FOLDER plain         the series, without asking for it back
+       mrd_client.py PORT FOLDER plain         the series without attributes, not asking for it back
 MASK is what `sagitta segment` made of FOLDER. Prints what came back as JSON. Needs ismrmrd, nibabel, numpy and pydicom.
 """
 
@@ -96,7 +96,7 @@ class Scanner:
         assert not self.reader.is_alive(), f"nothing closed the connection; {len(self.images)} images, {self.texts}"
 
 
-def from_dicom(path, number, axial):
+def from_dicom(path, number, what):
     """One slice as a scanner's reconstruction emits it."""
     dicom = pydicom.dcmread(path)
     pixels = dicom.pixel_array
@@ -106,20 +106,22 @@ def from_dicom(path, number, axial):
     rows, columns = pixels.shape
     centre = position + row * dx * (columns - 1) / 2 + column * dy * (rows - 1) / 2
     normal = numpy.cross(row, column)
-    if axial:
+    if what == "axial":
         # The same slices behind one another along the body.
         centre, row, column, normal = [0, 0, centre @ normal], [1, 0, 0], [0, 1, 0], [0, 0, 1]
     header = ismrmrd.ImageHeader()
     header.version, header.measurement_uid, header.image_type, header.image_series_index = 1, 4711, 1, 1
     header.field_of_view = (dx * columns, dy * rows, float(dicom.SliceThickness))
     header.position, header.slice_dir = tuple(centre), tuple(normal)
-    # Turned since it was acquired: the attributes tell how it lies.
-    header.read_dir, header.phase_dir = tuple(column), tuple(row)
+    header.read_dir, header.phase_dir = tuple(row), tuple(column)
     header.slice, header.image_index, header.user_float[3] = number, number + 1, 0.5
     image = ismrmrd.Image(head=header, data=pixels.astype(numpy.uint16)[None, None])
-    directions = {"ImageRowDir": row, "ImageColumnDir": column}
-    written = {name: [f"{value:.18f}" for value in vector] for name, vector in directions.items()}
-    image.meta = ismrmrd.Meta({**KEPT, **DROPPED, **written})
+    if what != "plain":
+        # Turned since it was acquired: the attributes tell how it lies.
+        image.read_dir, image.phase_dir = tuple(column), tuple(row)
+        directions = {"ImageRowDir": row, "ImageColumnDir": column}
+        written = {name: [f"{value:.18f}" for value in vector] for name, vector in directions.items()}
+        image.meta = ismrmrd.Meta({**KEPT, **DROPPED, **written})
     return image
 
 
@@ -258,13 +260,17 @@ def simple(port, images, parameters):
     kinds = [kind(image) for image, _ in scanner.images]
     unchanged = [raw for _, raw in scanner.images][: len(images)] == [image.to_bytes() for image in images]
     counts = {name: kinds.count(name) for name in kinds}
+    results = [image for image, _ in scanner.images if kind(image) != "original"]
+    for image in results:
+        shown = [[float(value) for value in image.meta[name]] for name in ("ImageRowDir", "ImageColumnDir")]
+        assert numpy.allclose(shown, [image.read_dir, image.phase_dir], atol=1e-6), "another direction than the source's"
     return {"kinds": counts, "originals": unchanged, "texts": scanner.texts, "closed": scanner.closed}
 
 
 def main():
     port, folder, what = int(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
     paths = sorted(folder.rglob("*.dcm"))
-    images = [from_dicom(path, number, what == "axial") for number, path in enumerate(paths)]
+    images = [from_dicom(path, number, what) for number, path in enumerate(paths)]
     # As they are acquired: every other slice first.
     images = images[::2] + images[1::2]
     if what == "axial":

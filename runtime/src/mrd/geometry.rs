@@ -6,6 +6,8 @@ use super::wire::Image;
 use kernels::volume::{MAX_VOXELS, add, dot, norm, scale, sub};
 use pipeline::{Refusal, RefusalCode, Series, SourceImage, Use};
 
+/// Attributes with the directions of an image's rows and columns as it is shown: along increasing column and increasing row.
+pub const SHOWN_DIRECTIONS: [&str; 2] = ["ImageRowDir", "ImageColumnDir"];
 /// Directions that are no unit vectors, or not at right angles, within this are none (the tolerance of a DICOM series).
 const DIRECTION_TOLERANCE: f64 = 1e-3;
 
@@ -87,8 +89,8 @@ fn directions(image: &Image) -> Result<[[f64; 3]; 3], Refusal> {
     let meta = Meta::read(&image.attributes)
         .ok_or_else(|| wrong("its attributes are no XML, so that nobody knows how it lies"))?;
     let [read, phase, slice] = image.header.directions();
-    let shown = |name: &str, acquired| meta.triple(name).unwrap_or(acquired);
-    let found = [shown("ImageRowDir", read), shown("ImageColumnDir", phase), slice];
+    let [row, column] = SHOWN_DIRECTIONS.map(|name| meta.triple(name));
+    let found = [row.unwrap_or(read), column.unwrap_or(phase), slice];
     let is_unit = |v: &[f64; 3]| (norm(*v) - 1.0).abs() <= DIRECTION_TOLERANCE;
     let is_flat = image.header.matrix()[2] == 1;
     let needed = if is_flat { &found[..2] } else { &found[..] };

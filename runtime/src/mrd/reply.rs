@@ -1,7 +1,7 @@
 //! What goes back for a series: label images, the images with contours, the overlay in colour, one page with the report. Each
 //! is a series of its own, image for image at the place of its source.
 
-use super::geometry::{Origin, Stack};
+use super::geometry::{Origin, SHOWN_DIRECTIONS, Stack};
 use super::header::{DataType, ImageHeader};
 use super::meta::Meta;
 use super::roi;
@@ -170,6 +170,11 @@ impl Reply<'_> {
         meta.set(key::HISTORY, history);
         meta.set(key::ROLE, [kind.role()]);
         meta.set(key::KEEP_GEOMETRY, ["1"]);
+        for (name, acquired) in SHOWN_DIRECTIONS.into_iter().zip(source.header.directions()) {
+            if meta.values(name).is_none() {
+                meta.set(name, acquired.map(|cosine| format!("{cosine:.9}")));
+            }
+        }
         let comment = comment(self.segmentation(), &self.answer.provenance);
         for name in key::COMMENTS {
             meta.set(name, [&comment]);
