@@ -167,7 +167,7 @@ impl Connection {
                 return Err(Broken::Gone);
             }
             reader.feed(&buffer[..bytes]);
-            while let Some(message) = reader.next()? {
+            while let Some(message) = reader.message()? {
                 let mut memory = under_way.take();
                 match &message {
                     Message::Image(image) => {
@@ -331,5 +331,64 @@ async fn send(write: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
     match timeout(WITHIN, write.write_all(bytes)).await {
         Ok(written) => written,
         Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mrd::Settings;
+    use crate::mrd::header::{DataType, HEADER_BYTES, ImageHeader};
+    use tokio::net::TcpListener;
+
+    /// Memory of the server under test.
+    const LEFT_KIB: usize = 64;
+
+    /// Everything that a server with so little memory says to these bytes, and the memory it has afterwards.
+    async fn exchange(bytes: &[u8]) -> (Vec<u8>, usize) {
+        let (queue, _waiting) = std::sync::mpsc::sync_channel(1);
+        let server = Server::new(Settings::default(), queue, b"key".to_vec());
+        server.memory.forget_permits(server.memory.available_permits() - LEFT_KIB);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = async {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(bytes).await.unwrap();
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).await.unwrap();
+            answer
+        };
+        let serve = async {
+            let (socket, peer) = listener.accept().await.unwrap();
+            let connection = Connection { server: Arc::clone(&server), peer: peer.ip() };
+            connection.converse(socket).await;
+        };
+        let (answer, ()) = tokio::join!(client, serve);
+        (answer, server.memory.available_permits())
+    }
+
+    /// A configuration, a header, and an image of `columns` x 100 samples of 16 bits.
+    fn session(columns: u16) -> Vec<u8> {
+        let mut opened = vec![1, 0];
+        opened.resize(2 + 1024, 0);
+        opened.extend_from_slice(&[3, 0, 0, 0, 0, 0]);
+        let header = ImageHeader::new([0; HEADER_BYTES]).in_colour().of_samples(DataType::I16);
+        let header = header.of_plane(columns, 100, [1.0; 3]);
+        let pixels = vec![0; usize::from(columns) * 100 * 2 * 3];
+        opened.extend(Image { header, attributes: Vec::new(), pixels }.bytes());
+        opened
+    }
+
+    #[tokio::test]
+    async fn memory_is_taken_before_an_image_comes_and_given_back() {
+        let small = [session(100), close()].concat();
+        let (answer, left) = exchange(&small).await;
+        let refusal = log_line(Level::Error, "the series is refused: the series holds no image");
+        assert_eq!((answer, left), ([refusal, close()].concat(), LEFT_KIB));
+        // Only its first bytes come.
+        let large = &session(200)[..2000];
+        let (answer, left) = exchange(large).await;
+        let refusal = log_line(Level::Error, "no memory is left for an image");
+        assert_eq!((answer, left), ([refusal, close()].concat(), LEFT_KIB));
     }
 }

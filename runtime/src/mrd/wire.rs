@@ -98,6 +98,8 @@ pub enum Message {
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: Vec<u8>,
+    /// Bytes of the buffer that belong to messages already handed out.
+    taken: usize,
     /// Bytes of the message under way as far as it tells.
     wanted: usize,
     /// Bytes of samples to be left out.
@@ -106,6 +108,8 @@ pub struct Reader {
 
 impl Reader {
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
         let skipped = self.skipping.min(bytes.len());
         self.skipping -= skipped;
         self.buffer.extend_from_slice(&bytes[skipped..]);
@@ -113,25 +117,29 @@ impl Reader {
 
     /// How many bytes the message under way takes here, as far as those that came tell; 0 between two messages.
     pub fn wanted(&self) -> usize {
-        if self.buffer.is_empty() { 0 } else { self.wanted }
+        if self.rest().is_empty() { 0 } else { self.wanted }
     }
 
     /// Whether part of a message has come.
     pub fn is_within(&self) -> bool {
-        !self.buffer.is_empty() || self.skipping > 0
+        !self.rest().is_empty() || self.skipping > 0
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.taken..]
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<Message>, WireError> {
-        match parse(&self.buffer)? {
+    pub fn message(&mut self) -> Result<Option<Message>, WireError> {
+        match parse(self.rest())? {
             Step::Whole(message, bytes) => {
-                self.buffer.drain(..bytes);
+                self.taken += bytes;
                 self.wanted = 0;
                 Ok(Some(message))
             }
             Step::Skip(bytes) => {
-                let here = bytes.min(self.buffer.len());
-                self.buffer.drain(..here);
+                let here = bytes.min(self.rest().len());
+                self.taken += here;
                 self.skipping = bytes - here;
                 self.wanted = 0;
                 Ok(Some(Message::Skipped))

@@ -61,7 +61,7 @@ fn messages_come_whole_whatever_pieces_the_bytes_come_in() {
         let (mut reader, mut messages) = (Reader::default(), Vec::new());
         for piece in bytes.chunks(size) {
             reader.feed(piece);
-            while let Some(message) = reader.next().unwrap() {
+            while let Some(message) = reader.message().unwrap() {
                 messages.push(message);
             }
         }
@@ -75,7 +75,7 @@ fn the_size_of_a_message_is_known_from_its_header() {
     let bytes = image().bytes();
     let mut reader = Reader::default();
     reader.feed(&bytes[..2 + HEADER_BYTES + 8]);
-    assert_eq!(reader.next(), Ok(None));
+    assert_eq!(reader.message(), Ok(None));
     assert_eq!((reader.wanted(), image().message_bytes()), (bytes.len(), bytes.len()));
 }
 
@@ -84,7 +84,7 @@ fn what_is_unknown_or_too_large_is_refused_before_it_comes() {
     let after = |bytes: &[u8]| {
         let mut reader = Reader::default();
         reader.feed(bytes);
-        reader.next().expect_err("must be refused")
+        reader.message().expect_err("must be refused")
     };
     assert_eq!(after(&4711u16.to_le_bytes()), WireError::Unknown(4711));
     for id in [1001u16, 1007, 1009, 1021] {
