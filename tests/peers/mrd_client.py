@@ -190,6 +190,15 @@ def agree(contour_images, labels):
     return on / all_ > 0.9
 
 
+def tints(colour_images, labels):
+    """Whether bodies shine yellow and discs green where the labels are, in planes of red, green and blue."""
+    planes = numpy.concatenate([image.data[:, 0] for image in colour_images], axis=1).astype(int)
+    label = numpy.concatenate([image.data[0, 0] for image in labels])
+    red, green, blue = (planes - planes.min(axis=0)).astype(float)
+    body, disc = label == 49, label == 100
+    return bool(red[body].mean() > green[body].mean() > blue[body].mean() and green[disc].mean() > blue[disc].mean() > red[disc].mean())
+
+
 def kept(image):
     meta = image.meta
     # An empty value reads as None.
@@ -245,7 +254,7 @@ def whole(port, images, mask):
         "samples_unchanged": all((a.data == b.data).all() for a, b in zip(drawn, images)),
         "contours": contours(drawn),
         "contours_agree": agree(drawn, labels),
-        "colour": {"highest": int(first.max()), "differ": bool((first[0] != first[1]).any())},
+        "colour": {"highest": int(first.max()), "tints": tints(colour, labels)},
         "report_colours": len(numpy.unique(report[0].data[:, 0].reshape(3, -1), axis=1).T) > 50,
         "texts": scanner.texts,
         "closed": scanner.closed,

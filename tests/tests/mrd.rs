@@ -73,7 +73,7 @@ fn a_series_comes_back_with_labels_contours_colour_and_report() {
             "many": true, "most_points_ok": true, "closed": true, "inside": true, "solid_visible": true,
         },
         "contours_agree": true,
-        "colour": {"highest": 255, "differ": true},
+        "colour": {"highest": 255, "tints": true},
         "report_colours": true,
         "texts": ["ERROR   the series is refused: 1 slices; a spine series has at least 5"],
         "closed": true,
