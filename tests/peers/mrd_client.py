@@ -94,6 +94,7 @@ class Scanner:
         self.socket.sendall(struct.pack("<H", CLOSE))
         self.reader.join(120)
         assert not self.reader.is_alive(), f"nothing closed the connection; {len(self.images)} images, {self.texts}"
+        self.socket.close()
 
 
 def from_dicom(path, number, what):
