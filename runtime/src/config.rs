@@ -4,7 +4,7 @@ use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association, stow};
 use crate::publish::mqtt::BrokerSettings;
 use crate::publish::{mqtt, store};
-use crate::{dashboard, jobs, retention, supervise, tls};
+use crate::{dashboard, jobs, mrd, retention, supervise, tls};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -23,6 +23,9 @@ pub struct Config {
     pub dicom: association::Settings,
     #[serde(default)]
     pub dicomweb: stow::Settings,
+    /// Images and results on one connection (ISMRMRD streaming), for scanners that reconstruct with it.
+    #[serde(default)]
+    pub mrd: mrd::Settings,
     /// Our certificate and whom we believe, for what says `tls = true`.
     #[serde(default)]
     pub tls: Option<tls::Settings>,

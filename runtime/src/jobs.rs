@@ -7,6 +7,7 @@ pub mod board;
 pub mod clock;
 pub mod engines;
 pub mod generation;
+pub mod inline;
 pub mod levels;
 pub mod produce;
 pub mod source;
@@ -23,6 +24,7 @@ use crate::report::{EngineReport, FallbackReport};
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use generation::Generation;
+use inline::Inline;
 use levels::Levels;
 use pipeline::{RefusalCode, Use};
 use produce::{ProduceError, Product, Request, Workshop};
@@ -64,6 +66,13 @@ pub enum Purpose {
     Explain { have: u32 },
 }
 
+/// What the worker takes from its queue.
+#[derive(Debug)]
+pub enum Work {
+    Series(Job),
+    Inline(Inline),
+}
+
 /// A series to work on.
 #[derive(Debug)]
 pub struct Job {
@@ -99,17 +108,20 @@ impl std::fmt::Debug for Bench {
 /// that still wait then run at the next start, since their instances are in the spool.
 pub fn start(
     mut bench: Bench,
-    queue: Receiver<Job>,
+    queue: Receiver<Work>,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("jobs".to_owned());
     thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
-        while let Ok(job) = queue.recv() {
+        while let Ok(work) = queue.recv() {
             if *stop.borrow() {
                 return;
             }
             bench.hand.moves();
-            bench.work_or_fail(&job);
+            match work {
+                Work::Series(job) => bench.work_or_fail(&job),
+                Work::Inline(inline) => inline.work(&mut bench),
+            }
             bench.hand.rests();
         }
     })

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ingest;
 pub mod jobs;
 pub mod messages;
+pub mod mrd;
 pub mod objects;
 pub mod outbox;
 pub mod page;

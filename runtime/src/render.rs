@@ -129,6 +129,12 @@ impl Scene {
         overview::draw(self).png()
     }
 
+    /// The same picture as its columns and its pixels, rows from top to bottom.
+    pub fn overlay(&self) -> (usize, Vec<[u8; 3]>) {
+        let picture = overview::draw(self);
+        (picture.width(), picture.into_pixels())
+    }
+
     /// Slice `k` (see [`Scene::slices`]) as PNG of 720 rows, with structures and level names when
     /// `overlay`; `None` when there is no such slice.
     pub fn slice_png(&self, k: usize, overlay: bool) -> Option<Vec<u8>> {

@@ -11,8 +11,9 @@ use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::jobs::board::Board;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose, engines, generation};
+use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
 use crate::messages::{Completion, FailureCode, JobState};
+use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
@@ -71,7 +72,7 @@ impl Service {
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let intake = Intake::open(&config, &key, tls.as_ref())?;
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
-        let listeners = Listeners::open(&config).await?;
+        let mut listeners = Listeners::open(&config).await?;
         let page_listener = match config.dashboard.bind {
             Some(address) => Some(dashboard::bind(address).await?),
             None => None,
@@ -97,7 +98,7 @@ impl Service {
             outbox: outbox.clone(),
             destinations: config.destinations.clone(),
             results: results.clone(),
-            levels: Levels::new(config.data.join("levels"), key),
+            levels: Levels::new(config.data.join("levels"), key.clone()),
             hand: Arc::new(health.hand(Part::Jobs)),
         };
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
@@ -115,6 +116,7 @@ impl Service {
             )?);
         }
 
+        tasks.extend(serve_mrd(&config, listeners.mrd.take(), queue.clone(), key, &stopped));
         let (events, incoming) = mpsc::channel(ARRIVALS);
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
@@ -175,6 +177,18 @@ fn retention(
         data: config.data.clone(),
         found: intake.found.iter().map(|arrival| arrival.job.clone()).collect(),
     }
+}
+
+/// The task that takes series by MRD and answers them, where the configuration wants it.
+fn serve_mrd(
+    config: &Config,
+    listener: Option<TcpListener>,
+    queue: SyncSender<Work>,
+    key: Vec<u8>,
+    stop: &watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    let server = Server::new(config.mrd.clone(), queue, key);
+    Some(tokio::spawn(server.serve(listener?, stop.clone())))
 }
 
 /// The task that serves the page.
@@ -259,7 +273,7 @@ struct Assembly {
     assembler: Assembler,
     board: Arc<Board>,
     outbox: Arc<Outbox>,
-    queue: SyncSender<Job>,
+    queue: SyncSender<Work>,
     results: PathBuf,
     hand: Hand,
 }
@@ -360,7 +374,7 @@ impl Assembly {
         // A full queue is the worker's progress, not ours.
         self.hand.rests();
         // The worker is gone: the service is stopping, and the instances in the spool run at the next start.
-        let _ = self.queue.send(Job { id, files, purpose, waited });
+        let _ = self.queue.send(Work::Series(Job { id, files, purpose, waited }));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a viewer draws on the source images: tints and contours. Pure, on one slice at a time; the arithmetic of pixels is
 //! that of `kernels`, layout, text and files belong to crate `sagitta` (`render`, `objects`).
 
-use crate::labels::Structure;
+use crate::labels::{Structure, VertebraId};
 use kernels::overlay::{self, Ink, Palette};
 pub use kernels::overlay::{Slice, Window, grey, mix};
 
@@ -57,6 +57,27 @@ impl Style {
             striped: if striped { self.alpha * HATCH_SHARE } else { share },
             outline: (self.contours && outlined).then_some(CONTOUR_ALPHA),
         }
+    }
+}
+
+/// What is outlined in a slice by viewers that draw lines, as one label a pixel: the id of a body or the sacrum, that of a disc;
+/// else 0.
+pub fn outlined(semantic: &[u8], instances: &[u16]) -> Vec<u16> {
+    let label = |(&structure, &instance): (&u8, &u16)| match Structure::from_value(structure) {
+        Some(Structure::VertebralBody) if instance < VertebraId::DISC_OFFSET => instance,
+        Some(Structure::Disc) if instance > VertebraId::DISC_OFFSET => instance,
+        Some(Structure::Sacrum) => u16::from(VertebraId::SACRUM.value()),
+        _ => 0,
+    };
+    semantic.iter().zip(instances).map(label).collect()
+}
+
+/// The structure of a label of [`outlined`].
+pub fn outlined_structure(label: u16) -> Structure {
+    match label {
+        label if label == u16::from(VertebraId::SACRUM.value()) => Structure::Sacrum,
+        label if label > VertebraId::DISC_OFFSET => Structure::Disc,
+        _ => Structure::VertebralBody,
     }
 }
 

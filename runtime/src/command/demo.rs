@@ -16,7 +16,7 @@ use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
 use crate::publish::store::{self, Destination, StoredObject};
 use crate::report::Report;
 use crate::service::Service;
-use crate::{dashboard, jobs, retention, supervise};
+use crate::{dashboard, jobs, mrd, retention, supervise};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use simulator::Simulator;
@@ -182,6 +182,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         mqtt: mqtt::Settings { site: name("demo"), device: name("sagitta"), broker },
         dicom: association::Settings { bind: FREE, ..association::Settings::default() },
         dicomweb: stow::Settings::default(),
+        mrd: mrd::Settings::default(),
         complete: crate::ingest::assemble::Settings::default(),
         tls: None,
         // A demo shows its results however full the disk is.

@@ -62,7 +62,7 @@ impl From<Network> for String {
 }
 
 impl Network {
-    fn holds(&self, address: IpAddr) -> bool {
+    pub fn holds(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.prefix

@@ -174,8 +174,8 @@ impl Workshop {
     }
 
     /// What will have made a result of this workshop.
-    fn provenance(&self, request: &Request) -> Provenance {
-        let neighbours = request.neighbours.text();
+    fn provenance(&self, neighbours: &Neighbours, generation: u32) -> Provenance {
+        let neighbours = neighbours.text();
         let values: Vec<_> = neighbours.iter().map(|text| ("neighbours", text.as_str())).collect();
         let nets = self.engines.nets();
         let card = nets.semantic.card();
@@ -187,8 +187,19 @@ impl Workshop {
             instance: nets.instance.as_ref().map(|net| NetName::of(net.card())),
             engine: self.engine.name.clone(),
             configuration_sha256: crate::identity::configuration_sha256(&values),
-            generation: request.generation,
+            generation,
         }
+    }
+
+    /// Segments a series of which no file is made: nobody knows its study, and it has one generation.
+    pub fn answer(
+        &mut self,
+        series: &Series,
+        tell: &mut dyn FnMut(),
+    ) -> Result<(Segmentation, Provenance), SegmentError> {
+        let (segmentation, ran) = self.engines.segment(series, &[], &mut |_| tell())?;
+        self.engine = engine_report(ran, self.threads);
+        Ok((segmentation, self.provenance(&Neighbours::default(), 1)))
     }
 
     /// Segments a series from which only the levels are wanted.
@@ -213,7 +224,7 @@ impl Workshop {
         let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
         self.engine = engine_report(ran, self.threads);
         clock.begin(JobStage::Outputs, tell);
-        let provenance = self.provenance(request);
+        let provenance = self.provenance(&request.neighbours, request.generation);
         // Pictures and masks take about as long as the DICOM objects: one core each.
         let (pictures, objects) = std::thread::scope(|scope| {
             let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));

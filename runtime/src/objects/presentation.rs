@@ -17,7 +17,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use pipeline::contour::{self, Polygon};
-use pipeline::overlay::Window;
+use pipeline::overlay::{self, Window};
 use pipeline::{Segmentation, Structure, VertebraId};
 use std::collections::BTreeMap;
 
@@ -64,11 +64,11 @@ impl Layer {
         }
     }
 
-    /// The layer of a [`drawn`] label.
+    /// The layer of a label of [`overlay::outlined`].
     fn of(label: u16) -> Layer {
-        match label {
-            label if label == u16::from(VertebraId::SACRUM.value()) => Layer::Sacrum,
-            label if label > VertebraId::DISC_OFFSET => Layer::Discs,
+        match overlay::outlined_structure(label) {
+            Structure::Sacrum => Layer::Sacrum,
+            Structure::Disc => Layer::Discs,
             _ => Layer::Vertebrae,
         }
     }
@@ -175,13 +175,7 @@ fn softcopy_window(context: &Context<'_>) -> InMemElement {
 /// The annotations of a slice: one a layer that has anything there.
 fn annotate(context: &Context<'_>, result: &Segmentation, slice: usize) -> Vec<InMemDicomObject> {
     let columns = context.grid().dims.counts()[0];
-    let labels: Vec<u16> = result
-        .semantic
-        .slice(slice)
-        .iter()
-        .zip(result.instances.slice(slice))
-        .map(|(&structure, &instance)| drawn(structure, instance))
-        .collect();
+    let labels = overlay::outlined(result.semantic.slice(slice), result.instances.slice(slice));
     let outlines = contour::outlines(columns, &labels);
     let graphics = |layer: Layer| -> Vec<InMemDicomObject> {
         let own = outlines.iter().filter(|(label, _)| Layer::of(**label) == layer);
@@ -202,17 +196,6 @@ fn annotate(context: &Context<'_>, result: &Segmentation, slice: usize) -> Vec<I
     let names = level_names(result, columns, &labels);
     let named = annotation(Layer::Levels, tags::TEXT_OBJECT_SEQUENCE, names);
     drawn.into_iter().chain([named]).flatten().collect()
-}
-
-/// What is outlined, as one label: the id of a body or the sacrum, that of a disc; else 0.
-fn drawn(structure: u8, instance: u16) -> u16 {
-    let sacrum = u16::from(VertebraId::SACRUM.value());
-    match Structure::from_value(structure) {
-        Some(Structure::VertebralBody) if instance < VertebraId::DISC_OFFSET => instance,
-        Some(Structure::Disc) if instance > VertebraId::DISC_OFFSET => instance,
-        Some(Structure::Sacrum) => sacrum,
-        _ => 0,
-    }
 }
 
 /// The points of a closed polygon in as many polylines as it needs: column and row by turns.

@@ -23,16 +23,23 @@ use tokio::task::JoinHandle;
 pub(super) struct Listeners {
     pub(super) dicom: TcpListener,
     web: Option<TcpListener>,
+    /// Nothing that comes here lies on the disk: it is none of the [`Intake`].
+    pub(super) mrd: Option<TcpListener>,
 }
 
 impl Listeners {
     pub(super) async fn open(config: &Config) -> Result<Listeners> {
         let dicom = bind(config.dicom.bind, "DICOM").await?;
-        let web = match config.dicomweb.bind {
-            Some(address) => Some(bind(address, "DICOMweb").await?),
-            None => None,
-        };
-        Ok(Listeners { dicom, web })
+        let web = bind_where(config.dicomweb.bind, "DICOMweb").await?;
+        let mrd = bind_where(config.mrd.bind, "MRD").await?;
+        Ok(Listeners { dicom, web, mrd })
+    }
+}
+
+async fn bind_where(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpListener>> {
+    match address {
+        Some(address) => bind(address, what).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -82,7 +89,7 @@ impl Intake {
         tasks.extend(commitments.iter().flat_map(|commitments| commitments.start()));
         let services = Services { settings, tls, spool, steps, commitments, events };
         let receiver = Receiver::new(services);
-        let Listeners { dicom, web } = listeners;
+        let Listeners { dicom, web, .. } = listeners;
         let web = web.map(|web| stow::serve(web, receiver.clone(), stop.clone()));
         tasks.extend(web.map(tokio::spawn));
         tasks.push(tokio::spawn(held(hand, association::serve(dicom, receiver, stop))));
