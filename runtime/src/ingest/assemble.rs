@@ -9,17 +9,16 @@
 //! An Enhanced MR object is a whole volume: complete on arrival. An image after a decision starts the next generation.
 //! Not known here: MPPS, and what senders did before (per-sender learning).
 
+mod candidate;
+mod expected;
 mod gapless;
 
-use super::header::{Declared, Header};
-use super::spool::Outcome;
 use super::{Arrival, AssociationId, Event};
 use crate::identity::JobId;
-use dicom_dictionary_std::uids;
-use gapless::Slice;
+use candidate::{Candidate, Ended, State, Step};
 use pipeline::series::MIN_SLICES;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -85,49 +84,6 @@ pub struct Decision {
 pub struct Assembler {
     settings: Settings,
     series: BTreeMap<JobId, Candidate>,
-}
-
-/// Where a series stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Images come in.
-    Open,
-    /// A decision to run was taken.
-    Done,
-    /// Given up; a late image opens it again.
-    GivenUp,
-}
-
-#[derive(Debug)]
-struct Candidate {
-    state: State,
-    generation: u32,
-    slices: Vec<Slice>,
-    paths: BTreeSet<PathBuf>,
-    image_types: BTreeSet<String>,
-    conflicts: usize,
-    /// An Enhanced MR object is among them.
-    multiframe: bool,
-    declared: Declared,
-    /// Last image, or last end of an association that carried some.
-    last_event: Duration,
-    /// Open associations that carried images of this series, and how many.
-    carriers: BTreeMap<AssociationId, usize>,
-    ended: Ended,
-    /// The geometry check of the present slices, when it was made.
-    gapless: Option<bool>,
-}
-
-/// How the associations of a series ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    NotYet,
-    /// Released after carrying a stack's worth of images. (After a single one it says nothing: some senders open an
-    /// association for each image.)
-    Released,
-    /// Aborted or broken: more was meant to come, and silence proves nothing. Images of an association with a higher
-    /// number clear it.
-    Broken(AssociationId),
 }
 
 impl Assembler {
@@ -212,139 +168,6 @@ impl Assembler {
             tracing::warn!(%job, "too many series; the one longest without news is forgotten");
             self.series.remove(&job);
         }
-    }
-}
-
-/// What a series waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// The geometry check: costly, so made only when a rule needs it.
-    Check,
-    Decide(Reason),
-}
-
-impl Candidate {
-    fn new(now: Duration) -> Candidate {
-        Candidate {
-            state: State::Open,
-            generation: 1,
-            slices: Vec::new(),
-            paths: BTreeSet::new(),
-            image_types: BTreeSet::new(),
-            conflicts: 0,
-            multiframe: false,
-            declared: Declared::default(),
-            last_event: now,
-            carriers: BTreeMap::new(),
-            ended: Ended::NotYet,
-            gapless: None,
-        }
-    }
-
-    fn add(&mut self, now: Duration, arrival: &Arrival) {
-        self.last_event = now;
-        if let Some(association) = arrival.association {
-            *self.carriers.entry(association).or_default() += 1;
-            match self.ended {
-                Ended::Broken(broken) if association <= broken => {}
-                _ => self.ended = Ended::NotYet,
-            }
-        }
-        if arrival.outcome == Outcome::Conflict {
-            self.conflicts += 1;
-            return;
-        }
-        // Known: sent twice, or found in the spool at start after it was sent again. A duplicate that is not known belongs
-        // to a series that was forgotten: it is in the spool and counts.
-        if self.paths.contains(&arrival.path) {
-            return;
-        }
-        if self.state == State::Done {
-            self.generation += 1;
-        }
-        self.state = State::Open;
-        self.gapless = None;
-        if self.paths.len() == MAX_INSTANCES {
-            return;
-        }
-        self.paths.insert(arrival.path.clone());
-        let header = &arrival.header;
-        self.multiframe |= header.sop_class == uids::ENHANCED_MR_IMAGE_STORAGE;
-        self.declared = merge(self.declared, header);
-        self.image_types.insert(header.image_type.clone());
-        self.slices.push(Slice::of(header));
-    }
-
-    /// The count of images the sender declared for this series, by the first rule that applies.
-    fn expect(&self) -> Option<usize> {
-        let declared = &self.declared;
-        if let Some(total) = declared.ge_series {
-            return Some(total as usize);
-        }
-        if let Some(slices) = declared.philips_slices {
-            // Of one stack; every echo, dynamic and image type (magnitude, Dixon water, ...) has one.
-            let factors = [declared.philips_echoes, declared.philips_dynamics];
-            let stacks: usize = factors.iter().map(|n| n.unwrap_or(1) as usize).product();
-            return Some(slices as usize * stacks * self.image_types.len().max(1));
-        }
-        declared.siemens_slices.or(declared.images_in_acquisition).map(|total| total as usize)
-    }
-
-    /// The next thing to do and when, if no event comes before.
-    fn next(&self, settings: &Settings) -> Option<(Duration, Step)> {
-        if self.state != State::Open {
-            return None;
-        }
-        let after = |ms| self.last_event + Duration::from_millis(ms);
-        if self.multiframe {
-            return Some((self.last_event, Step::Decide(Reason::CountKnown)));
-        }
-        let expect = self.expect();
-        let reached = expect.is_none_or(|expect| self.paths.len() >= expect);
-        let counted = expect == Some(self.paths.len());
-        let broken = matches!(self.ended, Ended::Broken(_));
-        if self.gapless == Some(false) || !reached || (broken && !counted) {
-            return Some((after(settings.incomplete_ms), Step::Decide(Reason::Incomplete)));
-        }
-        let (at, reason) = if counted {
-            (self.last_event, Reason::CountKnown)
-        } else if self.ended == Ended::Released && self.carriers.is_empty() {
-            (after(settings.release_guard_ms), Reason::AssociationRelease)
-        } else {
-            (after(settings.silence_ms), Reason::Silence)
-        };
-        let step = if self.gapless.is_none() { Step::Check } else { Step::Decide(reason) };
-        Some((at, step))
-    }
-
-    fn check(&mut self) {
-        self.gapless = Some(self.paths.len() < MAX_INSTANCES && gapless::gapless(&self.slices));
-    }
-
-    fn decide(&mut self, job: &JobId, reason: Reason) -> Decision {
-        self.state = if reason == Reason::Incomplete { State::GivenUp } else { State::Done };
-        Decision {
-            job: job.clone(),
-            generation: self.generation,
-            reason,
-            have: self.paths.len(),
-            expect: self.expect(),
-            conflicts: self.conflicts,
-            paths: self.paths.iter().cloned().collect(),
-        }
-    }
-}
-
-/// Declared counts of a series: what any of its images says.
-fn merge(known: Declared, header: &Header) -> Declared {
-    let new = header.declared;
-    Declared {
-        ge_series: known.ge_series.or(new.ge_series),
-        philips_slices: known.philips_slices.or(new.philips_slices),
-        philips_echoes: known.philips_echoes.or(new.philips_echoes),
-        philips_dynamics: known.philips_dynamics.or(new.philips_dynamics),
-        siemens_slices: known.siemens_slices.or(new.siemens_slices),
-        images_in_acquisition: known.images_in_acquisition.or(new.images_in_acquisition),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Tests of the completeness rules: every state with every event, and shuffled arrivals.
 
 use super::*;
+use crate::ingest::header::{Declared, Header};
+use crate::ingest::spool::Outcome;
+use dicom_dictionary_std::uids;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 

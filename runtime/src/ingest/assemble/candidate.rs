@@ -1,0 +1,160 @@
+//! One series: what came of it, and what it waits for.
+
+use super::gapless::{Slice, gapless};
+use super::{Decision, MAX_INSTANCES, Reason, Settings, expected};
+use crate::identity::JobId;
+use crate::ingest::header::Declared;
+use crate::ingest::spool::Outcome;
+use crate::ingest::{Arrival, AssociationId};
+use dicom_dictionary_std::uids;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a series stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Images come in.
+    Open,
+    /// A decision to run was taken.
+    Done,
+    /// Given up; a late image opens it again.
+    GivenUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) state: State,
+    generation: u32,
+    slices: Vec<Slice>,
+    paths: BTreeSet<PathBuf>,
+    image_types: BTreeSet<String>,
+    conflicts: usize,
+    /// An Enhanced MR object is among them.
+    multiframe: bool,
+    declared: Declared,
+    /// Last image, or last end of an association that carried some.
+    pub(super) last_event: Duration,
+    /// Open associations that carried images of this series, and how many.
+    pub(super) carriers: BTreeMap<AssociationId, usize>,
+    pub(super) ended: Ended,
+    /// The geometry check of the present slices, when it was made.
+    gapless: Option<bool>,
+}
+
+/// How the associations of a series ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    NotYet,
+    /// Released after carrying a stack's worth of images. (After a single one it says nothing: some senders open an
+    /// association for each image.)
+    Released,
+    /// Aborted or broken: more was meant to come, and silence proves nothing. Images of an association with a higher
+    /// number clear it.
+    Broken(AssociationId),
+}
+
+/// What a series waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The geometry check: costly, so made only when a rule needs it.
+    Check,
+    Decide(Reason),
+}
+
+impl Candidate {
+    pub(super) fn new(now: Duration) -> Candidate {
+        Candidate {
+            state: State::Open,
+            generation: 1,
+            slices: Vec::new(),
+            paths: BTreeSet::new(),
+            image_types: BTreeSet::new(),
+            conflicts: 0,
+            multiframe: false,
+            declared: Declared::default(),
+            last_event: now,
+            carriers: BTreeMap::new(),
+            ended: Ended::NotYet,
+            gapless: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, now: Duration, arrival: &Arrival) {
+        self.last_event = now;
+        if let Some(association) = arrival.association {
+            *self.carriers.entry(association).or_default() += 1;
+            match self.ended {
+                Ended::Broken(broken) if association <= broken => {}
+                _ => self.ended = Ended::NotYet,
+            }
+        }
+        if arrival.outcome == Outcome::Conflict {
+            self.conflicts += 1;
+            return;
+        }
+        // Known: sent twice, or found in the spool at start after it was sent again. A duplicate that is not known belongs
+        // to a series that was forgotten: it is in the spool and counts.
+        if self.paths.contains(&arrival.path) {
+            return;
+        }
+        if self.state == State::Done {
+            self.generation += 1;
+        }
+        self.state = State::Open;
+        self.gapless = None;
+        if self.paths.len() == MAX_INSTANCES {
+            return;
+        }
+        self.paths.insert(arrival.path.clone());
+        let header = &arrival.header;
+        self.multiframe |= header.sop_class == uids::ENHANCED_MR_IMAGE_STORAGE;
+        self.declared = expected::merge(self.declared, header);
+        self.image_types.insert(header.image_type.clone());
+        self.slices.push(Slice::of(header));
+    }
+
+    /// The next thing to do and when, if no event comes before.
+    pub(super) fn next(&self, settings: &Settings) -> Option<(Duration, Step)> {
+        if self.state != State::Open {
+            return None;
+        }
+        let after = |ms| self.last_event + Duration::from_millis(ms);
+        if self.multiframe {
+            return Some((self.last_event, Step::Decide(Reason::CountKnown)));
+        }
+        let expect = expected::count(&self.declared, self.image_types.len());
+        let reached = expect.is_none_or(|expect| self.paths.len() >= expect);
+        let counted = expect == Some(self.paths.len());
+        let broken = matches!(self.ended, Ended::Broken(_));
+        if self.gapless == Some(false) || !reached || (broken && !counted) {
+            return Some((after(settings.incomplete_ms), Step::Decide(Reason::Incomplete)));
+        }
+        let (at, reason) = if counted {
+            (self.last_event, Reason::CountKnown)
+        } else if self.ended == Ended::Released && self.carriers.is_empty() {
+            (after(settings.release_guard_ms), Reason::AssociationRelease)
+        } else {
+            (after(settings.silence_ms), Reason::Silence)
+        };
+        let step = if self.gapless.is_none() { Step::Check } else { Step::Decide(reason) };
+        Some((at, step))
+    }
+
+    pub(super) fn check(&mut self) {
+        self.gapless = Some(self.paths.len() < MAX_INSTANCES && gapless(&self.slices));
+    }
+
+    pub(super) fn decide(&mut self, job: &JobId, reason: Reason) -> Decision {
+        self.state = if reason == Reason::Incomplete { State::GivenUp } else { State::Done };
+        Decision {
+            job: job.clone(),
+            generation: self.generation,
+            reason,
+            have: self.paths.len(),
+            expect: expected::count(&self.declared, self.image_types.len()),
+            conflicts: self.conflicts,
+            paths: self.paths.iter().cloned().collect(),
+        }
+    }
+}
