@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod engine;
 pub mod input;
 pub mod phantom;
+pub mod replay;
 pub mod run;
 pub mod segment;
 mod table;
@@ -36,6 +37,8 @@ enum Command {
     Segment(segment::Arguments),
     /// Writes a synthetic DICOM series in a vendor's style.
     Phantom(phantom::Arguments),
+    /// Plays invented arrivals to the rules by which a series is complete, and tells how long each takes.
+    Replay(replay::Arguments),
     /// Says what is on this machine, what is used of it, what is missing and what to do.
     Doctor(doctor::Arguments),
     /// Builds or lists what an engine needs on this device.
@@ -61,6 +64,7 @@ impl CommandLine {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Segment(arguments) => segment::run(&arguments),
             Command::Phantom(arguments) => phantom::run(&arguments),
+            Command::Replay(arguments) => replay::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
         };

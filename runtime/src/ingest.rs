@@ -40,7 +40,7 @@ pub struct Arrival {
     pub outcome: spool::Outcome,
 }
 
-/// What a performed procedure step (MPPS) lists of one series, once the step ended.
+/// What a performed procedure step (MPPS) lists of one series, once the step was completed.
 #[derive(Debug, Clone)]
 pub struct Performed {
     pub job: JobId,
@@ -52,7 +52,7 @@ pub struct Performed {
 #[derive(Debug, Clone)]
 pub enum Event {
     Arrived(Box<Arrival>),
-    /// A performed procedure step ended, completed or discontinued, with these series.
+    /// A performed procedure step was completed, with these series.
     Performed(Vec<Performed>),
     /// The peer released the association: everything it wanted to send was sent.
     Released(AssociationId),

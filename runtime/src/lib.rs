@@ -22,6 +22,7 @@ pub mod page;
 pub mod part10;
 pub mod publish;
 pub mod render;
+pub mod replay;
 pub mod report;
 pub mod retention;
 pub mod service;

@@ -337,7 +337,7 @@ impl Assembly {
             return self.board.found_done(job);
         }
         let (instances, generation_number) = (decision.have, generation.number);
-        tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, "complete");
+        tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, certainty = ?decision.reason.certainty(), "complete");
         self.board.completed(job, generation_number, completion);
         self.enqueue(decision, Purpose::Run { completion, generation });
     }

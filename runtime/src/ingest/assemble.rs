@@ -1,21 +1,22 @@
 //! When is a series complete? A state machine without clock or sockets: events and `now` in, [`Decision`]s out.
 //!
 //! Rules, from sure to given up (scanner-side section 4):
-//! * `count_known`: as many images as the sender declared, and no gap: at once;
+//! * `count_known`: as many images as the sender declared, or those that a completed procedure step (MPPS) lists, and no gap:
+//!   at once. The only rule that is sure;
 //! * `association_release`: the association that carried it was released, and no gap: after a short guard;
 //! * `silence`: no gap, and nothing more came for a while;
 //! * `incomplete`: nothing more came for long, and there is a gap or a declared count that was not reached.
 //!
 //! An Enhanced MR object is a whole volume: complete on arrival. An image after a decision starts the next generation.
-//! Not known here: MPPS, and what senders did before (per-sender learning).
+//! Not known here: what senders did before (per-sender learning).
 
 mod candidate;
 mod expected;
 mod gapless;
 
-use super::{Arrival, AssociationId, Event};
+use super::{Arrival, AssociationId, Event, Performed};
 use crate::identity::JobId;
-use candidate::{Candidate, Ended, State, Step};
+use candidate::{Candidate, Ended, Step};
 use pipeline::series::MIN_SLICES;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,15 +64,36 @@ pub enum Reason {
     Incomplete,
 }
 
+/// Whether more images may be meant to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// The count is known, and the images are all there without a gap.
+    Sure,
+    /// Nobody said how many there are: missing last slices would not show.
+    Presumed,
+}
+
+impl Reason {
+    pub fn certainty(self) -> Certainty {
+        match self {
+            Reason::CountKnown => Certainty::Sure,
+            Reason::AssociationRelease | Reason::Silence | Reason::Incomplete => {
+                Certainty::Presumed
+            }
+        }
+    }
+}
+
 /// A series to run, or to report as incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub job: JobId,
-    /// 1 for the first result of a series.
+    /// 1 for the first result of a series; each later one supersedes that before it.
     pub generation: u32,
     pub reason: Reason,
     pub have: usize,
-    /// The count the sender declared, if any.
+    /// The count the sender declared or performed, if any.
     pub expect: Option<usize>,
     /// Instances that came twice with different bytes; the first is used.
     pub conflicts: usize,
@@ -97,19 +119,27 @@ impl Assembler {
             Event::Released(association) => self.on_release(now, *association),
             Event::Aborted(association) => self.on_abort(now, *association),
             Event::Removed(job) => self.forget(job),
-            // No rule reads it yet.
-            Event::Performed(_) => {}
+            Event::Performed(performed) => {
+                performed.iter().for_each(|series| self.on_performed(now, series));
+            }
         }
     }
 
     /// An image is durable. Call [`Assembler::poll`] after it.
     pub fn on_instance(&mut self, now: Duration, arrival: &Arrival) {
-        if !self.series.contains_key(&arrival.job) && self.series.len() == MAX_SERIES {
+        self.candidate(now, &arrival.job).add(now, arrival);
+    }
+
+    /// A completed procedure step lists the images of a series. It may come before them.
+    pub fn on_performed(&mut self, now: Duration, performed: &Performed) {
+        self.candidate(now, &performed.job).perform(&performed.paths);
+    }
+
+    fn candidate(&mut self, now: Duration, job: &JobId) -> &mut Candidate {
+        if !self.series.contains_key(job) && self.series.len() == MAX_SERIES {
             self.forget_oldest();
         }
-        let candidate =
-            self.series.entry(arrival.job.clone()).or_insert_with(|| Candidate::new(now));
-        candidate.add(now, arrival);
+        self.series.entry(job.clone()).or_insert_with(|| Candidate::new(now))
     }
 
     /// The peer released an association.
@@ -137,7 +167,7 @@ impl Assembler {
     pub fn poll(&mut self, now: Duration) -> Vec<Decision> {
         let settings = self.settings;
         let forget = Duration::from_millis(settings.forget_ms);
-        self.series.retain(|_, c| c.state == State::Open || now < c.last_event + forget);
+        self.series.retain(|_, c| c.is_open() || now < c.last_event + forget);
         let mut decisions = Vec::new();
         for (job, candidate) in &mut self.series {
             while let Some((at, step)) = candidate.next(&settings)
@@ -163,7 +193,7 @@ impl Assembler {
     }
 
     fn forget_oldest(&mut self) {
-        let oldest = self.series.iter().min_by_key(|(_, c)| (c.state == State::Open, c.last_event));
+        let oldest = self.series.iter().min_by_key(|(_, c)| (c.is_open(), c.last_event));
         if let Some(job) = oldest.map(|(job, _)| job.clone()) {
             tracing::warn!(%job, "too many series; the one longest without news is forgotten");
             self.series.remove(&job);

@@ -44,9 +44,10 @@ pub struct Step {
 }
 
 impl Step {
-    /// What it lists of each series, once it has ended: the console will name no more.
+    /// What it lists of each series, once it was completed: the console will name no more. A discontinued one proves nothing:
+    /// what was not listed may still be reconstructed.
     pub fn performed(&self, spool: &Spool) -> Vec<Performed> {
-        if self.state == State::InProgress {
+        if self.state != State::Completed {
             return Vec::new();
         }
         let of = |(job, names): (&JobId, &BTreeSet<String>)| Performed {

@@ -33,6 +33,8 @@ pub(super) struct Candidate {
     /// An Enhanced MR object is among them.
     multiframe: bool,
     declared: Declared,
+    /// The instances that a completed procedure step lists.
+    performed: Option<BTreeSet<PathBuf>>,
     /// Last image, or last end of an association that carried some.
     pub(super) last_event: Duration,
     /// Open associations that carried images of this series, and how many.
@@ -73,6 +75,7 @@ impl Candidate {
             conflicts: 0,
             multiframe: false,
             declared: Declared::default(),
+            performed: None,
             last_event: now,
             carriers: BTreeMap::new(),
             ended: Ended::NotYet,
@@ -114,18 +117,44 @@ impl Candidate {
         self.slices.push(Slice::of(header));
     }
 
+    /// A procedure step was completed and lists these instances: they are all there will be.
+    pub(super) fn perform(&mut self, paths: &[PathBuf]) {
+        if !(1..=MAX_INSTANCES).contains(&paths.len()) {
+            return;
+        }
+        let listed: BTreeSet<PathBuf> = paths.iter().cloned().collect();
+        // Given up for a count that the protocol declared and the scan did not reach: the list says what was acquired.
+        if self.state == State::GivenUp && listed == self.paths {
+            self.state = State::Open;
+        }
+        self.performed = Some(listed);
+    }
+
+    /// Images came, and no decision was taken since.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open && !self.paths.is_empty()
+    }
+
+    /// The count of images the series should have: what was performed, else what the protocol declared.
+    fn expect(&self) -> Option<usize> {
+        let performed = self.performed.as_ref().map(BTreeSet::len);
+        performed.or_else(|| expected::count(&self.declared, self.image_types.len()))
+    }
+
     /// The next thing to do and when, if no event comes before.
     pub(super) fn next(&self, settings: &Settings) -> Option<(Duration, Step)> {
-        if self.state != State::Open {
+        if !self.is_open() {
             return None;
         }
         let after = |ms| self.last_event + Duration::from_millis(ms);
         if self.multiframe {
             return Some((self.last_event, Step::Decide(Reason::CountKnown)));
         }
-        let expect = expected::count(&self.declared, self.image_types.len());
-        let reached = expect.is_none_or(|expect| self.paths.len() >= expect);
-        let counted = expect == Some(self.paths.len());
+        let expect = self.expect();
+        let listed = |paths: &BTreeSet<PathBuf>| paths.is_subset(&self.paths);
+        let reached = expect.is_none_or(|expect| self.paths.len() >= expect)
+            && self.performed.as_ref().is_none_or(listed);
+        let counted = reached && expect == Some(self.paths.len());
         let broken = matches!(self.ended, Ended::Broken(_));
         if self.gapless == Some(false) || !reached || (broken && !counted) {
             return Some((after(settings.incomplete_ms), Step::Decide(Reason::Incomplete)));
@@ -152,7 +181,7 @@ impl Candidate {
             generation: self.generation,
             reason,
             have: self.paths.len(),
-            expect: expected::count(&self.declared, self.image_types.len()),
+            expect: self.expect(),
             conflicts: self.conflicts,
             paths: self.paths.iter().cloned().collect(),
         }

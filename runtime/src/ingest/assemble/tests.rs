@@ -281,6 +281,51 @@ fn finished_series_are_forgotten_and_open_ones_bounded() {
     assert_eq!(assembler.series.len(), MAX_SERIES);
 }
 
+fn performed(count: usize) -> Performed {
+    let paths = (0..count).map(|index| PathBuf::from(format!("{index:05}.dcm"))).collect();
+    Performed { job: JobId::new(b"key", "2"), paths }
+}
+
+#[test]
+fn a_completed_procedure_step_makes_the_count_sure_before_and_after_the_images() {
+    let mut before = Assembler::new(Settings::default());
+    before.on_performed(MS(0), &performed(12));
+    assert_eq!(run_out(&mut before), [], "a list without images decides nothing");
+    for index in 0..12 {
+        assert!(before.poll(MS(60_000)).is_empty());
+        before.on_instance(MS(60_000), &image(1, index));
+    }
+    let decision = before.poll(MS(60_000)).remove(0);
+    assert_eq!((decision.reason, decision.expect), (Reason::CountKnown, Some(12)));
+    assert_eq!(decision.reason.certainty(), Certainty::Sure);
+
+    let mut after = with_images(12);
+    after.on_event(MS(200), &Event::Performed(vec![performed(12)]));
+    assert_eq!(after.poll(MS(200))[0].reason, Reason::CountKnown);
+}
+
+#[test]
+fn listed_images_that_do_not_come_are_missed_and_a_stopped_scan_is_not() {
+    let mut assembler = with_images(12);
+    assembler.on_release(MS(200), AssociationId(1));
+    assembler.on_performed(MS(200), &performed(14));
+    assert_eq!(run_out(&mut assembler), [(MS(30_200), Reason::Incomplete)]);
+
+    let mut stopped = Assembler::new(Settings::default());
+    (0..9).for_each(|index| stopped.on_instance(MS(0), &counted(1, index, 10)));
+    assert_eq!(run_out(&mut stopped), [(MS(30_000), Reason::Incomplete)]);
+    stopped.on_performed(MS(40_000), &performed(9));
+    assert_eq!(stopped.poll(MS(40_000))[0].reason, Reason::CountKnown);
+}
+
+#[test]
+fn lists_without_images_are_forgotten() {
+    let mut assembler = Assembler::new(Settings::default());
+    assembler.on_performed(MS(0), &performed(12));
+    assembler.poll(MS(25 * 3_600_000));
+    assert!(assembler.series.is_empty());
+}
+
 /// xorshift64*: the seed replays a failure.
 struct Random(u64);
 

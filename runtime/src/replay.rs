@@ -1,0 +1,96 @@
+//! Plays invented arrivals to the completeness rules, on a virtual clock: does a series ever start before it is whole, is one
+//! ever forgotten, and how long does each rule take? One seed gives the same arrivals everywhere. No sockets, no disk, no clock.
+//!
+//! [`script`] invents what senders do, [`play`] plays it, [`verdict`] judges; the rules are those of [`assemble`].
+//!
+//! [`assemble`]: crate::ingest::assemble
+
+pub mod play;
+pub mod script;
+pub mod verdict;
+
+use crate::ingest::assemble::{Certainty, Reason};
+use play::Rules;
+use script::{Examination, Random};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use verdict::Violation;
+
+/// Violations told one by one; beyond, they are only counted.
+const TOLD: usize = 10;
+
+/// What came of all arrivals.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub seed: u64,
+    /// Series that were played.
+    pub series: usize,
+    pub images: usize,
+    pub rules: Vec<Row>,
+    /// Presumed starts before the last image, each superseded by a later generation. Not a fault: nobody had said the count.
+    pub early: usize,
+    /// Presumed starts without last images that never came, and that nobody had announced by then. Why they are called
+    /// presumed.
+    pub unaware: usize,
+    pub violations: usize,
+    /// The first of them.
+    pub told: Vec<Violation>,
+}
+
+/// Delays of one rule, from the last message of the sender that concerns the series to the decision.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    pub reason: Reason,
+    pub certainty: Certainty,
+    /// By what the count was known; `none` where it was not.
+    pub announced: script::Announced,
+    pub decisions: usize,
+    pub p50_ms: u64,
+    pub p99_ms: u64,
+    pub max_ms: u64,
+}
+
+/// Plays at least `series` series, each examination to rules of its own that `rules` makes.
+pub fn run<R: Rules>(series: usize, seed: u64, rules: impl Fn() -> R) -> Report {
+    let mut report = Report { seed, ..Report::default() };
+    let mut delays: BTreeMap<_, (Reason, Vec<Duration>)> = BTreeMap::new();
+    let mut examination_seed = Random::new(seed);
+    while report.series < series {
+        let examination = Examination::invent(examination_seed.next());
+        let decisions = play::play(&mut rules(), &examination);
+        for (index, planned) in examination.series.iter().enumerate() {
+            let judged = verdict::judge(&examination, index, &decisions);
+            report.series += 1;
+            report.images += planned.delivered.len();
+            report.early += judged.early;
+            report.unaware += judged.unaware;
+            report.violations += judged.violations.len();
+            let room = TOLD.saturating_sub(report.told.len());
+            report.told.extend(judged.violations.into_iter().take(room));
+            if let Some((reason, delay)) = judged.last {
+                let announced = planned.announced;
+                delays
+                    .entry((reason as u8, announced))
+                    .or_insert((reason, Vec::new()))
+                    .1
+                    .push(delay);
+            }
+        }
+    }
+    report.rules = delays
+        .into_iter()
+        .map(|((_, announced), (reason, delays))| row(reason, announced, delays))
+        .collect();
+    report
+}
+
+fn row(reason: Reason, announced: script::Announced, mut delays: Vec<Duration>) -> Row {
+    delays.sort_unstable();
+    let at = |percent: usize| {
+        delays[(delays.len() * percent / 100).min(delays.len() - 1)].as_millis() as u64
+    };
+    let (p50_ms, p99_ms, max_ms) = (at(50), at(99), at(100));
+    let (certainty, decisions) = (reason.certainty(), delays.len());
+    Row { reason, certainty, announced, decisions, p50_ms, p99_ms, max_ms }
+}
