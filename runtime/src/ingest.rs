@@ -24,16 +24,25 @@ pub mod stow;
 
 use crate::identity::JobId;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One association of this run of the service; counts up from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssociationId(pub u64);
 
+/// Whence an instance comes.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub association: AssociationId,
+    /// The calling AE title; where there is none (DICOMweb) the address.
+    pub sender: Arc<str>,
+}
+
 /// An image instance that is durable in the spool.
 #[derive(Debug, Clone)]
 pub struct Arrival {
     /// `None` when the instance was found in the spool at start.
-    pub association: Option<AssociationId>,
+    pub origin: Option<Origin>,
     pub job: JobId,
     pub path: PathBuf,
     pub header: header::Header,

@@ -308,7 +308,7 @@ impl Assembly {
                 Ok(None) => return,
                 Ok(Some(event)) => {
                     if let Event::Arrived(arrival) = &event {
-                        self.board.arrived(&arrival.job, arrival.association.is_none());
+                        self.board.arrived(&arrival.job, arrival.origin.is_none());
                     }
                     self.assembler.on_event(start.elapsed(), &event);
                 }

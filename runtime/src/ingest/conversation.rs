@@ -8,7 +8,7 @@ use super::message::{Inbox, Incoming, Message};
 use super::negotiate::Contexts;
 use super::normalized::{self, Done};
 use super::receiver::Receiver;
-use super::{AssociationId, Event};
+use super::{AssociationId, Event, Origin};
 use crate::dimse::{self, Request, Response, Status};
 use crate::wire::{MAX_PDU_BYTES, Wire, WireError};
 use dicom_dictionary_std::uids;
@@ -33,7 +33,7 @@ pub(super) struct Conversation<'a> {
     receiver: &'a Receiver,
     wire: &'a mut Wire,
     id: AssociationId,
-    calling_ae: &'a str,
+    calling_ae: Arc<str>,
     inbox: Inbox,
     /// The context in which the peer takes reports, as long as it takes them.
     reports: Option<u8>,
@@ -49,7 +49,7 @@ impl<'a> Conversation<'a> {
         receiver: &'a Receiver,
         wire: &'a mut Wire,
         id: AssociationId,
-        calling_ae: &'a str,
+        calling_ae: &str,
         contexts: Contexts,
     ) -> Conversation<'a> {
         let takes_reports = |class: &str| class == uids::STORAGE_COMMITMENT_PUSH_MODEL;
@@ -57,6 +57,7 @@ impl<'a> Conversation<'a> {
         let reports = reports.map(|(&id, _)| id);
         let inbox = Inbox::new(contexts, Arc::clone(&receiver.memory));
         let (told, message_id, settled) = (None, 0, Instant::now() + SETTLING);
+        let calling_ae = calling_ae.into();
         Conversation { receiver, wire, id, calling_ae, inbox, reports, told, message_id, settled }
     }
 
@@ -67,7 +68,7 @@ impl<'a> Conversation<'a> {
             let patience = if idle { ASSOCIATION_IDLE } else { MESSAGE_IDLE };
             let free = idle && self.told.is_none();
             let reports = self.reports.filter(|_| free);
-            let (calling_ae, commitments) = (self.calling_ae, &self.receiver.commitments);
+            let (calling_ae, commitments) = (&*self.calling_ae, &self.receiver.commitments);
             let settled = self.settled;
             let due = async {
                 match (reports, commitments) {
@@ -126,8 +127,9 @@ impl<'a> Conversation<'a> {
 
     async fn store(&self, request: &Request, message: Message) -> Vec<u8> {
         let (spool, id) = (Arc::clone(&self.receiver.spool), self.id);
+        let origin = Origin { association: id, sender: self.calling_ae.clone() };
         // fsync blocks: not on a worker that other associations wait for.
-        let landed = spawn_blocking(move || message.land(&spool, id)).await;
+        let landed = spawn_blocking(move || message.land(&spool, origin)).await;
         match landed {
             Ok(Ok(Landed::Image(arrival))) => {
                 tracing::debug!(association = id.0, job = %arrival.job, "instance stored");
@@ -155,7 +157,7 @@ impl<'a> Conversation<'a> {
     async fn carry_out(&self, request: &Request, message: Message) -> Vec<u8> {
         let steps = Arc::clone(&self.receiver.steps);
         let commitments = self.receiver.commitments.clone();
-        let (peer, id) = (self.calling_ae.to_owned(), self.id);
+        let (peer, id) = (self.calling_ae.clone(), self.id);
         let done = spawn_blocking(move || {
             normalized::carry_out(&steps, commitments.as_deref(), &peer, message)
         });
@@ -221,7 +223,7 @@ impl<'a> Conversation<'a> {
         }
         let settled = spawn_blocking(move || claim.settle()).await;
         match settled.map_err(io::Error::other).and_then(|settled| settled) {
-            Ok(()) => report.told(self.calling_ae),
+            Ok(()) => report.told(&self.calling_ae),
             Err(error) => {
                 tracing::error!("a storage commitment cannot be taken off the list: {error}");
                 self.reports = None;

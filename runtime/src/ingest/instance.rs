@@ -4,7 +4,7 @@ use super::classes::{self, Use};
 use super::header::{self, HeaderError};
 use super::prescan::{self, Limits};
 use super::spool::{Outcome, Spool, SpoolError};
-use super::{Arrival, AssociationId};
+use super::{Arrival, Origin};
 use crate::dimse::Status;
 use crate::error::Move;
 use thiserror::Error;
@@ -100,12 +100,7 @@ impl Instance<'_> {
     }
 
     /// Checks it against its data set and makes it durable. Blocks on the disk.
-    pub fn land(
-        &self,
-        usage: Use,
-        spool: &Spool,
-        association: AssociationId,
-    ) -> Result<Landed, Refused> {
+    pub fn land(&self, usage: Use, spool: &Spool, origin: Origin) -> Result<Landed, Refused> {
         let limits = match usage {
             Use::Image => Limits::IMAGE,
             Use::Ignored => Limits::IGNORED,
@@ -122,11 +117,9 @@ impl Instance<'_> {
             tracing::warn!(job = %stored.job, "an instance came again with other bytes; kept beside");
         }
         let (job, path, outcome) = (stored.job, stored.path, stored.outcome);
-        let association = Some(association);
+        let origin = Some(origin);
         Ok(match usage {
-            Use::Image => {
-                Landed::Image(Box::new(Arrival { association, job, path, header, outcome }))
-            }
+            Use::Image => Landed::Image(Box::new(Arrival { origin, job, path, header, outcome })),
             Use::Ignored => Landed::Ignored,
         })
     }

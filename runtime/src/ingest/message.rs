@@ -1,6 +1,6 @@
 //! One DIMSE message: put together from presentation data values, then checked and made durable.
 
-use super::AssociationId;
+use super::Origin;
 use super::gathered::Gathered;
 use super::instance::{Instance, Landed, MAX_DATA_SET_BYTES, Refused};
 use super::negotiate::{Context, Contexts};
@@ -64,7 +64,7 @@ impl Message {
     }
 
     /// Checks an instance and makes it durable. Blocks on the disk.
-    pub fn land(self, spool: &Spool, association: AssociationId) -> Result<Landed, Refused> {
+    pub fn land(self, spool: &Spool, origin: Origin) -> Result<Landed, Refused> {
         let (data_set, _memory) = self.data_set.whole()?;
         let class = self.request.sop_class.as_deref().unwrap_or_default();
         let instance = Instance {
@@ -81,7 +81,7 @@ impl Message {
         if !self.request.has_data_set {
             return Err(Refused::NoDataSet);
         }
-        instance.land(usage, spool, association)
+        instance.land(usage, spool, origin)
     }
 
     fn append(&mut self, part: &[u8], memory: &Arc<Semaphore>) {

@@ -278,7 +278,7 @@ impl Spool {
             return Ok(None);
         }
         let job = JobId::new(&self.site_key, &header.series);
-        Ok(Some(Arrival { association: None, job, path, header, outcome: Outcome::New }))
+        Ok(Some(Arrival { origin: None, job, path, header, outcome: Outcome::New }))
     }
 }
 

@@ -13,7 +13,7 @@ use super::negotiate::Rejection;
 use super::peers::Caller;
 use super::receiver::{ARTIM, Receiver, stopped};
 use super::spool::Spool;
-use super::{AssociationId, Event};
+use super::{AssociationId, Event, Origin};
 use crate::dimse::Status;
 use crate::error::Move;
 use crate::part10::{File, FileError};
@@ -110,7 +110,8 @@ async fn store(
         Err(unreadable) => return unreadable.into_response(),
     };
     let id = receiver.begin();
-    let request = Request { receiver, id, study: study.map(|Path(study)| study) };
+    let sender = caller.address.to_string().into();
+    let request = Request { receiver, id, sender, study: study.map(|Path(study)| study) };
     // In a task of its own: it ends in order also where the peer goes away meanwhile.
     let done = tokio::spawn(async move {
         let response = request.carry_out(body, parts).await;
@@ -181,6 +182,8 @@ enum Broken {
 struct Request {
     receiver: Arc<Receiver>,
     id: AssociationId,
+    /// The address of the peer.
+    sender: Arc<str>,
     /// The study that all instances must belong to.
     study: Option<String>,
 }
@@ -223,8 +226,9 @@ impl Request {
 
     async fn land(&self, file: Gathered, answer: &mut Answer) {
         let (spool, id, study) = (Arc::clone(&self.receiver.spool), self.id, self.study.clone());
+        let origin = Origin { association: id, sender: self.sender.clone() };
         // fsync blocks: not on a worker that other connections wait for.
-        let landed = spawn_blocking(move || land(file, study.as_deref(), &spool, id)).await;
+        let landed = spawn_blocking(move || land(file, study.as_deref(), &spool, origin)).await;
         match landed {
             Ok(Ok((name, landed))) => {
                 if let Landed::Image(arrival) = landed {
@@ -288,14 +292,14 @@ fn land(
     file: Gathered,
     study: Option<&str>,
     spool: &Spool,
-    id: AssociationId,
+    origin: Origin,
 ) -> Result<(Name, Landed), (Option<Name>, Failure)> {
     let unnamed = |failure: Failure| (None, failure);
     let (bytes, _memory) = file.whole().map_err(|refused| unnamed(refused.into()))?;
     let file = File::read(&bytes).map_err(|error| unnamed(error.into()))?;
     let name = || Ok([file.sop_class()?, file.sop_instance()?]);
     let name: Name = name().map_err(|error: FileError| unnamed(error.into()))?;
-    match land_file(&file, &name, study, spool, id) {
+    match land_file(&file, &name, study, spool, origin) {
         Ok(landed) => Ok((name, landed)),
         Err(failure) => Err((Some(name), failure)),
     }
@@ -306,7 +310,7 @@ fn land_file(
     [sop_class, sop_instance]: &Name,
     study: Option<&str>,
     spool: &Spool,
-    id: AssociationId,
+    origin: Origin,
 ) -> Result<Landed, Failure> {
     let transfer_syntax = file.transfer_syntax()?;
     if !TRANSFER_SYNTAXES.contains(&transfer_syntax.as_str()) {
@@ -319,7 +323,7 @@ fn land_file(
         study,
         data_set: file.data_set,
     };
-    Ok(instance.land(instance.usage()?, spool, id)?)
+    Ok(instance.land(instance.usage()?, spool, origin)?)
 }
 
 /// What is answered (PS3.18 section 10.5.3, table I.1-1).

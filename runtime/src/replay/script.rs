@@ -4,7 +4,7 @@
 use crate::identity::JobId;
 use crate::ingest::header::{Declared, Header};
 use crate::ingest::spool::Outcome;
-use crate::ingest::{Arrival, AssociationId, Event, Performed};
+use crate::ingest::{Arrival, AssociationId, Event, Origin, Performed};
 use dicom_dictionary_std::uids;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -224,7 +224,7 @@ impl Sender {
 
     fn image(&mut self, index: usize, outcome: Outcome) {
         let arrival = Arrival {
-            association: Some(self.association),
+            origin: Some(Origin { association: self.association, sender: "MR1".into() }),
             job: self.planned.job.clone(),
             path: path(index),
             header: header(index, self.declared()),

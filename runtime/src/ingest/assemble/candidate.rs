@@ -5,10 +5,11 @@ use super::{Decision, MAX_INSTANCES, Reason, Settings, expected};
 use crate::identity::JobId;
 use crate::ingest::header::Declared;
 use crate::ingest::spool::Outcome;
-use crate::ingest::{Arrival, AssociationId};
+use crate::ingest::{Arrival, AssociationId, Origin};
 use dicom_dictionary_std::uids;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a series stands.
@@ -33,6 +34,9 @@ pub(super) struct Candidate {
     /// An Enhanced MR object is among them.
     multiframe: bool,
     declared: Declared,
+    /// Of the last image.
+    pub(super) sender: Option<Arc<str>>,
+    last_image: Option<Duration>,
     /// The instances that a completed procedure step lists.
     performed: Option<BTreeSet<PathBuf>>,
     /// Last image, or last end of an association that carried some.
@@ -75,6 +79,8 @@ impl Candidate {
             conflicts: 0,
             multiframe: false,
             declared: Declared::default(),
+            sender: None,
+            last_image: None,
             performed: None,
             last_event: now,
             carriers: BTreeMap::new(),
@@ -83,12 +89,20 @@ impl Candidate {
         }
     }
 
-    pub(super) fn add(&mut self, now: Duration, arrival: &Arrival) {
-        self.last_event = now;
-        if let Some(association) = arrival.association {
-            *self.carriers.entry(association).or_default() += 1;
+    /// An image came; how long after the one before.
+    pub(super) fn add(&mut self, now: Duration, arrival: &Arrival) -> Option<Duration> {
+        let gap = self.last_image.map(|last| now.saturating_sub(last));
+        self.take(now, arrival);
+        gap
+    }
+
+    fn take(&mut self, now: Duration, arrival: &Arrival) {
+        (self.last_event, self.last_image) = (now, Some(now));
+        if let Some(Origin { association, sender }) = &arrival.origin {
+            self.sender = Some(sender.clone());
+            *self.carriers.entry(*association).or_default() += 1;
             match self.ended {
-                Ended::Broken(broken) if association <= broken => {}
+                Ended::Broken(broken) if *association <= broken => {}
                 _ => self.ended = Ended::NotYet,
             }
         }

@@ -1,6 +1,7 @@
 //! Tests of the completeness rules: every state with every event, and shuffled arrivals.
 
 use super::*;
+use crate::ingest::Origin;
 use crate::ingest::header::{Declared, Header};
 use crate::ingest::spool::Outcome;
 use dicom_dictionary_std::uids;
@@ -30,7 +31,7 @@ fn image(association: u64, index: usize) -> Arrival {
         declared: Declared::default(),
     };
     Arrival {
-        association: Some(AssociationId(association)),
+        origin: Some(Origin { association: AssociationId(association), sender: "MR1".into() }),
         job: JobId::new(b"key", "2"),
         path: PathBuf::from(format!("{index:05}.dcm")),
         header,
@@ -196,7 +197,7 @@ fn an_image_found_in_the_spool_after_it_was_sent_again_is_no_news() {
     assert_eq!(assembler.poll(MS(1)).len(), 1);
     for index in 0..10 {
         let mut found = counted(1, index, 10);
-        found.association = None;
+        found.origin = None;
         assembler.on_instance(MS(2), &found);
     }
     assert_eq!(run_out(&mut assembler), []);
@@ -324,6 +325,39 @@ fn lists_without_images_are_forgotten() {
     assembler.on_performed(MS(0), &performed(12));
     assembler.poll(MS(25 * 3_600_000));
     assert!(assembler.series.is_empty());
+}
+
+#[test]
+fn a_sender_that_never_pauses_is_believed_sooner_and_one_that_fooled_us_later() {
+    let series = |number: u64, index| {
+        let job = JobId::new(b"key", &number.to_string());
+        Arrival { job, ..image(number, index) }
+    };
+    let mut assembler = Assembler::new(Settings::default());
+    let mut now = MS(0);
+    // Ten series, an image each 10 ms, never released.
+    for number in 1..=10 {
+        for index in 0..30 {
+            now += MS(10);
+            assembler.on_instance(now, &series(number, index));
+        }
+        let silence = if number < 7 { 2_000 } else { 1_000 };
+        assert!(assembler.poll(now + MS(silence - 1)).is_empty(), "series {number}");
+        now += MS(silence);
+        assert_eq!(assembler.poll(now)[0].reason, Reason::Silence, "series {number}");
+    }
+    // It begins to pause for more than we wait: each pause makes a second result, until it is known.
+    let fooled = (11..=20).filter(|&number| {
+        for index in 0..30 {
+            now += if index % 10 == 9 { MS(1_500) } else { MS(10) };
+            assembler.poll(now);
+            assembler.on_instance(now, &series(number, index));
+        }
+        now += MS(8_000);
+        assembler.poll(now).iter().any(|decision| decision.generation > 1)
+    });
+    let fooled: Vec<u64> = fooled.collect();
+    assert_eq!(fooled, [11, 12], "then silence is longer");
 }
 
 /// xorshift64*: the seed replays a failure.
