@@ -30,6 +30,8 @@ const SEGMENTS: usize = 4;
 const PACKETS_PER_TURN: u64 = 200;
 /// The broker answers within milliseconds; this is for a machine under full load.
 const START_DEADLINE: Duration = Duration::from_secs(10);
+/// Free ports tried before it is given up.
+const FREE_PORTS: usize = 5;
 /// Pause between two looks whether it answers.
 const START_PAUSE: Duration = Duration::from_millis(10);
 /// MQTT 5 CONNECT (section 3.1): clean start, keep alive 5 s, no properties, client id `start`.
@@ -63,6 +65,20 @@ impl Broker {
     /// Starts the broker on its own threads and returns when it has answered a connection. Port 0 takes a free port.
     /// Blocks up to ten seconds.
     pub fn start(listen: SocketAddr) -> Result<Broker, BrokerError> {
+        let mut started = Broker::try_start(listen);
+        // A free port can be somebody else's before rumqttd has it: it binds by itself.
+        for _ in 1..FREE_PORTS {
+            match started {
+                Err(BrokerError::PortInUse { .. }) if listen.port() == 0 => {
+                    started = Broker::try_start(listen);
+                }
+                _ => break,
+            }
+        }
+        started
+    }
+
+    fn try_start(listen: SocketAddr) -> Result<Broker, BrokerError> {
         let address = free_address(listen)?;
         let thread = thread::Builder::new()
             .name("broker".to_owned())
