@@ -38,7 +38,7 @@ pub struct Report {
     pub told: Vec<Violation>,
 }
 
-/// Delays of one rule, from the last message of the sender that concerns the series to the decision.
+/// Delays of one rule, from the last image (or the list of a procedure step that came after it) to the decision.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     pub reason: Reason,

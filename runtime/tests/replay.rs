@@ -18,6 +18,7 @@ fn no_start_is_called_sure_too_early_and_no_series_hangs() {
     let report = service(Settings::default());
     assert_eq!(report.violations, 0, "{:?}", report.told);
     let of = |reason| report.rules.iter().filter(move |row| row.reason == reason);
+    assert!(report.early > 0, "pauses that fool silence are played");
     assert!(report.unaware > 0, "what cannot be known is played, too");
     for row in of(Reason::CountKnown) {
         assert_eq!(row.max_ms, 0, "{row:?}");

@@ -188,8 +188,12 @@ impl Sender {
                 self.image(image, Outcome::Duplicate);
             }
             if sent + 1 < images.len() {
-                // One pause in thirty is as long as the design's replay set asks for.
-                let ms = if random.chance(3) { 2_000 } else { random.between(1, self.gap_ms) };
+                // One pause in thirty is about as long as silence has to last: some fool it.
+                let ms = if random.chance(3) {
+                    random.between(1_500, 2_500)
+                } else {
+                    random.between(1, self.gap_ms)
+                };
                 self.pause(ms);
             }
         }

@@ -63,8 +63,7 @@ pub fn judge(examination: &Examination, index: usize, decisions: &[Timed]) -> Ju
     }
     match last {
         Some((at, reason)) if at <= planned.last_message + stated => {
-            // A decision may come before the end of the association: then nobody waited.
-            judged.last = Some((reason, at.saturating_sub(planned.last_message)));
+            judged.last = Some((reason, at - last_news(examination, planned, at)));
             let known = planned.missing == Missing::Middle || is_told(examination, planned, at);
             match (planned.missing, reason) {
                 (Missing::Nothing, Reason::Incomplete) => fault(Fault::GivenUp),
@@ -76,6 +75,17 @@ pub fn judge(examination: &Examination, index: usize, decisions: &[Timed]) -> Ju
         _ => fault(Fault::Hang),
     }
     Judged { violations, ..judged }
+}
+
+/// The last image of a series, or the list of its procedure step where that came later but before the decision at `now`.
+fn last_news(examination: &Examination, planned: &Planned, now: Duration) -> Duration {
+    let told = |event: &Event| match event {
+        Event::Arrived(arrival) => arrival.job == planned.job,
+        Event::Performed(performed) => performed.iter().any(|p| p.job == planned.job),
+        _ => false,
+    };
+    let news = examination.events.iter().filter(|(at, event)| *at <= now && told(event));
+    news.map(|&(at, _)| at).max().unwrap_or_default()
 }
 
 /// Whether the count was announced by `now`: images say it themselves, a procedure step when it is completed.
