@@ -26,6 +26,7 @@ pub mod replay;
 pub mod report;
 pub mod retention;
 pub mod service;
+pub mod share;
 pub mod supervise;
 pub mod tls;
 pub mod wire;

@@ -54,7 +54,7 @@ pub struct Row {
 /// Plays at least `series` series, each examination to rules of its own that `rules` makes.
 pub fn run<R: Rules>(series: usize, seed: u64, rules: impl Fn() -> R) -> Report {
     let mut report = Report { seed, ..Report::default() };
-    let mut delays: BTreeMap<_, (Reason, Vec<Duration>)> = BTreeMap::new();
+    let mut delays: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     let mut examination_seed = Random::new(seed);
     while report.series < series {
         let examination = Examination::invent(examination_seed.next());
@@ -69,18 +69,13 @@ pub fn run<R: Rules>(series: usize, seed: u64, rules: impl Fn() -> R) -> Report 
             let room = TOLD.saturating_sub(report.told.len());
             report.told.extend(judged.violations.into_iter().take(room));
             if let Some((reason, delay)) = judged.last {
-                let announced = planned.announced;
-                delays
-                    .entry((reason as u8, announced))
-                    .or_insert((reason, Vec::new()))
-                    .1
-                    .push(delay);
+                delays.entry((reason, planned.announced)).or_default().push(delay);
             }
         }
     }
     report.rules = delays
         .into_iter()
-        .map(|((_, announced), (reason, delays))| row(reason, announced, delays))
+        .map(|((reason, announced), delays)| row(reason, announced, delays))
         .collect();
     report
 }

@@ -8,6 +8,7 @@ use dicom_ul::pdu::{
     Pdu,
 };
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use thiserror::Error;
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
@@ -30,6 +31,8 @@ const SEND: Duration = Duration::from_secs(30);
 const PART: Duration = Duration::from_secs(10);
 /// An A-ABORT leaves at once, or the peer does not read.
 const ABORT: Duration = Duration::from_secs(1);
+/// Wait after a failed accept (out of file descriptors): a loop without it would take a whole core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Type of a P-DATA-TF PDU (PS3.8 9.3.5).
 const P_DATA: u8 = 0x04;
 
@@ -50,6 +53,19 @@ pub enum WireError {
     UnexpectedPdu,
     #[error("the peer takes no PDU with data in it")]
     NoRoom,
+}
+
+/// The next connection of a listener, and whose it is.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => return (socket, peer.ip().to_canonical()),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// A connection, secured or not.

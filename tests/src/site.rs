@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::peers::{Broker, Guard, StoreScp, Subscriber};
 use crate::place::{TempDir, sagitta};
+use crate::shell::run;
 use crate::wait::{free_port, wait_for_port, wait_until};
 
 /// For the start of the service, which loads its net.
@@ -71,6 +72,22 @@ impl Site {
              'sr_measurements']\n",
             data.display()
         )
+    }
+
+    /// [`Site::config`] with these lines more in `[dicom]`.
+    pub fn config_with(&self, dicom: &str) -> String {
+        self.config().replace("[complete]\n", &format!("{dicom}\n[complete]\n"))
+    }
+
+    /// What `sagitta doctor` finds of one part under this configuration.
+    pub fn doctor(&self, config: &str, part: &str) -> Result<Vec<Value>> {
+        let path = self.folder.join("asked.toml");
+        std::fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
+        let mut command = Command::new(sagitta()?);
+        command.args(["doctor", "--json", "--config"]).arg(&path);
+        // What is wrong is told by its exit code, too.
+        let findings: Vec<Value> = serde_json::from_str(&run(&mut command, START)?.stdout)?;
+        Ok(findings.into_iter().filter(|finding| finding["part"] == part).collect())
     }
 
     /// Starts the appliance with [`Site::config`] and waits until it listens.
@@ -169,7 +186,15 @@ impl Appliance {
         Appliance::start_with(folder, config, &[])
     }
 
-    /// The same with variables of the environment.
+    /// Starts it and waits until it says that it is ready.
+    pub fn ready(folder: &TempDir, config: &str) -> Result<Appliance> {
+        let appliance = Appliance::start(folder, config)?;
+        let ready = || appliance.log().contains("ready").then_some(());
+        wait_until("ready", START, ready).with_context(|| appliance.log())?;
+        Ok(appliance)
+    }
+
+    /// The same as [`Appliance::start`] with variables of the environment.
     pub fn start_with(
         folder: &TempDir,
         config: &str,

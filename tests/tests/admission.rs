@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::certificates::Authority;
-use tests::{Appliance, Site, peer, run, wait_until};
+use tests::{Appliance, Site, peer, run};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Permanent, service user: calling or called AE title not recognized.
@@ -19,11 +19,7 @@ const FULL: [u8; 3] = [2, 3, 2];
 
 /// An appliance whose `[dicom]` has these lines more.
 fn start(site: &Site, lines: &str) -> Appliance {
-    let config = site.config().replace("[complete]\n", &format!("{lines}\n[complete]\n"));
-    let appliance = Appliance::start(&site.folder, &config).unwrap();
-    wait_until("ready", LIMIT, || appliance.log().contains("ready").then_some(()))
-        .unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
-    appliance
+    Appliance::ready(&site.folder, &site.config_with(lines)).unwrap()
 }
 
 /// What `count` associations at the same time are told.

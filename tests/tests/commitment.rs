@@ -30,11 +30,7 @@ fn series(site: &Site) -> PathBuf {
 }
 
 fn start(site: &Site, lines: &str) -> Appliance {
-    let config = site.config().replace("[complete]\n", &format!("{lines}\n[complete]\n"));
-    let appliance = Appliance::start(&site.folder, &config).unwrap();
-    wait_until("ready", LIMIT, || appliance.log().contains("ready").then_some(()))
-        .unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
-    appliance
+    Appliance::ready(&site.folder, &site.config_with(lines)).unwrap()
 }
 
 fn commit(action: &str, port: u16, folder: &Path) -> Value {

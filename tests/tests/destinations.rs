@@ -2,26 +2,14 @@
 //! before, and what they get.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::process::Command;
-use std::time::Duration;
-
 use serde_json::Value;
 use tests::series::Nagle;
 use tests::site::{objects, series_uid};
-use tests::{Appliance, Site, phantom, run, sagitta, send, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use tests::{Appliance, Site, phantom, send};
 
 /// What `sagitta doctor` finds of the only destination.
 fn doctor(site: &Site, config: &str) -> Value {
-    let path = site.folder.join("asked.toml");
-    std::fs::write(&path, config).unwrap();
-    let mut command = Command::new(sagitta().unwrap());
-    command.args(["doctor", "--json", "--config"]).arg(&path);
-    let printed = run(&mut command, LIMIT).unwrap().stdout;
-    let findings: Vec<Value> = serde_json::from_str(&printed).unwrap();
-    let mut found: Vec<Value> =
-        findings.into_iter().filter(|finding| finding["part"] == "destination").collect();
+    let mut found = site.doctor(config, "destination").unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
 }
@@ -55,8 +43,7 @@ fn the_doctor_asks_every_destination_for_what_its_profile_names() {
 fn a_console_that_refuses_one_kind_gets_the_others() {
     let site = Site::new().unwrap();
     let config = site.config().replace("'sr_measurements']", "'sr_measurements', 'seg_labelmap']");
-    let appliance = Appliance::start(&site.folder, &config).unwrap();
-    wait_until("ready", LIMIT, || appliance.log().contains("ready").then_some(())).unwrap();
+    let appliance = Appliance::ready(&site.folder, &config).unwrap();
     let series = site.folder.join("series");
     phantom(&series, &[]).unwrap();
     send(site.dicom, &series, Nagle::Off).unwrap().success().unwrap();

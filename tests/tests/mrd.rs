@@ -16,9 +16,7 @@ const MOST_GROWTH_KIB: u64 = 64 << 10;
 fn start(site: &Site, lines: &str) -> (Appliance, String) {
     let port = free_port().unwrap();
     let config = format!("{}[mrd]\nbind = '127.0.0.1:{port}'\n{lines}\n", site.config());
-    let appliance = Appliance::start(&site.folder, &config).unwrap();
-    wait_until("ready", LIMIT, || appliance.log().contains("ready").then_some(()))
-        .unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
+    let appliance = Appliance::ready(&site.folder, &config).unwrap();
     (appliance, port.to_string())
 }
 

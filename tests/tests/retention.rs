@@ -14,10 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn start(site: &Site, retention: &str) -> Appliance {
     let marks = "high_water_percent = 100\nrefuse_percent = 100";
     let config = site.config().replace(marks, retention);
-    let appliance = Appliance::start(&site.folder, &config).unwrap();
-    wait_until("ready", LIMIT, || appliance.log().contains("ready").then_some(()))
-        .unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
-    appliance
+    Appliance::ready(&site.folder, &config).unwrap()
 }
 
 /// Sends a series; its job.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::certificates::{Authority, Pair};
 use tests::site::{objects, series_uid};
-use tests::{Appliance, Finished, Site, phantom, run, sagitta, wait_until};
+use tests::{Appliance, Finished, Site, phantom, run, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,16 +27,6 @@ fn tls(site: &Site, own: &str) -> String {
     let (certificate, key) = (file(&format!("{own}.pem")), file(&format!("{own}.key")));
     let authorities = file("hospital.pem");
     format!("[tls]\ncertificate = '{certificate}'\nkey = '{key}'\nauthorities = '{authorities}'\n")
-}
-
-fn start(site: &Site, config: &str) -> Appliance {
-    let appliance = Appliance::start(&site.folder, config).unwrap();
-    ready(&appliance);
-    appliance
-}
-
-fn ready(appliance: &Appliance) {
-    logged(appliance, "ready");
 }
 
 fn logged(appliance: &Appliance, text: &str) {
@@ -66,7 +56,7 @@ fn only_a_certificate_of_the_sites_authority_is_heard() {
     let stranger = foreign.sign("stranger", 100).unwrap();
     let config =
         site.config().replace("[dicom]\n", "[dicom]\ntls = true\n") + &tls(&site, "sagitta");
-    let appliance = start(&site, &config);
+    let appliance = Appliance::ready(&site.folder, &config).unwrap();
     logged(&appliance, "our TLS certificate is valid");
     let series = site.folder.join("series");
     phantom(&series, &[]).unwrap();
@@ -107,7 +97,7 @@ fn results_go_to_a_console_that_proves_who_it_is() {
     let impostor = foreign.sign("impostor", 100).unwrap();
     let config = site.config() + "tls = true\n" + &tls(&site, "sagitta");
     site.console.secure(&impostor.key, &impostor.certificate, &believed).unwrap();
-    let appliance = start(&site, &config);
+    let appliance = Appliance::ready(&site.folder, &config).unwrap();
     let series = site.folder.join("series");
     phantom(&series, &[]).unwrap();
     send(&site, &series, &[]).success().unwrap();
@@ -153,11 +143,5 @@ fn certificates_that_cannot_serve_are_named_and_expiry_is_told() {
 
 /// What `sagitta doctor` finds of the certificate.
 fn doctor(site: &Site, config: &str) -> Value {
-    let path = site.folder.join("asked.toml");
-    std::fs::write(&path, config).unwrap();
-    let mut command = Command::new(sagitta().unwrap());
-    command.args(["doctor", "--json", "--config"]).arg(&path);
-    let printed = run(&mut command, LIMIT).unwrap().stdout;
-    let findings: Vec<Value> = serde_json::from_str(&printed).unwrap();
-    findings.into_iter().find(|finding| finding["part"] == "certificate").unwrap()
+    site.doctor(config, "certificate").unwrap().remove(0)
 }

@@ -4,7 +4,6 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
 use tests::certificates::Authority;
 use tests::series::Nagle;
 use tests::site::series_uid;
@@ -113,11 +112,6 @@ fn a_broker_with_tls_needs_certificates_in_the_configuration() {
     assert!(!done.status.success());
     assert!(done.stderr.contains("tls = true, but there is no [tls]"), "{}", done.stderr);
 
-    let mut command = Command::new(sagitta().unwrap());
-    std::fs::write(&path, &config).unwrap();
-    command.args(["doctor", "--json", "--config"]).arg(&path);
-    let findings: Vec<Value> =
-        serde_json::from_str(&run(&mut command, LIMIT).unwrap().stdout).unwrap();
-    let broker = findings.iter().find(|finding| finding["part"] == "broker").unwrap();
+    let broker = secured.site.doctor(&config, "broker").unwrap().remove(0);
     assert_eq!(broker["health"], "good", "{broker}");
 }

@@ -2,22 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::site::{objects, series_uid};
-use tests::{Appliance, Site, free_port, peer, phantom, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use tests::{Appliance, Site, free_port, peer, phantom};
 
 /// An appliance with DICOMweb, its port, and these lines more in `[dicom]`.
 fn start(site: &Site, lines: &str) -> (Appliance, String) {
     let port = free_port().unwrap();
-    let config = site.config().replace("[complete]\n", &format!("{lines}\n[complete]\n"));
-    let config = format!("{config}[dicomweb]\nbind = '127.0.0.1:{port}'\n");
-    let appliance = Appliance::start(&site.folder, &config).unwrap();
-    wait_until("ready", LIMIT, || appliance.log().contains("ready").then_some(()))
-        .unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
+    let config = format!("{}[dicomweb]\nbind = '127.0.0.1:{port}'\n", site.config_with(lines));
+    let appliance = Appliance::ready(&site.folder, &config).unwrap();
     (appliance, port.to_string())
 }
 

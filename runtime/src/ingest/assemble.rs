@@ -44,7 +44,7 @@ pub struct Settings {
     /// A finished series is forgotten after this; later images would begin a new one.
     pub forget_ms: u64,
     /// Adapt silence and guard to each sender: six times and twice the gap that 99 of 100 of its gaps stay below, silence of
-    /// 1 to 8 s.
+    /// 1 to 8 s, the guard at most as long.
     pub learn: bool,
 }
 
@@ -61,7 +61,7 @@ impl Default for Settings {
 }
 
 /// Why a series was taken for complete, or given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     CountKnown,

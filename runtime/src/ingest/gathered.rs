@@ -1,8 +1,9 @@
 //! Bytes that come in parts and are wanted whole, within the memory that all connections share.
 
 use super::instance::Refused;
+use crate::share::Share;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 const MIB: usize = 1 << 20;
 
@@ -11,8 +12,8 @@ const MIB: usize = 1 << 20;
 pub struct Gathered {
     bytes: Vec<u8>,
     refused: Option<Refused>,
-    /// The share of the memory this holds: one permit for each MiB.
-    memory: Option<OwnedSemaphorePermit>,
+    /// One permit for each MiB.
+    memory: Share,
 }
 
 impl std::fmt::Debug for Gathered {
@@ -28,30 +29,21 @@ impl Gathered {
             return;
         }
         let length = self.bytes.len() + part.len();
-        let held = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let wanted = length.div_ceil(MIB);
         if length > largest {
             self.give_up(Refused::TooLarge(largest));
-            return;
+        } else if !self.memory.grow_to(length.div_ceil(MIB), memory) {
+            self.give_up(Refused::NoMemory);
+        } else {
+            self.bytes.extend_from_slice(part);
         }
-        if wanted > held {
-            match Arc::clone(memory).try_acquire_many_owned((wanted - held) as u32) {
-                Err(_) => return self.give_up(Refused::NoMemory),
-                Ok(more) => match &mut self.memory {
-                    Some(memory) => memory.merge(more),
-                    empty => *empty = Some(more),
-                },
-            }
-        }
-        self.bytes.extend_from_slice(part);
     }
 
     fn give_up(&mut self, refused: Refused) {
         *self = Gathered { refused: Some(refused), ..Gathered::default() };
     }
 
-    /// All of it; the memory is held as long as the guard.
-    pub fn whole(self) -> Result<(Vec<u8>, impl Send + use<>), Refused> {
+    /// All of it, and its share of the memory.
+    pub fn whole(self) -> Result<(Vec<u8>, Share), Refused> {
         match self.refused {
             Some(refused) => Err(refused),
             None => Ok((self.bytes, self.memory)),

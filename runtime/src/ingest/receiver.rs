@@ -9,7 +9,7 @@ use super::{AssociationId, Event};
 use crate::error::Move;
 use crate::tls::Tls;
 use crate::tls::certificate::{self, Certificate};
-use crate::wire::Stream;
+use crate::wire::{self, Stream};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,8 +28,6 @@ const MEMORY_MIB: usize = 1024;
 /// Connections without an association: who asks for one while all are taken is told so. More wait in the system's queue,
 /// no longer than [`ARTIM`].
 const MAX_WAITING: usize = 16;
-/// Wait after a failed accept (out of file descriptors): a loop without it would take a whole core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the receiver needs of the service.
 #[derive(Debug)]
@@ -118,15 +116,8 @@ impl Receiver {
     ) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
         // The semaphore is never closed.
         let connection = Arc::clone(&self.connections).acquire_owned().await.ok();
-        loop {
-            match listener.accept().await {
-                Ok((socket, address)) => return (socket, address.ip().to_canonical(), connection),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let (socket, peer) = wire::accept(listener).await;
+        (socket, peer, connection)
     }
 
     /// A connection once it is as secure as the site wants it, and what the peer has shown for that; `None`, and a line in

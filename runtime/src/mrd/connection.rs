@@ -9,6 +9,7 @@ use crate::error::Move;
 use crate::identity::JobId;
 use crate::jobs::Work;
 use crate::jobs::inline::{Answer, Inline};
+use crate::share::Share;
 use pipeline::{Refusal, SegmentError};
 use std::io;
 use std::net::IpAddr;
@@ -20,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -88,7 +89,7 @@ enum Order {
 /// A series, the memory it takes, and when its last image came.
 struct Ended {
     whole: Whole,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Share,
     since: Instant,
 }
 
@@ -154,7 +155,7 @@ impl Connection {
     ) -> Result<(), Broken> {
         let (mut reader, mut session) = (Reader::default(), Session::default());
         let mut buffer = vec![0; READ_BYTES];
-        let (mut series, mut under_way) = (None, None);
+        let (mut series, mut under_way) = (Share::default(), Share::default());
         loop {
             let patience = match (session.is_opening(), reader.is_within()) {
                 (true, _) => OPENING,
@@ -168,17 +169,17 @@ impl Connection {
             }
             reader.feed(&buffer[..bytes]);
             while let Some(message) = reader.message()? {
-                let mut memory = under_way.take();
+                let mut memory = std::mem::take(&mut under_way);
                 match &message {
                     Message::Image(image) => {
                         reserve(&self.server, &mut memory, image.message_bytes())?;
                     }
-                    _ => memory = None,
+                    _ => memory = Share::default(),
                 }
                 if self.order(session.on(message)?, &mut series, orders) {
                     return Ok(());
                 }
-                join(&mut series, memory);
+                series.join(memory);
             }
             reserve(&self.server, &mut under_way, reader.wanted())?;
         }
@@ -188,14 +189,14 @@ impl Connection {
     fn order(
         &self,
         events: Vec<Event>,
-        memory: &mut Option<OwnedSemaphorePermit>,
+        memory: &mut Share,
         orders: &UnboundedSender<Order>,
     ) -> bool {
         let mut closed = false;
         for event in events {
             let order = match event {
                 Event::Series(whole) => {
-                    let (memory, since) = (memory.take(), Instant::now());
+                    let (memory, since) = (std::mem::take(memory), Instant::now());
                     Order::Answer(Box::new(Ended { whole, memory, since }))
                 }
                 Event::Skips => {
@@ -304,26 +305,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Takes memory for an image that has begun to come, as much as its header tells.
-fn reserve(
-    server: &Server,
-    under_way: &mut Option<OwnedSemaphorePermit>,
-    bytes: usize,
-) -> Result<(), Broken> {
-    let have = under_way.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    let missing = bytes.div_ceil(KIB).saturating_sub(have);
-    if missing == 0 {
-        return Ok(());
-    }
-    let more = Arc::clone(&server.memory).try_acquire_many_owned(missing as u32);
-    join(under_way, Some(more.map_err(|_| Broken::Memory)?));
-    Ok(())
-}
-
-fn join(memory: &mut Option<OwnedSemaphorePermit>, more: Option<OwnedSemaphorePermit>) {
-    match (memory.as_mut(), more) {
-        (Some(memory), Some(more)) => memory.merge(more),
-        (None, more) => *memory = more,
-        (Some(_), None) => {}
+fn reserve(server: &Server, under_way: &mut Share, bytes: usize) -> Result<(), Broken> {
+    match under_way.grow_to(bytes.div_ceil(KIB), &server.memory) {
+        true => Ok(()),
+        false => Err(Broken::Memory),
     }
 }
 

@@ -4,11 +4,11 @@ use super::connection::Connection;
 use crate::error::Move;
 use crate::ingest::peers::Network;
 use crate::jobs::Work;
+use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -18,8 +18,6 @@ use tokio::task::JoinSet;
 const MAX_CONNECTIONS: usize = 8;
 /// Memory of all images that are being received or answered, in KiB: 1 GiB, as much as DICOM has; a series has some 20 MB.
 const MEMORY_KIB: usize = 1 << 20;
-/// Wait after a failed accept (out of file descriptors): a loop without it would take a whole core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The table `[mrd]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,13 +63,8 @@ impl Server {
         let mut open = JoinSet::new();
         let accept = async {
             loop {
-                match listener.accept().await {
-                    Ok((socket, address)) => self.admit(socket, address.ip(), &mut open),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept an MRD connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
+                let (socket, peer) = wire::accept(&listener).await;
+                self.admit(socket, peer, &mut open);
             }
         };
         tokio::select! {
@@ -83,7 +76,7 @@ impl Server {
 
     fn admit(self: &Arc<Self>, socket: TcpStream, peer: IpAddr, open: &mut JoinSet<()>) {
         while open.try_join_next().is_some() {}
-        let (peer, allow) = (peer.to_canonical(), &self.settings.allow);
+        let allow = &self.settings.allow;
         if !allow.is_empty() && !allow.iter().any(|network| network.holds(peer)) {
             let advice = Move::Site.advice();
             return tracing::warn!(%peer, "MRD connection refused: [mrd] allow has no such address; {advice}");

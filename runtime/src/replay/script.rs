@@ -249,12 +249,13 @@ impl Sender {
     }
 }
 
-fn path(index: usize) -> PathBuf {
+/// Where the spool would keep image `index`.
+pub(crate) fn path(index: usize) -> PathBuf {
     PathBuf::from(format!("{index:05}.dcm"))
 }
 
 /// Image `index` of a sagittal stack, 4 mm between slices.
-fn header(index: usize, declared: Declared) -> Header {
+pub(crate) fn header(index: usize, declared: Declared) -> Header {
     Header {
         transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
         sop_class: uids::MR_IMAGE_STORAGE.to_owned(),

@@ -2,39 +2,20 @@
 
 use super::*;
 use crate::ingest::Origin;
-use crate::ingest::header::{Declared, Header};
+use crate::ingest::header::Declared;
 use crate::ingest::spool::Outcome;
+use crate::replay::script;
 use dicom_dictionary_std::uids;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// Image `index` of a sagittal series with 4 mm between slices.
+/// Image `index` of the stack that `sagitta replay` plays, too.
 fn image(association: u64, index: usize) -> Arrival {
-    let header = Header {
-        transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
-        sop_class: uids::MR_IMAGE_STORAGE.to_owned(),
-        sop_instance: format!("1.2.{index}"),
-        study: "1".to_owned(),
-        series: "2".to_owned(),
-        frame_of_reference: "3".to_owned(),
-        modality: "MR".to_owned(),
-        image_type: "ORIGINAL\\PRIMARY\\M".to_owned(),
-        instance_number: Some(index as i64 + 1),
-        number_of_frames: None,
-        rows: Some(256),
-        columns: Some(256),
-        position: Some([4.0 * index as f64, -100.0, 100.0]),
-        orientation: Some([0.0, 1.0, 0.0, 0.0, 0.0, -1.0]),
-        spacing: Some([0.8, 0.8]),
-        echo: Some(1),
-        temporal_position: None,
-        declared: Declared::default(),
-    };
     Arrival {
         origin: Some(Origin { association: AssociationId(association), sender: "MR1".into() }),
         job: JobId::new(b"key", "2"),
-        path: PathBuf::from(format!("{index:05}.dcm")),
-        header,
+        path: script::path(index),
+        header: script::header(index, Declared::default()),
         outcome: Outcome::New,
     }
 }
