@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused.
 
+use crate::decode::selection;
 use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association, stow};
 use crate::publish::mqtt::BrokerSettings;
@@ -29,6 +30,9 @@ pub struct Config {
     /// Our certificate and whom we believe, for what says `tls = true`.
     #[serde(default)]
     pub tls: Option<tls::Settings>,
+    /// Which series are taken, and as what.
+    #[serde(default)]
+    pub selection: selection::Settings,
     /// When a series counts as complete.
     #[serde(default)]
     pub complete: assemble::Settings,
@@ -79,6 +83,7 @@ impl Config {
         }
         ae_title("dicom.ae_title", &self.dicom.ae_title)?;
         self.retention.check()?;
+        self.selection.check()?;
         if self.dicom.tls && self.tls.is_none() {
             return Err("[dicom] has tls = true, but there is no [tls]".to_owned());
         }

@@ -1,15 +1,21 @@
 //! Foreign bytes -> checked series. Pure: bytes in, values out; shared by every way in.
 
+mod contrast;
 pub mod dicom;
+mod facts;
 pub mod folder;
-pub mod gate;
+mod gate;
 mod geometry;
+mod instance;
+mod parts;
 mod pixels;
 mod public;
+pub mod selection;
 
 use dicom_core::Tag;
 use dicom_object::InMemDicomObject;
 use pipeline::Series;
+use selection::Selection;
 
 /// One instance of a source series, as outputs refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +42,18 @@ pub struct DicomSeries {
     /// The data set of the instance behind slice 0, without pixel data and private elements: patient and study modules,
     /// character set, frame of reference, window. Outputs copy from it. Contains patient data: never logged.
     pub header: InMemDicomObject,
-    /// Contrast by the header (`t1`, `t2`, `stir`, ...), `None` where it does not tell.
-    pub contrast: Option<&'static str>,
+    /// Contrast class, and what it rests on.
+    pub selection: Selection,
+    pub acquisition: Acquisition,
+}
+
+/// What tells two series of one acquisition from one another, and one acquisition from the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acquisition {
+    /// Of the first slice, as digits that sort by time. Patient data: never shown.
+    pub begun: Option<String>,
+    /// The more, the better corrected: for distortion, for the coils.
+    pub corrections: usize,
 }
 
 impl DicomSeries {

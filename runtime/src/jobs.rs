@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod companions;
 pub mod engines;
 pub mod generation;
 pub mod inline;
@@ -13,6 +14,7 @@ pub mod produce;
 pub mod source;
 
 use crate::decode;
+use crate::decode::{DicomSeries, selection};
 use crate::error::Move;
 use crate::health::Hand;
 use crate::identity::JobId;
@@ -23,10 +25,11 @@ use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
 use board::{Board, Produced, Shown};
 use clock::StageClock;
+use companions::Companions;
 use generation::Generation;
 use inline::Inline;
 use levels::Levels;
-use pipeline::{RefusalCode, Use};
+use pipeline::{Refusal, RefusalCode, Use};
 use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -94,6 +97,9 @@ pub struct Bench {
     pub results: PathBuf,
     /// What the series of a study know of one another.
     pub levels: Levels,
+    pub companions: Companions,
+    /// What the site takes.
+    pub selection: selection::Settings,
     /// Says that the job at work moves on.
     pub hand: Arc<Hand>,
 }
@@ -166,21 +172,23 @@ impl Bench {
     }
 
     /// The series of a job. One that is refused may still tell levels.
-    fn decode(&mut self, job: &Job) -> Result<Source, ProduceError> {
+    fn decode(&mut self, job: &Job) -> Result<Box<DicomSeries>, ProduceError> {
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
         };
         let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
-        let decoded = decode::dicom::decode(&files, Use::Exam);
+        let decoded = decode::dicom::decode(&files, Use::Exam, &self.selection);
         if decoded.as_ref().is_err_and(|refusal| may_tell_levels(refusal.code)) {
             self.read_levels(job, &files);
         }
-        Ok(Source::Dicom(Box::new(decoded?)))
+        Ok(Box::new(decoded?))
     }
 
     /// Keeps the levels that a localiser shows. Whatever is wrong with it is told by its refusal already.
     fn read_levels(&mut self, job: &Job, files: &[Vec<u8>]) {
-        let Ok(series) = decode::dicom::decode(files, Use::Levels) else { return };
+        let Ok(series) = decode::dicom::decode(files, Use::Levels, &self.selection) else {
+            return;
+        };
         let source = Source::Dicom(Box::new(series));
         if self.levels.are_kept(&source, &job.id) {
             return;
@@ -212,8 +220,16 @@ impl Bench {
             board.begin(&job.id, stage);
         };
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
-        let source = self.decode(job)?;
         let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
+        let mut dicom = self.decode(job)?;
+        let company = self.companions.meet(&dicom, &job.id).map_err(levels_at)?;
+        if let Some(better) = company.better {
+            return Err(left_for(&better, &dicom).into());
+        }
+        if company.follows_t1 {
+            dicom.selection.hint_at_agent();
+        }
+        let source = Source::Dicom(dicom);
         let neighbours = self.levels.neighbours(&source, &job.id, &generation.folder);
         let request = Request {
             neighbours: neighbours.map_err(levels_at)?,
@@ -221,6 +237,7 @@ impl Bench {
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
+            replaces: company.worse,
             labelmap: self.destinations.iter().any(|to| to.wants(OutputKind::Labelmap)),
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
@@ -248,6 +265,8 @@ impl Bench {
         result.stages_ms = clock.timings().clone();
         result.outputs = product.report.outputs.kinds();
         result.fallback = product.passed;
+        result.selection = product.report.series.selection.clone();
+        result.replaces = product.report.series.replaces.clone();
         result.levels_from = product.report.levels_from.clone();
         let mut report = product.report.clone();
         report.series.complete = Some(completion);
@@ -290,6 +309,14 @@ fn tell_engine(job: &Job, product: &Product) {
             tracing::warn!(job = %job.id, engine = %name, instead_of = %from, state, "segmented; {reason}");
         }
     }
+}
+
+/// The refusal of a series of whose acquisition a better image was taken.
+fn left_for(better: &JobId, dicom: &DicomSeries) -> Refusal {
+    let text = format!("a better corrected image of the same acquisition was taken: job {better}");
+    let class = Some(dicom.selection.class.name());
+    let refusal = Refusal { class, ..Refusal::new(RefusalCode::NotSelected, text) };
+    refusal.on_grid(dicom.series.volume.grid())
 }
 
 /// Whether a refused series may be a localiser.

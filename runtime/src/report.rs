@@ -1,5 +1,6 @@
 //! The report of one series: what `report.json` holds and `--json` prints (architecture: machine-readable contracts).
 
+use crate::decode::selection::Selection;
 use crate::identity::{JobId, Provenance};
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
@@ -49,8 +50,11 @@ pub struct SeriesReport {
     /// DICOM instances it was made of; 0 for a volume read from a file.
     pub instances: usize,
     pub plane: Plane,
-    /// Contrast class by the header.
-    pub class: Option<&'static str>,
+    /// What it was taken as; nothing where no header tells.
+    #[serde(flatten)]
+    pub selection: Option<Selection>,
+    /// The job that had a less corrected image of the same acquisition.
+    pub replaces: Option<JobId>,
     pub dims: [usize; 3],
     pub spacing_mm: [f64; 3],
     /// Why the series counted as complete.
@@ -66,7 +70,8 @@ impl SeriesReport {
             generation,
             instances: source.instances(),
             plane: pipeline::series::plane(&grid.affine, series.slice_axis),
-            class: source.contrast(),
+            selection: source.selection().cloned(),
+            replaces: None,
             dims: grid.dims.counts(),
             spacing_mm: grid.affine.spacing(),
             complete: None,

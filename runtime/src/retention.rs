@@ -107,7 +107,7 @@ impl Retention {
             tracing::info!(%job, reason, "series deleted");
             self.delete(&job).await?;
         }
-        for (folder, keep) in [("steps", mpps::KEPT), ("levels", keep)] {
+        for (folder, keep) in [("steps", mpps::KEPT), ("levels", keep), ("companions", keep)] {
             delete_files(&self.data.join(folder), now, keep)?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::identity::JobId;
 use crate::ingest::Event;
 use crate::ingest::assemble::{self, Assembler, Decision, Reason};
 use crate::jobs::board::Board;
+use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
 use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
@@ -99,6 +100,8 @@ impl Service {
             destinations: config.destinations.clone(),
             results: results.clone(),
             levels: Levels::new(config.data.join("levels"), key.clone()),
+            companions: Companions::new(config.data.join("companions"), key.clone()),
+            selection: config.selection.clone(),
             hand: Arc::new(health.hand(Part::Jobs)),
         };
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];

@@ -9,6 +9,7 @@ mod support;
 use models::engine::trouble::State;
 use pipeline::Numbering;
 use pipeline::RefusalCode;
+use sagitta::decode::selection::{Class, Confidence, Reason, Selection};
 use sagitta::error::Move;
 use sagitta::messages::{
     Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage, JobState,
@@ -27,7 +28,7 @@ fn encode(seq: u64, message: &impl Serialize) -> String {
     String::from_utf8(Envelope { seq, boot, ts }.encode(message)).unwrap()
 }
 
-const REFUSALS: [RefusalCode; 13] = [
+const REFUSALS: [RefusalCode; 14] = [
     RefusalCode::WrongClass,
     RefusalCode::UnreadablePixels,
     RefusalCode::Lossy,
@@ -39,6 +40,7 @@ const REFUSALS: [RefusalCode; 13] = [
     RefusalCode::NotSagittal,
     RefusalCode::Resolution,
     RefusalCode::NotAnatomical,
+    RefusalCode::NotSelected,
     RefusalCode::TooLarge,
     RefusalCode::NoSpine,
 ];
@@ -62,6 +64,18 @@ fn job_states() -> Vec<JobState> {
     }
     states.extend([Some(15), None].map(|expect| JobState::Incomplete { have: 11, expect }));
     states
+}
+
+/// Every class, confidence and reason.
+fn selections() -> Vec<Selection> {
+    let of = |class, confidence| Selection {
+        class,
+        confidence,
+        reasons: Reason::ALL.to_vec(),
+        ..Selection::unknown()
+    };
+    let both = [Confidence::Low, Confidence::High];
+    Class::ALL.iter().flat_map(|&class| both.map(|confidence| of(class, confidence))).collect()
 }
 
 /// One message of every form, by the name of its schema.
@@ -97,6 +111,11 @@ fn published() -> Vec<(&'static str, Value)> {
         numbered.levels_from =
             (numbering == Numbering::FromStudy { neighbour: 0 }).then(|| job("1.2.4"));
         add("result", encode(8, &numbered));
+    }
+    for selection in selections() {
+        let mut taken = result(&job("1.2.3"), Numbering::FromSacrum);
+        (taken.selection, taken.replaces) = (Some(selection), Some(job("1.2.4")));
+        add("result", encode(8, &taken));
     }
     mcu::links().iter().for_each(|link| add("mcu_link", encode(9, link)));
     mcu::entries().iter().for_each(|entry| add("mcu_journal", encode(10, entry)));

@@ -28,6 +28,8 @@ pub enum RefusalCode {
     Resolution,
     /// Derived, localiser, diffusion, phase, mosaic: not an anatomical series.
     NotAnatomical,
+    /// Anatomy, but left out by the site's own table, or for a better image of the same slices.
+    NotSelected,
     /// The series is larger than the memory budget admits.
     TooLarge,
     /// No spine was found in the volume.

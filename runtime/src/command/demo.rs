@@ -5,6 +5,7 @@ mod simulator;
 
 use super::{Outcome, input, log, refused, runtime, table};
 use crate::config::Config;
+use crate::decode::selection;
 use crate::ingest::mpps::Steps;
 use crate::ingest::receiver::{Receiver, Services};
 use crate::ingest::spool::Spool;
@@ -183,6 +184,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         dicom: association::Settings { bind: FREE, ..association::Settings::default() },
         dicomweb: stow::Settings::default(),
         mrd: mrd::Settings::default(),
+        selection: selection::Settings::default(),
         complete: crate::ingest::assemble::Settings::default(),
         tls: None,
         // A demo shows its results however full the disk is.

@@ -3,6 +3,7 @@
 use super::engine::EngineArguments;
 use super::{Outcome, input, log, refused, table};
 use crate::decode;
+use crate::decode::selection::Settings;
 use crate::jobs::clock::StageClock;
 use crate::jobs::levels::Neighbours;
 use crate::jobs::produce::{ProduceError, Request, Workshop};
@@ -49,6 +50,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         made: made(&source),
         generation: 1,
         neighbours: Neighbours::default(),
+        replaces: None,
         labelmap: false,
     };
     let mut workshop = Workshop::open(arguments.threads, &arguments.engine.settings()?, None)?;
@@ -91,7 +93,7 @@ fn read(path: &Path) -> anyhow::Result<Source> {
     let folder = input::series_folder(path)?;
     let decoded = std::thread::Builder::new()
         .stack_size(decode::dicom::STACK_BYTES)
-        .spawn(move || decode::dicom::decode(&folder.files, Use::Exam))?
+        .spawn(move || decode::dicom::decode(&folder.files, Use::Exam, &Settings::default()))?
         .join();
     Ok(Source::Dicom(Box::new(decoded.map_err(|_| anyhow::anyhow!("the decoder panicked"))??)))
 }

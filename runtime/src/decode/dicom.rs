@@ -1,16 +1,18 @@
 //! DICOM files of one series -> [`DicomSeries`]. Classic and Enhanced MR; whatever is wrong is a [`Refusal`] whose text
 //! names the instance by its number and nothing of the patient.
 //!
-//! Bytes are walked by the bounded pre-scan again, wherever they come from. Decoding is work for a blocking thread with
-//! a large stack ([`STACK_BYTES`]): dicom-object recurses over nested sequences.
+//! Headers first, then what to take of them, then the pixels of that alone. Bytes are walked by the bounded pre-scan again,
+//! wherever they come from. Decoding is work for a blocking thread with a large stack ([`STACK_BYTES`]): dicom-object
+//! recurses over nested sequences.
 
-use super::geometry::{FrameView, Place, integer, text};
-use super::pixels::{self, Layout};
-use super::public::{self, Public};
-use super::{DicomSeries, FrameRef, InstanceRef, gate};
-use crate::ingest::header::is_uid;
-use crate::part10;
-use dicom_dictionary_std::{tags, uids};
+use super::facts::Facts;
+use super::geometry::{FrameView, Place, text};
+use super::instance::Instance;
+use super::parts::{self, Choice};
+use super::pixels;
+use super::selection::{Class, Selection, Settings, Take};
+use super::{Acquisition, DicomSeries, FrameRef, InstanceRef, contrast, gate};
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use kernels::volume::MAX_VOXELS;
 use pipeline::{Plane, Refusal, RefusalCode, Series, SourceImage, Use};
@@ -19,138 +21,83 @@ pub use super::folder::{Folder, FolderError, read_folder};
 
 /// Stack for a thread that decodes: 32 times what dicom-object needs for the nesting the pre-scan lets pass.
 pub const STACK_BYTES: usize = 64 << 20;
-/// Echo times of one stack agree within this, ms.
-const ECHO_TOLERANCE: f64 = 0.1;
+/// Most frames of a series, of all its parts: a whole study of dynamic images has some 20 000.
+const MAX_FRAMES: usize = 1 << 16;
 
-/// Decodes the files (DICOM part 10) of one series, in any order, and checks that the nets can take it. Where only levels
-/// are wanted, slices that are not sagittal are left out: a localiser has three planes.
+/// Decodes the files (DICOM part 10) of one series, in any order, chooses what of it is taken under the settings of the site,
+/// and checks that the nets can take it. Where only levels are wanted, slices that are not sagittal are left out: a
+/// localiser has three planes.
 ///
 /// # Errors
 /// A [`Refusal`] with plane, class, dims and spacing as far as they were known.
-pub fn decode<B: AsRef<[u8]>>(files: &[B], wanted: Use) -> Result<DicomSeries, Refusal> {
-    let mut decoder = Decoder::new(wanted);
-    for (index, file) in files.iter().enumerate() {
-        decoder
-            .add(file.as_ref())
-            .map_err(|refusal| decoder.describe(refusal, index, files.len()))?;
-    }
-    decoder.finish()
-}
-
-/// Whether every slice of a stack was made at one time and echo.
-#[derive(Debug, Default)]
-struct Stack {
-    time_point: Option<f64>,
-    echo: Option<f64>,
-}
-
-#[derive(Debug)]
-struct Decoder {
+pub fn decode<B: AsRef<[u8]>>(
+    files: &[B],
     wanted: Use,
-    images: Vec<SourceImage>,
-    frames: Vec<FrameRef>,
-    instances: Vec<InstanceRef>,
-    headers: Vec<InMemDicomObject>,
-    contrast: Option<&'static str>,
+    site: &Settings,
+) -> Result<DicomSeries, Refusal> {
+    let mut decoder = Decoder::default();
+    for (index, file) in files.iter().enumerate() {
+        let added = decoder.add(file.as_ref());
+        added.map_err(|refusal| decoder.describe(refusal, index, files.len()))?;
+    }
+    let class = decoder.frames.first().map(|frame| contrast::classify(&frame.facts).class);
+    decoder.class = class.filter(|&class| class != Class::Unknown);
+    let taken = decoder.take(wanted, site).map_err(|refusal| decoder.known(refusal))?;
+    decoder.class = Some(taken.selection.class);
+    decoder.finish(taken, wanted)
+}
+
+/// One frame of an instance.
+#[derive(Debug)]
+struct Frame {
+    instance: usize,
+    /// From 0.
+    frame: u32,
+    facts: Facts,
+}
+
+/// What of a series is taken, and as what.
+#[derive(Debug)]
+struct Taken {
+    choice: Choice,
+    selection: Selection,
+}
+
+#[derive(Debug, Default)]
+struct Decoder<'a> {
+    instances: Vec<Instance<'a>>,
+    frames: Vec<Frame>,
     series: Option<String>,
     plane: Option<Plane>,
-    voxels: usize,
+    class: Option<Class>,
 }
 
 fn refuse<T>(code: RefusalCode, text: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::new(code, text))
 }
 
-impl Decoder {
-    fn new(wanted: Use) -> Decoder {
-        Decoder {
-            wanted,
-            images: Vec::new(),
-            frames: Vec::new(),
-            instances: Vec::new(),
-            headers: Vec::new(),
-            contrast: None,
-            series: None,
-            plane: None,
-            voxels: 0,
-        }
-    }
-
+impl<'a> Decoder<'a> {
     /// Adds one file.
-    fn add(&mut self, file: &[u8]) -> Result<(), Refusal> {
-        let (transfer_syntax, data_set) = part10::split(file)
-            .map_err(|e| Refusal::new(RefusalCode::UnreadablePixels, e.to_string()))?;
-        if is_lossy(&transfer_syntax) {
-            return refuse(RefusalCode::Lossy, "the images are compressed with loss");
+    fn add(&mut self, file: &'a [u8]) -> Result<(), Refusal> {
+        let instance = Instance::read(file)?;
+        let series = text(&instance.header, tags::SERIES_INSTANCE_UID);
+        if self.series.get_or_insert_with(|| series.clone()) != &series {
+            let text = "the instances are of several series";
+            return refuse(RefusalCode::MixedOrientation, text);
         }
-        let Public { header, pixels } = public::split(data_set, &transfer_syntax)
-            .map_err(|e| Refusal::new(RefusalCode::UnreadablePixels, e))?;
-        let enhanced = self.admit_instance(&header)?;
-        let layout = layout(&header, transfer_syntax)?;
-        if !enhanced && layout.frames != 1 {
-            return refuse(RefusalCode::WrongClass, "several frames in a class of single frames");
+        if self.frames.len() + instance.layout.frames as usize > MAX_FRAMES {
+            return refuse(RefusalCode::TooLarge, "the series has more frames than a job may hold");
         }
-        let size = usize::from(layout.columns) * usize::from(layout.rows);
-        self.voxels = self.voxels.saturating_add(size.saturating_mul(layout.frames as usize));
-        if self.voxels > MAX_VOXELS {
-            return refuse(RefusalCode::TooLarge, "the series has more voxels than a job may hold");
-        }
-        let pixels = pixels.ok_or_else(|| {
-            Refusal::new(RefusalCode::UnreadablePixels, "there are no pixel data")
-        })?;
-        let mut stack = Stack::default();
-        for frame in 0..layout.frames {
-            let view = match enhanced {
-                true => FrameView::enhanced(&header, frame as usize),
-                false => FrameView::classic(&header),
-            };
-            if frame == 0 {
-                self.plane = self.plane.or_else(|| view.place().ok().and_then(plane_of));
-                self.contrast = self.contrast.or(gate::classify(&header, view, self.wanted)?);
-            }
-            stack.check(view)?;
-            let place = place(view)?;
-            if self.wanted == Use::Levels && plane_of(place) != Some(Plane::Sagittal) {
-                continue;
-            }
-            let values = pixels::frame(&pixels, &layout, frame, view.rescale())
-                .map_err(|e| Refusal::new(RefusalCode::UnreadablePixels, e))?;
-            self.images.push(image(self.frames.len(), &layout, place, values));
-            let number = enhanced.then_some(frame + 1);
-            self.frames.push(FrameRef { instance: self.instances.len(), frame: number });
-        }
-        self.instances.push(InstanceRef {
-            sop_class_uid: text(&header, tags::SOP_CLASS_UID),
-            sop_instance_uid: text(&header, tags::SOP_INSTANCE_UID),
+        self.plane = self.plane.or_else(|| instance.view(0).place().ok().and_then(plane_of));
+        let index = self.instances.len();
+        let frames = (0..instance.layout.frames).map(|frame| Frame {
+            instance: index,
+            frame,
+            facts: Facts::of(&instance.header, instance.view(frame)),
         });
-        self.headers.push(header);
+        self.frames.extend(frames);
+        self.instances.push(instance);
         Ok(())
-    }
-
-    /// Class, lossy history and series of an instance. Returns whether it is Enhanced MR.
-    fn admit_instance(&mut self, header: &InMemDicomObject) -> Result<bool, Refusal> {
-        let class = text(header, tags::SOP_CLASS_UID);
-        if class != uids::MR_IMAGE_STORAGE && class != uids::ENHANCED_MR_IMAGE_STORAGE {
-            return refuse(RefusalCode::WrongClass, "not an MR image");
-        }
-        if text(header, tags::LOSSY_IMAGE_COMPRESSION) == "01" {
-            return refuse(RefusalCode::Lossy, "the images were compressed with loss before");
-        }
-        let [instance, series] =
-            [tags::SOP_INSTANCE_UID, tags::SERIES_INSTANCE_UID].map(|tag| text(header, tag));
-        if !is_uid(&instance) || !is_uid(&series) {
-            return refuse(RefusalCode::UnreadablePixels, "an instance without valid UIDs");
-        }
-        match &self.series {
-            Some(first) if *first != series => {
-                return refuse(
-                    RefusalCode::MixedOrientation,
-                    "the instances are of several series",
-                );
-            }
-            _ => self.series = Some(series),
-        }
-        Ok(class == uids::ENHANCED_MR_IMAGE_STORAGE)
     }
 
     /// Completes a refusal with the instance it is about and what was known by then.
@@ -159,52 +106,102 @@ impl Decoder {
             1 => refusal.text,
             _ => format!("instance {} of {count}: {}", index + 1, refusal.text),
         };
+        self.known(Refusal { text, ..refusal })
+    }
+
+    fn known(&self, refusal: Refusal) -> Refusal {
         Refusal {
-            text,
             plane: refusal.plane.or(self.plane),
-            class: refusal.class.or(self.contrast),
+            class: refusal.class.or(self.class.map(Class::name)),
             ..refusal
         }
     }
 
-    fn finish(self) -> Result<DicomSeries, Refusal> {
-        let (class, plane) = (self.contrast, self.plane);
-        let known = |refusal: Refusal| Refusal {
-            plane: refusal.plane.or(plane),
-            class: refusal.class.or(class),
-            ..refusal
+    /// Which frames are taken, and as what: the site's table first, then the rules.
+    fn take(&self, wanted: Use, site: &Settings) -> Result<Taken, Refusal> {
+        let Some(first) = self.instances.first() else {
+            return refuse(RefusalCode::TooFewSlices, "the series holds no image");
         };
-        let series = Series::stack(self.images, self.wanted).map_err(known)?;
-        series.admit(self.wanted).map_err(known)?;
-        let first = self.frames[series.sources[0]].instance;
-        let header = self.headers.into_iter().nth(first);
-        Ok(DicomSeries {
-            series,
-            frames: self.frames,
-            instances: self.instances,
-            header: header.expect("every frame has an instance, and every instance a header"),
-            contrast: class,
-        })
+        let said = site.verdict(&first.header);
+        if let Some((Take::No, row)) = &said {
+            return refuse(RefusalCode::NotSelected, format!("the site leaves it out ({row})"));
+        }
+        let facts: Vec<&Facts> = self.frames.iter().map(|frame| &frame.facts).collect();
+        let choice = parts::choose(&facts, site.dixon)?;
+        self.check_time(&choice.frames)?;
+        let mut selection = match said {
+            Some((Take::As(class), row)) => Selection::by_site(class, row),
+            _ => {
+                if let Some(reason) =
+                    choice.frames.iter().find_map(|&k| gate::not_anatomical(facts[k], wanted))
+                {
+                    let text = format!("the series is no anatomical image: {reason}");
+                    return refuse(RefusalCode::NotAnatomical, text);
+                }
+                contrast::classify(facts[choice.frames[0]])
+            }
+        };
+        selection.reasons.extend(&choice.reasons);
+        if wanted == Use::Exam && site.leave_out.contains(&selection.class) {
+            let text = format!("the site leaves series of class {} out", selection.class.name());
+            return refuse(RefusalCode::NotSelected, text);
+        }
+        Ok(Taken { choice, selection })
+    }
+
+    /// Refuses a second time point within one Enhanced MR object.
+    fn check_time(&self, chosen: &[usize]) -> Result<(), Refusal> {
+        let told = |k: &usize| {
+            let frame = &self.frames[*k];
+            frame.facts.time_point.map(|point| (frame.instance, point))
+        };
+        let differ = |pair: &[(usize, f64)]| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1;
+        let points: Vec<(usize, f64)> = chosen.iter().filter_map(told).collect();
+        match points.windows(2).any(differ) {
+            true => refuse(RefusalCode::NotAnatomical, "the object holds several time points"),
+            false => Ok(()),
+        }
+    }
+
+    /// Decodes the frames that are taken and stacks them.
+    fn finish(mut self, taken: Taken, wanted: Use) -> Result<DicomSeries, Refusal> {
+        let Taken { choice, selection } = taken;
+        let (mut images, mut frames, mut used) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut voxels, mut begun) = (0, None::<String>);
+        for k in choice.frames {
+            let Frame { instance: index, frame, .. } = self.frames[k];
+            let instance = &self.instances[index];
+            let described = |refusal| self.describe(refusal, index, self.instances.len());
+            let place = place(instance.view(frame)).map_err(described)?;
+            if wanted == Use::Levels && plane_of(place) != Some(Plane::Sagittal) {
+                continue;
+            }
+            voxels += instance.layout.pixels();
+            if voxels > MAX_VOXELS {
+                let text = "the series has more voxels than a job may hold";
+                return Err(self.known(Refusal::new(RefusalCode::TooLarge, text)));
+            }
+            images.push(image(instance, frame, place, frames.len()).map_err(described)?);
+            if used.last() != Some(&index) {
+                used.push(index);
+            }
+            frames.push(FrameRef { instance: used.len() - 1, frame: instance.number(frame) });
+            begun = begun.into_iter().chain(instance.view(frame).acquired()).min();
+        }
+        let series = Series::stack(images, wanted).map_err(|refusal| self.known(refusal))?;
+        series.admit(wanted).map_err(|refusal| self.known(refusal))?;
+        let instances = used.iter().map(|&k| reference(&self.instances[k].header)).collect();
+        let first = used[frames[series.sources[0]].instance];
+        let header = self.instances.swap_remove(first).header;
+        let acquisition = Acquisition { begun, corrections: choice.corrections };
+        Ok(DicomSeries { series, frames, instances, header, selection, acquisition })
     }
 }
 
-impl Stack {
-    /// Refuses a second time point or echo within one Enhanced MR object.
-    fn check(&mut self, view: FrameView<'_>) -> Result<(), Refusal> {
-        let time_point = view.number(tags::FRAME_CONTENT_SEQUENCE, tags::TEMPORAL_POSITION_INDEX);
-        let echo = view.number(tags::MR_ECHO_SEQUENCE, tags::EFFECTIVE_ECHO_TIME);
-        let differs = |known: Option<f64>, new: Option<f64>, tolerance: f64| {
-            known.zip(new).is_some_and(|(a, b)| (a - b).abs() > tolerance)
-        };
-        if differs(self.time_point, time_point, 0.0) {
-            return refuse(RefusalCode::NotAnatomical, "the object holds several time points");
-        }
-        if differs(self.echo, echo, ECHO_TOLERANCE) {
-            return refuse(RefusalCode::NotAnatomical, "the object holds several echoes");
-        }
-        self.time_point = self.time_point.or(time_point);
-        self.echo = self.echo.or(echo);
-        Ok(())
+fn reference(header: &InMemDicomObject) -> InstanceRef {
+    InstanceRef {
+        sop_class_uid: text(header, tags::SOP_CLASS_UID),
+        sop_instance_uid: text(header, tags::SOP_INSTANCE_UID),
     }
 }
 
@@ -226,8 +223,17 @@ fn plane_of(place: Place) -> Option<Plane> {
     Some(pipeline::series::plane(&affine, 2))
 }
 
-fn image(source: usize, layout: &Layout, place: Place, pixels: Vec<f32>) -> SourceImage {
-    SourceImage {
+/// Decodes one frame, which the caller calls `source`.
+fn image(
+    instance: &Instance<'_>,
+    frame: u32,
+    place: Place,
+    source: usize,
+) -> Result<SourceImage, Refusal> {
+    let layout = &instance.layout;
+    let pixels = pixels::frame(&instance.pixels, layout, frame, instance.view(frame).rescale())
+        .map_err(|e| Refusal::new(RefusalCode::UnreadablePixels, e))?;
+    Ok(SourceImage {
         source,
         columns: usize::from(layout.columns),
         rows: usize::from(layout.rows),
@@ -235,58 +241,5 @@ fn image(source: usize, layout: &Layout, place: Place, pixels: Vec<f32>) -> Sour
         orientation: place.orientation,
         position: place.position,
         pixels,
-    }
-}
-
-/// Transfer syntaxes whose pixels are not what the scanner made.
-fn is_lossy(transfer_syntax: &str) -> bool {
-    matches!(
-        transfer_syntax,
-        uids::JPEG_BASELINE8_BIT
-            | uids::JPEG_EXTENDED12_BIT
-            | uids::JPEGLS_NEAR_LOSSLESS
-            | uids::JPEG2000
-            | uids::JPEGXL
-    )
-}
-
-/// Image Pixel module (PS3.3 C.7.6.3) of a grey image.
-fn layout(header: &InMemDicomObject, transfer_syntax: String) -> Result<Layout, Refusal> {
-    let unreadable = |text: String| refuse(RefusalCode::UnreadablePixels, text);
-    let number = |tag| integer(header, tag);
-    let side = |tag| {
-        number(tag)
-            .and_then(|n| u16::try_from(n).ok())
-            .filter(|n| (1..=pixels::MAX_SIDE).contains(n))
-    };
-    let (Some(columns), Some(rows)) = (side(tags::COLUMNS), side(tags::ROWS)) else {
-        return unreadable(format!("rows or columns are not 1 to {}", pixels::MAX_SIDE));
-    };
-    if number(tags::SAMPLES_PER_PIXEL).unwrap_or(1) != 1
-        || text(header, tags::PHOTOMETRIC_INTERPRETATION) != "MONOCHROME2"
-    {
-        return unreadable("the image is not MONOCHROME2".to_owned());
-    }
-    let bits = number(tags::BITS_ALLOCATED);
-    let Some(bits_allocated) = bits.filter(|&n| n == 8 || n == 16).map(|n| n as u16) else {
-        return unreadable("the pixels have neither 8 nor 16 bits".to_owned());
-    };
-    let bits_stored = number(tags::BITS_STORED).unwrap_or(i64::from(bits_allocated));
-    let high_bit = number(tags::HIGH_BIT).unwrap_or(bits_stored - 1);
-    if !(1..=i64::from(bits_allocated)).contains(&bits_stored) || high_bit != bits_stored - 1 {
-        return unreadable("bits stored and high bit do not fit".to_owned());
-    }
-    let frames = number(tags::NUMBER_OF_FRAMES).unwrap_or(1);
-    let Some(frames) = u32::try_from(frames).ok().filter(|&n| n > 0) else {
-        return unreadable("the number of frames makes no sense".to_owned());
-    };
-    Ok(Layout {
-        transfer_syntax,
-        columns,
-        rows,
-        bits_allocated,
-        bits_stored: bits_stored as u16,
-        signed: number(tags::PIXEL_REPRESENTATION) == Some(1),
-        frames,
     })
 }

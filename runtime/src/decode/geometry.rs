@@ -68,6 +68,21 @@ impl<'a> FrameView<'a> {
         })
     }
 
+    /// When the frame was acquired, as digits that sort by time; `None` where nobody tells.
+    pub(super) fn acquired(&self) -> Option<String> {
+        let of_frame = self.group(tags::FRAME_CONTENT_SEQUENCE);
+        let whole = of_frame
+            .map(|group| text(group, tags::FRAME_ACQUISITION_DATE_TIME))
+            .filter(|at| !at.is_empty())
+            .unwrap_or_else(|| text(self.header, tags::ACQUISITION_DATE_TIME));
+        if !whole.is_empty() {
+            return Some(whole);
+        }
+        let time = text(self.header, tags::ACQUISITION_TIME);
+        let date = text(self.header, tags::ACQUISITION_DATE);
+        (!time.is_empty()).then(|| date + &time)
+    }
+
     /// Slope and intercept from stored values to intensities (PS3.3 C.7.6.16.2.9); identity where not given.
     pub(super) fn rescale(&self) -> [f64; 2] {
         let sequence = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;

@@ -25,7 +25,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn pixels(&self) -> usize {
+    /// Of one frame.
+    pub(super) fn pixels(&self) -> usize {
         usize::from(self.columns) * usize::from(self.rows)
     }
 

@@ -6,6 +6,7 @@
 //! first run, so that a run after a crash numbers alike whatever came in between.
 
 use super::source::Source;
+use crate::decode::DicomSeries;
 use crate::durable;
 use crate::identity::{JobId, frame_id};
 use dicom_dictionary_std::tags;
@@ -128,10 +129,15 @@ impl Levels {
     /// The folder for the frame of reference of `source`, `None` where it has none.
     fn frame(&self, source: &Source) -> Option<PathBuf> {
         let Source::Dicom(dicom) = source else { return None };
-        let study = dicom.text(tags::STUDY_INSTANCE_UID)?;
-        let frame = dicom.text(tags::FRAME_OF_REFERENCE_UID)?;
-        Some(self.folder.join(frame_id(&self.site_key, &study, &frame)))
+        frame_of(dicom, &self.site_key).map(|frame| self.folder.join(frame))
     }
+}
+
+/// What study and frame of reference of a series are called here; `None` where it has none.
+pub(super) fn frame_of(dicom: &DicomSeries, site_key: &[u8]) -> Option<String> {
+    let study = dicom.text(tags::STUDY_INSTANCE_UID)?;
+    let frame = dicom.text(tags::FRAME_OF_REFERENCE_UID)?;
+    Some(frame_id(site_key, &study, &frame))
 }
 
 fn place(frame: &Path, job: &JobId) -> PathBuf {
@@ -139,7 +145,7 @@ fn place(frame: &Path, job: &JobId) -> PathBuf {
 }
 
 /// The files in a frame's folder; none where it is not there.
-fn files_of(frame: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files_of(frame: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(frame) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -152,7 +158,8 @@ fn files_of(frame: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::DicomSeries;
+    use crate::decode::Acquisition;
+    use crate::decode::selection::Selection;
     use dicom_core::{DataElement, VR};
     use dicom_object::InMemDicomObject;
     use kernels::{Affine, Dims, Grid, Volume};
@@ -172,7 +179,8 @@ mod tests {
             frames: Vec::new(),
             instances: Vec::new(),
             header,
-            contrast: None,
+            selection: Selection::unknown(),
+            acquisition: Acquisition::default(),
         }))
     }
 

@@ -6,7 +6,7 @@ use super::clock::StageClock;
 use super::levels::Neighbours;
 use super::source::Source;
 use crate::error::Move;
-use crate::identity::{NetName, Provenance};
+use crate::identity::{JobId, NetName, Provenance};
 use crate::messages::{
     Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published, Passed,
 };
@@ -32,6 +32,8 @@ pub struct Request {
     pub generation: u32,
     /// What other series of the study know of the levels.
     pub neighbours: Neighbours,
+    /// The job whose result this one is better than.
+    pub replaces: Option<JobId>,
     /// Whether anybody takes the label map.
     pub labelmap: bool,
 }
@@ -242,6 +244,7 @@ impl Workshop {
             self.engine.clone(),
             outputs,
         );
+        report.series.replaces = request.replaces.clone();
         report.levels_from = request.neighbours.source_of(segmentation.numbering).cloned();
         let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
         Ok(Product { segmentation, report, passed, objects, scene, overview })

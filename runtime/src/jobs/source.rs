@@ -1,6 +1,7 @@
 //! What a job works on: a decoded DICOM series, or a volume that never was DICOM.
 
 use crate::decode::DicomSeries;
+use crate::decode::selection::Selection;
 use pipeline::Series;
 
 /// A decoded series.
@@ -26,9 +27,10 @@ impl Source {
         }
     }
 
-    pub fn contrast(&self) -> Option<&'static str> {
+    /// What it was taken as; `None` where no header tells.
+    pub fn selection(&self) -> Option<&Selection> {
         match self {
-            Source::Dicom(dicom) => dicom.contrast,
+            Source::Dicom(dicom) => Some(&dicom.selection),
             Source::Volume(_) => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Passed};
 use super::{MessageError, Name, Version};
+use crate::decode::selection::Selection;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::objects;
@@ -331,6 +332,10 @@ pub struct JobResult {
     confidence: f64,
     pub stages_ms: Timings,
     pub outputs: Vec<OutputKind>,
+    /// What the series was taken as. The site's words in it are not published.
+    pub selection: Option<Selection>,
+    /// The job whose image of the same acquisition is less corrected.
+    pub replaces: Option<JobId>,
     /// As in [`JobStatus`].
     pub fallback: Option<Passed>,
 }
@@ -364,6 +369,8 @@ impl JobResult {
             confidence: rounded(f64::from(segmentation.confidence), 4),
             stages_ms: Timings::default(),
             outputs: Vec::new(),
+            selection: None,
+            replaces: None,
             fallback: None,
         }
     }
@@ -395,6 +402,14 @@ impl Serialize for JobResult {
         map.serialize_entry("stages_ms", &self.stages_ms)?;
         map.serialize_entry("total_ms", &self.stages_ms.total_ms())?;
         map.serialize_entry("outputs", &self.outputs)?;
+        if let Some(Selection { class, confidence, reasons, .. }) = &self.selection {
+            map.serialize_entry("class", class)?;
+            map.serialize_entry("class_confidence", confidence)?;
+            map.serialize_entry("class_reasons", reasons)?;
+        }
+        if let Some(replaces) = &self.replaces {
+            map.serialize_entry("replaces", replaces)?;
+        }
         if let Some(fallback) = &self.fallback {
             map.serialize_entry("fallback", fallback)?;
         }

@@ -8,7 +8,8 @@ use dicom_object::InMemDicomObject;
 use kernels::{Affine, Dims, Grid, Volume};
 use phantom::{Recipe, Region};
 use pipeline::{Numbering, Segmentation, Series, Use, VertebraId};
-use sagitta::decode::{DicomSeries, FrameRef, InstanceRef};
+use sagitta::decode::selection::{Selection, Settings};
+use sagitta::decode::{Acquisition, DicomSeries, FrameRef, InstanceRef};
 use sagitta::dress::{self, Contrast, Dress, DressedObject, Vendor, dress};
 use sagitta::identity::{NetName, Provenance};
 use sagitta::objects::{Made, OutputObject, RgbImage, build};
@@ -71,7 +72,14 @@ pub(crate) fn source_on(grid: Grid, form: Form, order: Vec<usize>) -> DicomSerie
     };
     let volume = Volume::filled(grid, 0.0f32);
     let series = Series { volume, sources: order, slice_axis: 2 };
-    DicomSeries { series, frames, instances, header: header(form), contrast: Some("t2") }
+    DicomSeries {
+        series,
+        frames,
+        instances,
+        header: header(form),
+        selection: Selection::unknown(),
+        acquisition: Acquisition::default(),
+    }
 }
 
 fn header(form: Form) -> InMemDicomObject {
@@ -190,7 +198,7 @@ pub(crate) fn exam(vendor: Vendor, form: dress::Form, numbering: Numbering) -> E
     let recipe = Dress { vendor, form, contrast: Contrast::T2, seed: 5, series_number: 7 };
     let files = dress(&made.image, &recipe).unwrap();
     let bytes: Vec<&[u8]> = files.iter().map(|file| &*file.bytes).collect();
-    let source = sagitta::decode::dicom::decode(&bytes, Use::Exam).unwrap();
+    let source = sagitta::decode::dicom::decode(&bytes, Use::Exam, &Settings::default()).unwrap();
     // The files hold the same grid in decimals.
     let grid = *source.series.volume.grid();
     let semantic = Volume::new(grid, made.semantic.voxels().to_vec()).unwrap();
