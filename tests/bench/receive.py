@@ -1,9 +1,11 @@
-"""Objects stored per second: `sagitta run` against DCMTK's `storescp`, loaded by DCMTK's `storescu`.
+"""Objects stored per second: `sagitta run` against DCMTK's `storescp` and Orthanc, loaded by DCMTK's `storescu`.
 
-All servers get the same objects, alternating, each time freshly started with an empty folder, so that a busy machine
-disturbs all alike. Ratio of medians. Loads: one association with TCP_NODELAY; one with Nagle's algorithm on, where a server that
-answers in two small packets waits for the peer's delayed acknowledgement; four at once. Sagitta answers only after fsync of file
-and folder; `storescp` does not sync at all, `durable` is `storescp` made to sync each file before it closes it.
+All servers get the same objects, alternating, each time freshly started without an object, so that a busy machine disturbs all
+alike. Ratio of medians. Loads: one association with TCP_NODELAY; one with Nagle's algorithm on, where a server that answers in
+two small packets waits for the peer's delayed acknowledgement; four at once. Sagitta answers when the object is durable. `storescp`
+does not sync at all; `durable` is `storescp` made to sync each file before it closes it, and `orthanc` syncs by itself. Before the
+measured rounds every server runs once: Sagitta keeps its journal, whose blocks are written from then on, as in an appliance after
+its first examination, and Orthanc keeps its index.
 Usage: receive.py [--quick]   (SAGITTA_BIN names the sagitta binary; SAGITTA_BEFORE an older one to measure beside it)
 """
 
@@ -12,6 +14,7 @@ import datetime
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import statistics
@@ -59,10 +62,13 @@ def make_objects(folder, count):
 
 
 def start_sagitta(folder, port, binary="SAGITTA_BIN"):
-    """The one place that knows how our service is started."""
+    """The one place that knows how our service is started. What it received before is taken away."""
     config = folder / "sagitta.toml"
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
+    for kept in [*data.glob("spool/*"), *data.glob("results/*")]:
+        if kept.name != "journal":
+            shutil.rmtree(kept)
     broker = f'broker = {{ kind = "embedded", listen = "127.0.0.1:{free_port()}" }}'
     config.write_text(
         f'data = "{data}"\n[mqtt]\nsite = "bench"\ndevice = "receive"\n{broker}\n'
@@ -77,11 +83,34 @@ def start_before(folder, port):
 
 def start_storescp(folder, port):
     """The peer in its fastest form: no Nagle, large PDUs; a process for each association, as several need it."""
+    for kept in folder.iterdir():
+        kept.unlink()
     bits = ["--fork", "--accept-all", "--bit-preserving", *MAX_PDU]
     return ["storescp", *bits, "--output-directory", str(folder), str(port)]
 
 
-SERVERS = {"sagitta": start_sagitta, "storescp": start_storescp, "durable": start_storescp}
+def start_orthanc(folder, port):
+    """The open-source DICOM server, with the settings of its defaults: it syncs what it stores (SyncStorageArea)."""
+    config = folder / "orthanc.json"
+    settings = {
+        "DicomPort": port,
+        "HttpServerEnabled": False,
+        "DicomCheckCalledAet": False,
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "OverwriteInstances": True,
+        "Plugins": [],
+    }
+    config.write_text(json.dumps(settings))
+    return ["Orthanc", str(config)]
+
+
+SERVERS = {
+    "sagitta": start_sagitta,
+    "storescp": start_storescp,
+    "durable": start_storescp,
+    "orthanc": start_orthanc,
+}
 if "SAGITTA_BEFORE" in os.environ:
     SERVERS["before"] = start_before
 # Debian's DCMTK leaves Nagle's algorithm on unless its environment holds TCP_NODELAY.
@@ -118,22 +147,25 @@ def fsync_on_close(folder):
     return {"LD_PRELOAD": str(library)}
 
 
-def measure(server, load, objects, count, preload):
-    """Objects per second with a fresh server."""
+def measure(server, load, objects, count, preload, place):
+    """Objects per second with a freshly started server, which has a folder of its own in `place`."""
     plain = {key: value for key, value in os.environ.items() if key not in NODELAY}
-    with tempfile.TemporaryDirectory() as name:
-        port = free_port()
-        command = SERVERS[server](pathlib.Path(name), port)
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        environment = plain | NODELAY | (preload if server == "durable" else {})
-        process = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
-        try:
-            wait_for(process, port)
-            seconds = send(server, port, load, objects, plain)
-        finally:
-            # With the children that --fork made.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    folder = place / server
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    command = SERVERS[server](folder, port)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = plain | NODELAY | (preload if server == "durable" else {})
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+    try:
+        wait_for(process, port)
+        seconds = send(server, port, load, objects, plain)
+    finally:
+        # With the children that --fork made.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # Nobody is timed while the disk still takes what another one wrote.
+    os.sync()
     return count / seconds
 
 
@@ -155,26 +187,37 @@ def send(server, port, load, objects, plain):
 def peers():
     """Versions of what took part."""
     version = subprocess.run(["storescu", "--version"], capture_output=True, text=True).stdout
-    return {"storescu": version.splitlines()[0], "pydicom": pydicom.__version__}
+    orthanc = subprocess.run(["Orthanc", "--version"], capture_output=True, text=True).stdout
+    return {
+        "storescu": version.splitlines()[0],
+        "orthanc": orthanc.splitlines()[0],
+        "pydicom": pydicom.__version__,
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few objects, one round")
     quick = parser.parse_args().quick
+    if shutil.which("Orthanc") is None:
+        sys.exit("receive: Orthanc is not here: apt-get install --no-install-recommends orthanc")
     count, rounds = (40, 2) if quick else (200, 7)
     rates = {load: {server: [] for server in SERVERS} for load in LOADS}
     with tempfile.TemporaryDirectory() as name:
         objects = pathlib.Path(name) / "objects"
         objects.mkdir()
         make_objects(objects, count)
+        place = pathlib.Path(name) / "servers"
+        place.mkdir()
         preload = fsync_on_close(pathlib.Path(name))
+        for server in SERVERS:
+            measure(server, "nodelay", objects, count, preload, place)
         for turn in range(rounds):
             # The order turns round, so that neither server always runs on the warmer machine.
             order = list(SERVERS)[:: 1 if turn % 2 == 0 else -1]
             for load in LOADS:
                 for server in order:
-                    rates[load][server].append(measure(server, load, objects, count, preload))
+                    rates[load][server].append(measure(server, load, objects, count, preload, place))
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     run = {
         "date": date,

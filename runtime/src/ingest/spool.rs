@@ -1,8 +1,12 @@
 //! The spool: every received instance on disk, verbatim, before it is acknowledged.
 //!
+//! An instance is durable in the [`journal`] first, or by a sync of its own file where it is too large for that.
+//!
 //! Layout: `ROOT/JOB/HASH.dcm`. `JOB` is the [`JobId`] of the series and `HASH` a SHA-256 of the SOP Instance UID, so
 //! that no text of a sender becomes a path. A file appears under its name only whole and synced: what
 //! [`Spool::open`] finds after a power cut is exactly what was acknowledged, or more. Retention is the caller's.
+
+mod journal;
 
 use super::header::{self, Header};
 use super::prescan::Limits;
@@ -11,13 +15,14 @@ use crate::durable::{self, sync_folder};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::part10;
+use journal::Journal;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::SystemTime;
 use thiserror::Error;
 
@@ -73,8 +78,10 @@ pub struct Spool {
     site_key: Vec<u8>,
     /// Fuller than so many percent, the disk takes nothing more.
     refuse_percent: u64,
-    /// Serialises "is it there already" with the rename that answers it.
-    landing: Mutex<()>,
+    journal: Journal,
+    /// The instances on their way to the disk: one of a UID at a time, so that "is it there already" has one answer.
+    landing: Mutex<HashSet<PathBuf>>,
+    landed: Condvar,
     partials: AtomicU64,
 }
 
@@ -88,10 +95,12 @@ impl Spool {
         File::create(&probe).and_then(|file| file.sync_all()).map_err(unusable)?;
         fs::remove_file(&probe).map_err(unusable)?;
         let spool = Spool {
+            journal: Journal::open(root).map_err(unusable)?,
             root: root.to_owned(),
             site_key: site_key.to_vec(),
             refuse_percent: 100,
-            landing: Mutex::new(()),
+            landing: Mutex::default(),
+            landed: Condvar::new(),
             partials: AtomicU64::new(0),
         };
         let arrivals = spool.recover().map_err(unusable)?;
@@ -137,11 +146,11 @@ impl Spool {
     /// delivered.
     pub fn remove(&self, job: &JobId) -> Result<(), SpoolError> {
         let leaving = self.root.join(format!("{job}.{LEAVING}"));
-        let taken_away = {
-            let _landing = self.landing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            fs::rename(self.folder(job), &leaving)
-        };
-        let removed = taken_away
+        // A record of it would bring it back.
+        let removed = self
+            .journal
+            .settle()
+            .and_then(|()| fs::rename(self.folder(job), &leaving))
             .and_then(|()| sync_folder(&self.root))
             .and_then(|()| fs::remove_dir_all(&leaving));
         match removed {
@@ -197,48 +206,59 @@ impl Spool {
 
     fn land(&self, header: &Header, data_set: &[u8]) -> io::Result<Stored> {
         let job = JobId::new(&self.site_key, &header.series);
-        let folder = self.folder(&job);
-        if !folder.is_dir() {
-            fs::create_dir_all(&folder)?;
-            sync_folder(&self.root)?;
-        }
+        let name = name(&header.sop_instance);
+        let path = self.path(&job, &name);
         let prefix =
             part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
-        let name = name(&header.sop_instance);
+        let content = [&prefix, data_set];
+        let _landing = self.claim(&path);
+        if !path.exists() {
+            // Held until the file is written: then the journal may let its record go.
+            let kept = self.journal.keep(&format!("{job}/{name}.{INSTANCE}"), content)?;
+            self.write(&path, content, kept.is_none())?;
+            if kept.is_none() {
+                self.sync_names(&job)?;
+            }
+            return Ok(Stored { job, path, outcome: Outcome::New });
+        }
+        if same(&path, content)? {
+            // Its first sender may have been told of a disk that failed.
+            self.sync_names(&job)?;
+            return Ok(Stored { job, path, outcome: Outcome::Duplicate });
+        }
+        let path = self.folder(&job).join(format!("{name}.{}.{CONFLICT}", hash(&content)));
+        self.write(&path, content, true)?;
+        self.sync_names(&job)?;
+        Ok(Stored { job, path, outcome: Outcome::Conflict })
+    }
+
+    /// Waits until nobody else lands the same instance.
+    fn claim(&self, path: &Path) -> Landing<'_> {
+        let landing = self.landing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let taken = |landing: &mut HashSet<PathBuf>| landing.contains(path);
+        let waited = self.landed.wait_while(landing, taken);
+        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).insert(path.to_owned());
+        Landing { spool: self, path: path.to_owned() }
+    }
+
+    /// Writes a file, whole under its name; its bytes are synced where nobody else has them.
+    fn write(&self, path: &Path, content: [&[u8]; 2], synced: bool) -> io::Result<()> {
+        let folder = path.parent().expect("a path below the root");
+        fs::create_dir_all(folder)?;
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
-        let partial = folder.join(format!("{name}.{number}.{PARTIAL}"));
-        let landed = write(&partial, &prefix, data_set)
-            .and_then(|()| self.name(&folder, &name, &partial, [&prefix, data_set]));
-        if landed.is_err() {
+        let partial = path.with_extension(format!("{number}.{PARTIAL}"));
+        let written = write(&partial, content, synced).and_then(|()| fs::rename(&partial, path));
+        if written.is_err() {
             // The first error is the one to report; a partial file left behind is removed at the next start.
             let _ = fs::remove_file(&partial);
         }
-        let (path, outcome) = landed?;
-        sync_folder(&folder)?;
-        Ok(Stored { job, path, outcome })
+        written
     }
 
-    /// Gives a written file its name, unless the instance is here already.
-    fn name(
-        &self,
-        folder: &Path,
-        name: &str,
-        partial: &Path,
-        bytes: [&[u8]; 2],
-    ) -> io::Result<(PathBuf, Outcome)> {
-        let path = folder.join(format!("{name}.{INSTANCE}"));
-        let _landing = self.landing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if !path.exists() {
-            fs::rename(partial, &path)?;
-            return Ok((path, Outcome::New));
-        }
-        if same(&path, bytes)? {
-            fs::remove_file(partial)?;
-            return Ok((path, Outcome::Duplicate));
-        }
-        let conflict = folder.join(format!("{name}.{}.{CONFLICT}", hash(&bytes)));
-        fs::rename(partial, &conflict)?;
-        Ok((conflict, Outcome::Conflict))
+    /// Makes the names in the folder of a job durable, and its own, which an instance may have left to the journal.
+    fn sync_names(&self, job: &JobId) -> io::Result<()> {
+        sync_folder(&self.folder(job))?;
+        sync_folder(&self.root)
     }
 
     /// Removes what was never acknowledged and reads the headers of the images that were.
@@ -282,16 +302,29 @@ impl Spool {
     }
 }
 
+/// An instance on its way to the disk.
+struct Landing<'a> {
+    spool: &'a Spool,
+    path: PathBuf,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        let landing = self.spool.landing.lock();
+        landing.unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&self.path);
+        self.spool.landed.notify_all();
+    }
+}
+
 /// What an instance is called in the spool: no text of a sender becomes a path.
 pub fn name(sop_instance: &str) -> String {
     hash(&[sop_instance.as_bytes()])
 }
 
-fn write(path: &Path, prefix: &[u8], data_set: &[u8]) -> io::Result<()> {
+fn write(path: &Path, content: [&[u8]; 2], synced: bool) -> io::Result<()> {
     let mut file = File::create_new(path)?;
-    file.write_all(prefix)?;
-    file.write_all(data_set)?;
-    file.sync_all()
+    content.iter().try_for_each(|part| file.write_all(part))?;
+    if synced { file.sync_all() } else { Ok(()) }
 }
 
 /// The class in the file meta information.

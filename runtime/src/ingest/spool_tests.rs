@@ -101,3 +101,43 @@ fn an_unusable_folder_is_named() {
     assert_eq!(error.whose_move(), Move::Site);
     fs::remove_file(root).unwrap();
 }
+
+#[test]
+fn a_file_that_a_power_cut_took_comes_back_and_a_removed_one_does_not() {
+    let root = folder("cut");
+    let (spool, _) = Spool::open(&root, b"key").unwrap();
+    let [first, second] = ["1.2.3.4", "1.2.3.5"].map(|uid| {
+        let set = data_set(uid, b"");
+        (spool.store(&header(uid), &set).unwrap(), set)
+    });
+    fs::remove_dir_all(spool.folder(&first.0.job)).unwrap();
+    let (spool, found) = Spool::open(&root, b"key").unwrap();
+    assert_eq!(found.len(), 2);
+    assert!(fs::read(&second.0.path).unwrap().ends_with(&second.1));
+    // Large ones have no record, and are as durable.
+    let large = vec![0; 9 << 20];
+    let set = data_set(
+        "1.2.3.6",
+        &[b"\xe0\x7f\x10\x00OW\0\0", &(9u32 << 20).to_le_bytes()[..], &large].concat(),
+    );
+    spool.store(&header("1.2.3.6"), &set).unwrap();
+    assert_eq!(Spool::open(&root, b"key").unwrap().1.len(), 3);
+    spool.store(&header("1.2.3.7"), &data_set("1.2.3.7", b"")).unwrap();
+    spool.remove(&first.0.job).unwrap();
+    assert!(Spool::open(&root, b"key").unwrap().1.is_empty());
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn one_instance_sent_by_many_at_once_lands_once() {
+    let root = folder("many");
+    let (spool, _) = Spool::open(&root, b"key").unwrap();
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let store = || spool.store(&header("1.2.3.4"), &data_set("1.2.3.4", b"")).unwrap().outcome;
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(store)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|&&outcome| outcome == Outcome::New).count(), 1);
+    assert_eq!(outcomes.iter().filter(|&&outcome| outcome == Outcome::Duplicate).count(), 7);
+    fs::remove_dir_all(root).unwrap();
+}
