@@ -1,9 +1,10 @@
 //! Waiting for conditions instead of time, and ports nobody else has.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 /// Between two looks at a condition: short against what a test takes, long against what looking costs.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -26,10 +27,25 @@ pub fn wait_until<T>(
     }
 }
 
-/// A port of 127.0.0.1 that was free a moment ago, for peers that cannot take port 0 and tell.
+/// Ports that no system hands out by itself (Linux: from 32768 on): a connection of somebody else takes none of them in the
+/// moment between its choice and its use.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port of 127.0.0.1 that was free a moment ago, for peers that cannot take port 0 and tell. No two calls of a process give
+/// the same.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("bind port 0")?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in PORTS {
+        // Processes begin apart.
+        let turn = std::process::id()
+            .wrapping_mul(97)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into());
+        let port = PORTS.start + (turn % u32::from(PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// Waits until something listens on `port` of 127.0.0.1.
