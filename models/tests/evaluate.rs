@@ -110,7 +110,7 @@ impl Blocks {
 
 /// The blocks' net, and the classical stage to tell them apart.
 fn nets(skill: Skill) -> Nets {
-    Nets { semantic: Box::new(Blocks::new(skill)), instance: None }
+    Nets::new(Box::new(Blocks::new(skill)), None)
 }
 
 impl Net for Blocks {

@@ -3,6 +3,7 @@
 //! One thread works them off, because one network fills the machine; the queue is bounded. A panic is our bug and ends
 //! one job, not the service.
 
+pub mod ahead;
 pub mod board;
 pub mod clock;
 pub mod companions;
@@ -23,6 +24,7 @@ use crate::objects::OutputKind;
 use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
+use ahead::Ahead;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
 use companions::Companions;
@@ -74,6 +76,7 @@ pub enum Purpose {
 pub enum Work {
     Series(Job),
     Inline(Inline),
+    Ahead(Ahead),
 }
 
 /// A series to work on.
@@ -119,7 +122,8 @@ pub fn start(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("jobs".to_owned());
     thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
-        while let Ok(work) = queue.recv() {
+        let mut next = None;
+        while let Some(work) = next.take().or_else(|| queue.recv().ok()) {
             if *stop.borrow() {
                 return;
             }
@@ -127,6 +131,7 @@ pub fn start(
             match work {
                 Work::Series(job) => bench.work_or_fail(&job),
                 Work::Inline(inline) => inline.work(&mut bench),
+                Work::Ahead(ahead) => next = ahead.work(&mut bench, &queue),
             }
             bench.hand.rests();
         }

@@ -86,6 +86,8 @@ pub struct EngineReport {
     pub instruction_set: &'static str,
     pub threads: usize,
     pub reason: String,
+    /// Slices that the net had seen before the series was whole.
+    pub slices_ahead: usize,
     /// The engine that was asked for, or had begun, and did not make the result.
     pub fallback: Option<FallbackReport>,
 }

@@ -7,7 +7,8 @@ use crate::error::Move;
 use crate::health::{Hand, Health, Part};
 use crate::identity::JobId;
 use crate::ingest::Event;
-use crate::ingest::assemble::{self, Assembler, Decision, Reason};
+use crate::ingest::assemble::{self, Assembler, Coming, Decision, Reason};
+use crate::jobs::ahead::Ahead;
 use crate::jobs::board::Board;
 use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
@@ -307,20 +308,30 @@ impl Assembly {
             self.hand.rests();
             let event = tokio::time::timeout(pause, events.recv()).await;
             self.hand.moves();
-            match event {
+            let event = match event {
                 Ok(None) => return,
-                Ok(Some(event)) => {
-                    if let Event::Arrived(arrival) = &event {
-                        self.board.arrived(&arrival.job, arrival.origin.is_none());
-                    }
-                    self.assembler.on_event(start.elapsed(), &event);
+                Ok(event) => event,
+                Err(_elapsed) => None,
+            };
+            if let Some(event) = &event {
+                if let Event::Arrived(arrival) = event {
+                    self.board.arrived(&arrival.job, arrival.origin.is_none());
                 }
-                Err(_elapsed) => {}
+                self.assembler.on_event(start.elapsed(), event);
             }
             for decision in self.assembler.poll(start.elapsed()) {
                 self.decide(decision);
             }
+            if let Some(coming) = event.and_then(|event| self.assembler.ahead(&event)) {
+                self.look_ahead(coming);
+            }
         }
+    }
+
+    /// Hands a series that is still coming to the worker, for the time in which it has nothing else to do.
+    fn look_ahead(&self, Coming { job: id, paths: files, whole }: Coming) {
+        // A full queue has better work.
+        let _ = self.queue.try_send(Work::Ahead(Ahead { id, files, whole }));
     }
 
     fn decide(&self, decision: Decision) {

@@ -55,6 +55,7 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
         complete: None,
     };
     let engine = EngineReport {
+        slices_ahead: 0,
         name: "simd f32".to_owned(),
         instruction_set: "",
         threads: 1,

@@ -16,7 +16,7 @@ use models::weights::INSTANCE_CARD;
 use phantom::{Recipe, corrupt, generate};
 use pipeline::cutout::{Cutout, groups};
 use pipeline::semantic::classify;
-use pipeline::{InstanceCard, ModelCard, Net, Structure, clean, prepare, vertebrae};
+use pipeline::{InstanceCard, ModelCard, Nets, Structure, clean, prepare, vertebrae};
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write, stdout};
 
@@ -33,15 +33,15 @@ fn main() -> anyhow::Result<()> {
     let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|text| text.parse()).collect();
     let [first, count, variants] = numbers.context(USAGE)?[..] else { bail!(USAGE) };
     // Several streams run side by side: each keeps to one core.
-    let mut net = load(EngineChoice::Auto, 1)?.0.semantic;
-    let semantic = net.card().clone();
+    let (mut nets, _) = load(EngineChoice::Auto, 1)?;
+    let semantic = nets.semantic.card().clone();
     let instance = InstanceFile::parse(INSTANCE_CARD, "instance.toml")?.model;
     let mut out = BufWriter::new(stdout().lock());
     let [columns, rows, slices] = instance.window.counts;
     let groups = instance.groups.len();
     writeln!(out, r#"{{"shape": [{slices}, {rows}, {columns}], "groups": {groups}}}"#)?;
     for seed in first..first + count {
-        let patient = Patient::draw(seed, net.as_mut())?;
+        let patient = Patient::draw(seed, &mut nets)?;
         for variant in 0..=variants {
             let mut random = Random(seed * 1000 + variant);
             let turned = patient.turned(&mut random)?;
@@ -81,12 +81,12 @@ struct Patient {
 }
 
 impl Patient {
-    fn draw(seed: u64, net: &mut dyn Net) -> anyhow::Result<Patient> {
+    fn draw(seed: u64, nets: &mut Nets) -> anyhow::Result<Patient> {
         let recipe = Recipe::for_training(seed);
         let drawn = generate(&recipe)?;
         let grid = grid(drawn.image.dims().counts(), recipe.in_plane_mm, recipe.slice_mm)?;
         let image = poor(&Volume::new(grid, drawn.image.into_voxels())?, &mut Random(seed));
-        let said = classify(&prepare::prepare(&image, net.card())?, net)?.classes;
+        let said = classify(&prepare::prepare(&image, nets.semantic.card())?, nets)?.classes;
         Ok(Patient {
             truth: Truth {
                 semantic: Volume::new(grid, drawn.semantic.into_voxels())?,

@@ -210,7 +210,7 @@ pub fn nets(weights: &Shipped, on: &On) -> Result<Nets, Trouble> {
     let Shipped { semantic, instance } = weights.clone();
     let semantic = CudaNet::load(semantic, on)?;
     let instance = CudaNet::load(instance, on)?;
-    Ok(Nets { semantic: Box::new(semantic), instance: Some(Box::new(instance)) })
+    Ok(Nets::new(Box::new(semantic), Some(Box::new(instance))))
 }
 
 fn unsuited(error: &ModelError) -> Trouble {

@@ -11,7 +11,7 @@ use super::trouble::{State, Trouble};
 use super::{EngineChoice, Settings, cuda, instruction_set};
 use crate::weights::ModelError;
 use kernels::conv::InstructionSet;
-use pipeline::{Neighbour, Nets, SegmentError, Segmentation, Series, Stage, segment};
+use pipeline::{Neighbour, Nets, SegmentError, Segmentation, Series, Stage, look_ahead, segment};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 /// Engines by their words.
@@ -41,6 +41,8 @@ pub struct Ran {
     pub reason: String,
     /// Only where another engine was asked for or had begun.
     pub fallback: Option<Fallback>,
+    /// Slices that the net had seen before the series was whole.
+    pub slices_ahead: usize,
 }
 
 /// What a build in the background tells.
@@ -160,7 +162,8 @@ impl Engines {
     pub fn at_work(&self) -> Ran {
         let engine = self.now();
         let (name, reason) = (engine.nets.semantic.engine(), engine.reason());
-        Ran { engine: name, reason, fallback: self.fallback.clone() }
+        let slices_ahead = engine.nets.ahead.recalled();
+        Ran { engine: name, reason, fallback: self.fallback.clone(), slices_ahead }
     }
 
     /// The nets at work.
@@ -173,6 +176,12 @@ impl Engines {
         let engine = self.line.swap_remove(self.at);
         let reason = engine.reason();
         (engine.nets, reason)
+    }
+
+    /// [`pipeline::look_ahead()`] on the engine at work. One that fails is left to the run of the series, which falls back.
+    pub fn look_ahead(&mut self, series: &Series, whole: bool, go_on: &mut dyn FnMut() -> bool) {
+        let nets = &mut self.line[self.at].nets;
+        let _ = look_ahead(series, whole, nets, go_on);
     }
 
     /// [`pipeline::segment()`] on the best engine that finishes it. `begin` hears the stages again when the run is repeated.
@@ -260,7 +269,7 @@ pub(super) fn simd(weights: &Shipped, threads: usize) -> Result<Nets, ModelError
     let Shipped { semantic, instance } = weights.clone();
     let semantic = SimdNet::new(semantic, InstructionSet::best(), threads)?;
     let instance = SimdNet::new(instance, InstructionSet::best(), threads)?;
-    Ok(Nets { semantic: Box::new(semantic), instance: Some(Box::new(instance)) })
+    Ok(Nets::new(Box::new(semantic), Some(Box::new(instance))))
 }
 
 /// TensorRT with plans that are ready.
@@ -336,10 +345,10 @@ mod tests {
         let mut engines =
             Engines::open(&weights, &Settings::of(EngineChoice::Simd), 2, None).unwrap();
         let runs = Arc::new(AtomicUsize::new(0));
-        let Nets { semantic, instance } = simd(&weights, 2).unwrap();
+        let Nets { semantic, instance, .. } = simd(&weights, 2).unwrap();
         let semantic = Box::new(Failing { inner: semantic, error, runs: runs.clone() });
         let (what, because) = ("a test".to_owned(), String::new());
-        engines.line.insert(0, Engine { nets: Nets { semantic, instance }, what, because });
+        engines.line.insert(0, Engine { nets: Nets::new(semantic, instance), what, because });
         (engines, runs)
     }
 

@@ -183,7 +183,7 @@ impl TensorRt {
         let [semantic, instance] = plans;
         let semantic = TensorRtNet::load(&library, &semantic, &weights.semantic)?;
         let instance = TensorRtNet::load(&library, &instance, &weights.instance)?;
-        Ok(Nets { semantic: Box::new(semantic), instance: Some(Box::new(instance)) })
+        Ok(Nets::new(Box::new(semantic), Some(Box::new(instance))))
     }
 }
 

@@ -34,4 +34,5 @@ pub use numbering::{KnownLevel, Neighbour};
 pub use refusal::{Plane, Refusal, RefusalCode};
 pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Support, Vertebra};
 pub use segment::{SegmentError, segment};
+pub use semantic::look_ahead;
 pub use series::{Series, SourceImage, Use};

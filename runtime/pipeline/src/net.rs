@@ -1,6 +1,7 @@
 //! What a network must offer to the pipeline. Engines (crate `models`) implement it and never see DICOM.
 
 use crate::card::{InstanceCard, ModelCard};
+use crate::semantic::Ahead;
 use thiserror::Error;
 
 /// A dense `f32` tensor to read: `[n, channels, rows, columns]`, columns fastest.
@@ -48,6 +49,14 @@ pub struct Nets {
     pub semantic: Box<dyn Net>,
     /// Class map -> vertebrae. Without it the classical stage decides alone.
     pub instance: Option<Box<dyn Net<InstanceCard>>>,
+    /// What the semantic net has said of series that are still coming.
+    pub ahead: Ahead,
+}
+
+impl Nets {
+    pub fn new(semantic: Box<dyn Net>, instance: Option<Box<dyn Net<InstanceCard>>>) -> Nets {
+        Nets { semantic, instance, ahead: Ahead::default() }
+    }
 }
 
 impl std::fmt::Debug for Nets {

@@ -31,28 +31,28 @@ pub fn segment(
     nets: &mut Nets,
     begin: &mut dyn FnMut(Stage),
 ) -> Result<Segmentation, SegmentError> {
-    let net = nets.semantic.as_mut();
     begin(Stage::Prepare);
-    let prepared = prepare::prepare(&series.volume, net.card())?;
+    let prepared = prepare::prepare(&series.volume, nets.semantic.card())?;
     begin(Stage::Semantic);
-    let ClassMap { classes, confidence } = semantic::classify(&prepared, net)?;
+    let ClassMap { classes, confidence } = semantic::classify(&prepared, nets)?;
+    let card = nets.semantic.card();
     begin(Stage::Clean);
     let no_spine = || {
         let text = "no vertebra was found in the volume";
         Refusal::new(RefusalCode::NoSpine, text).on_grid(series.volume.grid())
     };
-    let classes = clean::clean(&classes, net.card()).ok_or_else(no_spine)?;
+    let classes = clean::clean(&classes, card).ok_or_else(no_spine)?;
     begin(Stage::Vertebrae);
-    let bodies = vertebrae::find_bodies(&classes, net.card());
+    let bodies = vertebrae::find_bodies(&classes, card);
     let found = match nets.instance.as_deref_mut() {
-        Some(instance) => instances::separate(&classes, &bodies, net.card(), instance)?,
-        None => instances::by_height(&classes, bodies, net.card()),
+        Some(instance) => instances::separate(&classes, &bodies, card, instance)?,
+        None => instances::by_height(&classes, bodies, card),
     };
     if found.bodies.centres.is_empty() {
         return Err(no_spine().into());
     }
     begin(Stage::Join);
-    let joined = join::join(classes, &found, neighbours, net.card());
+    let joined = join::join(classes, &found, neighbours, card);
     begin(Stage::Restore);
     let (semantic, instances) = restore::restore(&joined, &prepared);
     begin(Stage::Measure);

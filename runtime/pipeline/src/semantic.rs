@@ -1,10 +1,16 @@
 //! The semantic pass: every slice with its neighbours through the net, logits -> class map and confidence.
 
-use crate::net::{Net, NetError, TensorMut, TensorRef};
+mod ahead;
+
+use crate::card::ModelCard;
+use crate::net::{Net, NetError, Nets, TensorMut, TensorRef};
 use crate::prepare::Prepared;
+use ahead::Key;
 use kernels::Volume;
 use kernels::decision::{Certainty, Scores, decide};
 use kernels::slab::{Layout, Stack};
+
+pub use ahead::{Ahead, look_ahead};
 
 /// Slices in flight: two keep both cores of the smallest box busy, and more would only cost memory.
 const BATCH: usize = 2;
@@ -18,45 +24,111 @@ pub struct ClassMap {
     pub confidence: f32,
 }
 
-/// Runs `net` over all slices of `prepared`.
-pub fn classify(prepared: &Prepared, net: &mut dyn Net) -> Result<ClassMap, NetError> {
-    let card = net.card().clone();
-    let grid = *prepared.image.grid();
-    let [columns, rows, slices] = grid.dims.counts();
-    let padded = [columns, rows].map(|n| n.next_multiple_of(card.multiple_of));
-    let layout = Layout { stride: prepared.stride, context: card.context, padded };
-    let stack = Stack::new(&prepared.image, layout);
-    let orders: &[bool] = if card.mirror_slices { &[false, true] } else { &[false] };
+/// What the net says of one slice.
+#[derive(Debug, Clone)]
+struct Said {
+    /// Columns fastest.
+    classes: Vec<u8>,
+    certainty: Certainty,
+}
 
-    let (plane, channels, classes) = (layout.plane(), layout.channels(), card.classes.len());
-    let mut input = vec![0.0; BATCH * orders.len() * channels * plane];
-    let mut logits = vec![0.0; BATCH * orders.len() * classes * plane];
-    let mut map = vec![0u8; grid.dims.voxels()];
-    let mut certainty = Certainty::default();
-    for first in (0..slices).step_by(BATCH) {
-        let batch = BATCH.min(slices - first);
-        let n = batch * orders.len();
-        for (item, tensor) in input.chunks_exact_mut(channels * plane).take(n).enumerate() {
-            let (k, mirrored) = (first + item / orders.len(), orders[item % orders.len()]);
-            stack.gather(k, mirrored, &card.normalisation, tensor);
+/// Runs the semantic net over all slices of `prepared`, but those of which it was asked [ahead](look_ahead).
+pub fn classify(prepared: &Prepared, nets: &mut Nets) -> Result<ClassMap, NetError> {
+    let grid = *prepared.image.grid();
+    let mut pass = Pass::new(prepared, nets.semantic.card());
+    nets.ahead.begin();
+    let mut said: Vec<Option<Said>> =
+        (0..pass.slices).map(|k| nets.ahead.recall(|| pass.key(k))).collect();
+    let open: Vec<usize> = (0..pass.slices).filter(|&k| said[k].is_none()).collect();
+    for batch in open.chunks(BATCH) {
+        for (&k, slice) in batch.iter().zip(pass.run(batch, nets.semantic.as_mut())?) {
+            said[k] = Some(slice);
         }
-        net.run(
-            TensorRef {
-                shape: [n, channels, padded[1], padded[0]],
-                values: &input[..n * channels * plane],
-            },
-            TensorMut {
-                shape: [n, classes, padded[1], padded[0]],
-                values: &mut logits[..n * classes * plane],
-            },
-        )?;
-        let slices = logits.chunks_exact(orders.len() * classes * plane).take(batch);
-        let maps = map[first * columns * rows..].chunks_exact_mut(columns * rows);
-        for (values, out) in slices.zip(maps) {
-            let scores = Scores { values, passes: orders.len(), classes, padded };
-            certainty.add(decide(&scores, [columns, rows], out));
-        }
+    }
+    nets.ahead.forget();
+    let (mut map, mut certainty) = (Vec::with_capacity(grid.dims.voxels()), Certainty::default());
+    for slice in said.into_iter().flatten() {
+        map.extend(slice.classes);
+        certainty.add(slice.certainty);
     }
     let classes = Volume::new(grid, map).expect("one class a voxel of the working grid");
     Ok(ClassMap { classes, confidence: certainty.mean() })
+}
+
+/// The slices of one series on their way through the net.
+struct Pass {
+    stack: Stack,
+    layout: Layout,
+    card: ModelCard,
+    columns: usize,
+    rows: usize,
+    slices: usize,
+    input: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl Pass {
+    fn new(prepared: &Prepared, card: &ModelCard) -> Pass {
+        let [columns, rows, slices] = prepared.image.grid().dims.counts();
+        let padded = [columns, rows].map(|n| n.next_multiple_of(card.multiple_of));
+        let layout = Layout { stride: prepared.stride, context: card.context, padded };
+        let stack = Stack::new(&prepared.image, layout);
+        let (input, logits) = (Vec::new(), Vec::new());
+        Pass { stack, layout, card: card.clone(), columns, rows, slices, input, logits }
+    }
+
+    /// How the slab of a slice is read: in the order of its slices, and mirrored where the card says so.
+    fn orders(&self) -> &'static [bool] {
+        if self.card.mirror_slices { &[false, true] } else { &[false] }
+    }
+
+    /// Values of the slab of one slice, in all its orders.
+    fn slab(&self) -> usize {
+        self.orders().len() * self.layout.channels() * self.layout.plane()
+    }
+
+    /// Writes the slab of slice `k`, in all its orders.
+    fn gather(&self, k: usize, slab: &mut [f32]) {
+        let one = self.layout.channels() * self.layout.plane();
+        for (&mirrored, tensor) in self.orders().iter().zip(slab.chunks_exact_mut(one)) {
+            self.stack.gather(k, mirrored, &self.card.normalisation, tensor);
+        }
+    }
+
+    /// What the net is asked about slice `k`.
+    fn key(&mut self, k: usize) -> Key {
+        let mut slab = std::mem::take(&mut self.input);
+        slab.resize(BATCH * self.slab(), 0.0);
+        self.gather(k, &mut slab[..self.slab()]);
+        let key = Key::of(&slab[..self.slab()]);
+        self.input = slab;
+        key
+    }
+
+    /// Runs the net over at most [`BATCH`] slices.
+    fn run(&mut self, slices: &[usize], net: &mut dyn Net) -> Result<Vec<Said>, NetError> {
+        let (slab, plane, padded) = (self.slab(), self.layout.plane(), self.layout.padded);
+        let (passes, classes) = (self.orders().len(), self.card.classes.len());
+        let scores = passes * classes * plane;
+        let mut input = std::mem::take(&mut self.input);
+        input.resize(BATCH * slab, 0.0);
+        self.logits.resize(BATCH * scores, 0.0);
+        for (&k, slab) in slices.iter().zip(input.chunks_exact_mut(slab)) {
+            self.gather(k, slab);
+        }
+        let n = slices.len();
+        let shape = |channels| [n * passes, channels, padded[1], padded[0]];
+        net.run(
+            TensorRef { shape: shape(self.layout.channels()), values: &input[..n * slab] },
+            TensorMut { shape: shape(classes), values: &mut self.logits[..n * scores] },
+        )?;
+        self.input = input;
+        let said = self.logits.chunks_exact(scores).take(n).map(|values| {
+            let mut out = vec![0; self.columns * self.rows];
+            let scores = Scores { values, passes, classes, padded };
+            let certainty = decide(&scores, [self.columns, self.rows], &mut out);
+            Said { classes: out, certainty }
+        });
+        Ok(said.collect())
+    }
 }

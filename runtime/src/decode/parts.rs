@@ -79,7 +79,7 @@ pub(super) fn choose(facts: &[&Facts], dixon: Dixon) -> Result<Choice, Refusal> 
             return Err(Refusal::new(RefusalCode::NotSelected, text));
         }
     }
-    let best = chosen.least(|facts| echo_distance(facts));
+    let best = chosen.least(echo_distance);
     if let Some(echo) = best.and_then(|facts| facts.echo) {
         let near = |facts: &Facts| facts.echo.is_none_or(|e| (e - echo).abs() <= ECHO_TOLERANCE);
         chosen.keep(Reason::EchoChosen, near);

@@ -107,6 +107,14 @@ pub struct Decision {
     pub paths: Vec<PathBuf>,
 }
 
+/// A series that is still coming.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coming {
+    pub job: JobId,
+    pub paths: Vec<PathBuf>,
+    pub whole: bool,
+}
+
 /// The state machine over all series. `now` is the time since any fixed start and never goes back.
 #[derive(Debug)]
 pub struct Assembler {
@@ -190,6 +198,28 @@ impl Assembler {
             }
         }
         decisions
+    }
+
+    /// A series that is worth working on before it is complete, after an event: its instances, and whether nothing speaks
+    /// against its being whole.
+    pub fn ahead(&mut self, event: &Event) -> Option<Coming> {
+        let coming = |job: &JobId, candidate: &Candidate, whole| Coming {
+            job: job.clone(),
+            paths: candidate.paths(),
+            whole,
+        };
+        match event {
+            // What lay in the spool at start has been looked at, or is whole.
+            Event::Arrived(arrival) if arrival.origin.is_some() => {
+                let candidate = self.series.get_mut(&arrival.job)?;
+                candidate.is_worth_a_look().then(|| coming(&arrival.job, candidate, false))
+            }
+            Event::Released(_) => {
+                let mut whole = self.series.iter().filter(|(_, c)| c.is_likely_whole());
+                whole.next().map(|(job, candidate)| coming(job, candidate, true))
+            }
+            _ => None,
+        }
     }
 
     /// When [`Assembler::poll`] has something to do next, if no event comes before.

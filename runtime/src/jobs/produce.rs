@@ -204,6 +204,11 @@ impl Workshop {
         Ok((segmentation, self.provenance(&Neighbours::default(), 1)))
     }
 
+    /// Works on a series that is still coming; see [`pipeline::look_ahead()`].
+    pub fn look_ahead(&mut self, series: &Series, whole: bool, go_on: &mut dyn FnMut() -> bool) {
+        self.engines.look_ahead(series, whole, go_on);
+    }
+
     /// Segments a series from which only the levels are wanted.
     pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
         let (levels, _) = self.engines.segment(source.series(), &[], &mut |_| {})?;
@@ -262,6 +267,7 @@ fn engine_report(ran: Ran, threads: usize) -> EngineReport {
         instruction_set: engine::instruction_set(),
         threads,
         reason: ran.reason,
+        slices_ahead: ran.slices_ahead,
         fallback,
     }
 }

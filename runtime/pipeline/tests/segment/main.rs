@@ -37,7 +37,7 @@ fn run_beside(
     net: TruthNet,
 ) -> Result<Segmentation, SegmentError> {
     let mut stages = Vec::new();
-    let mut nets = Nets { semantic: Box::new(net), instance: None };
+    let mut nets = Nets::new(Box::new(net), None);
     let result = segment(series, neighbours, &mut nets, &mut |stage| stages.push(stage));
     if result.is_ok() {
         assert_eq!(

@@ -7,6 +7,7 @@ use crate::ingest::header::Declared;
 use crate::ingest::spool::Outcome;
 use crate::ingest::{Arrival, AssociationId, Origin};
 use dicom_dictionary_std::uids;
+use pipeline::series::MIN_SLICES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(super) struct Candidate {
     pub(super) ended: Ended,
     /// The geometry check of the present slices, when it was made.
     gapless: Option<bool>,
+    /// With so many slices it was worked on ahead.
+    ahead: usize,
 }
 
 /// How the associations of a series ended.
@@ -68,6 +71,9 @@ pub(super) enum Step {
     Decide(Reason),
 }
 
+/// Fewer new slices than the net takes at a time and its neighbours are not worth a look.
+const MIN_NEW_SLICES: usize = 4;
+
 impl Candidate {
     pub(super) fn new(now: Duration) -> Candidate {
         Candidate {
@@ -86,7 +92,33 @@ impl Candidate {
             carriers: BTreeMap::new(),
             ended: Ended::NotYet,
             gapless: None,
+            ahead: 0,
         }
+    }
+
+    /// Whether enough has come since the last time to work on the series before it is whole. Each time costs a look at all
+    /// its images: a quarter more of them keeps the sum of all looks below five times the last.
+    pub(super) fn is_worth_a_look(&mut self) -> bool {
+        let have = self.slices.len();
+        let worth = self.is_open()
+            && !self.multiframe
+            && have >= MIN_SLICES
+            && have >= self.ahead + (self.ahead / 4).max(MIN_NEW_SLICES)
+            && self.slices.last().is_some_and(Slice::is_sagittal);
+        if worth {
+            self.ahead = have;
+        }
+        worth
+    }
+
+    /// Whether an association that carried a stack's worth was released, and nobody else carries more.
+    pub(super) fn is_likely_whole(&self) -> bool {
+        self.is_open() && self.ended == Ended::Released && self.carriers.is_empty()
+    }
+
+    /// The instances in the spool, in the order of their names.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.paths.iter().cloned().collect()
     }
 
     /// An image came; how long after the one before.
@@ -197,7 +229,7 @@ impl Candidate {
             have: self.paths.len(),
             expect: self.expect(),
             conflicts: self.conflicts,
-            paths: self.paths.iter().cloned().collect(),
+            paths: self.paths(),
         }
     }
 }

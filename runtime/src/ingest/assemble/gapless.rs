@@ -2,7 +2,7 @@
 
 use crate::ingest::header::Header;
 use kernels::volume::{cross, dot};
-use pipeline::series::MIN_SLICES;
+use pipeline::series::{MIN_SAGITTAL_COSINE, MIN_SLICES};
 use std::collections::BTreeMap;
 
 /// Direction cosines agree within this; as in `pipeline::series`.
@@ -53,6 +53,15 @@ impl Slice {
             frame_of_reference: header.frame_of_reference.clone(),
             plane,
         }
+    }
+}
+
+impl Slice {
+    /// By its normal, as [`pipeline::series::plane`] judges; not where the header does not tell.
+    pub(super) fn is_sagittal(&self) -> bool {
+        self.plane.is_some_and(|Plane { orientation: [a, b, c, d, e, f], .. }| {
+            cross([a, b, c], [d, e, f])[0].abs() >= MIN_SAGITTAL_COSINE
+        })
     }
 }
 

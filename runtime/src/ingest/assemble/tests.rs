@@ -393,3 +393,45 @@ fn shuffled_arrivals_never_start_early_and_never_hang() {
         assert!(complete || missing, "seed {seed}: nothing is missing");
     }
 }
+
+#[test]
+fn a_series_is_worked_on_ahead_now_and_then_and_when_it_is_likely_whole() {
+    let mut assembler = Assembler::new(Settings::default());
+    let mut looked = Vec::new();
+    for index in 0..40 {
+        let now = MS(10 * (index as u64 + 1));
+        let event = Event::Arrived(Box::new(image(1, index)));
+        assembler.on_event(now, &event);
+        assembler.poll(now);
+        looked.extend(assembler.ahead(&event).map(|coming| (coming.paths.len(), coming.whole)));
+    }
+    let counts: Vec<usize> = looked.iter().map(|&(count, _)| count).collect();
+    assert_eq!(counts, [5, 9, 13, 17, 21, 26, 32, 40]);
+    assert!(looked.iter().all(|&(_, whole)| !whole));
+    let released = Event::Released(AssociationId(1));
+    assembler.on_event(MS(410), &released);
+    assembler.poll(MS(410));
+    let coming = assembler.ahead(&released).unwrap();
+    assert_eq!((coming.paths.len(), coming.whole), (40, true));
+    assert_eq!(run_out(&mut assembler).len(), 1);
+    assert_eq!(assembler.ahead(&released), None, "it is complete");
+}
+
+#[test]
+fn nothing_is_worked_on_ahead_that_is_not_sagittal_or_lay_in_the_spool() {
+    let mut looked = 0;
+    for change in 0..2 {
+        let mut assembler = Assembler::new(Settings::default());
+        for index in 0..12 {
+            let mut arrival = image(1, index);
+            match change {
+                0 => arrival.header.orientation = Some([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+                _ => arrival.origin = None,
+            }
+            let event = Event::Arrived(Box::new(arrival));
+            assembler.on_event(MS(1), &event);
+            looked += usize::from(assembler.ahead(&event).is_some());
+        }
+    }
+    assert_eq!(looked, 0);
+}
