@@ -7,10 +7,9 @@
 
 use kernels::cuda::convolution::Size;
 use kernels::cuda::{Array, Device};
-use models::engine::Precision;
 use models::engine::Shipped;
 use models::engine::cuda::{CudaNet, On, open};
-use models::weights::{Shape, Weights};
+use models::weights::{Form, Shape, Weights};
 use pipeline::{Net, TensorMut, TensorRef};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ fn main() {
     all("net", Shipped::embedded().unwrap(), &device, folder);
     let int8 = match arguments.next() {
         Some(weights) => Some(int8_of(Path::new(&weights))),
-        None => Shipped::embedded_in(Precision::Int8).ok(),
+        None => Shipped::embedded_in(Form::Int8).ok(),
     };
     if let Some(int8) = int8 {
         all("int8", int8, &device, folder);
@@ -38,8 +37,8 @@ fn main() {
 }
 
 fn int8_of(folder: &Path) -> Shipped {
-    let semantic = Weights::from_folder(folder, "semantic", Precision::Int8).unwrap();
-    let instance = Weights::instance_from_folder(folder, "instance", Precision::Int8).unwrap();
+    let semantic = Weights::from_folder(folder, "semantic", Form::Int8).unwrap();
+    let instance = Weights::instance_from_folder(folder, "instance", Form::Int8).unwrap();
     Shipped { semantic, instance }
 }
 

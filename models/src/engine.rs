@@ -6,6 +6,7 @@
 mod arena;
 pub mod cuda;
 mod fallback;
+mod forms;
 pub mod golden;
 mod plan;
 pub mod simd;
@@ -13,14 +14,14 @@ mod suited;
 pub mod tensorrt;
 pub mod trouble;
 
-pub use crate::weights::{ModelError, Precision};
+pub use crate::weights::ModelError;
 pub use fallback::{Engines, Fallback, Listener, News, Ran};
-pub use tensorrt::{Place, Shipped};
+pub use forms::{Forms, Precision, Shipped};
+pub use tensorrt::Place;
 
-use crate::weights::{INSTANCE, SEMANTIC, Weights};
 use kernels::conv::InstructionSet;
-use pipeline::{InstanceCard, Nets};
-use std::path::{Path, PathBuf};
+use pipeline::Nets;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Which engine the configuration asks for.
@@ -65,16 +66,15 @@ impl FromStr for EngineChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub choice: EngineChoice,
-    /// Of the weights.
     pub precision: Precision,
     pub place: Place,
 }
 
 impl Settings {
-    /// `choice` in floats, with shims and plans where the packages put them.
+    /// `choice` in the precision that is proven for it, with shims and plans where the packages put them.
     pub fn of(choice: EngineChoice) -> Settings {
         let (shims, plans) = (PathBuf::from(SHIMS), PathBuf::from(PLANS));
-        Settings { choice, precision: Precision::Float, place: Place { shims, plans } }
+        Settings { choice, precision: Precision::Auto, place: Place { shims, plans } }
     }
 }
 
@@ -85,19 +85,7 @@ pub const PLANS: &str = "/var/lib/sagitta/plans";
 
 /// The shipped nets, ready to run on `threads` cores, and why on this engine.
 pub fn load(choice: EngineChoice, threads: usize) -> Result<(Nets, String), ModelError> {
-    let Shipped { semantic, instance } = Shipped::embedded()?;
-    start(semantic, instance, choice, threads)
-}
-
-/// As [`load`], with `semantic.onnx`, `instance.onnx` and their cards from a folder.
-pub fn load_from(
-    folder: &Path,
-    choice: EngineChoice,
-    threads: usize,
-) -> Result<(Nets, String), ModelError> {
-    let semantic = Weights::from_folder(folder, SEMANTIC, Precision::Float)?;
-    let instance = Weights::instance_from_folder(folder, INSTANCE, Precision::Float)?;
-    start(semantic, instance, choice, threads)
+    start(&Forms::embedded(Precision::Auto)?, choice, threads)
 }
 
 /// The instruction set that `simd` uses here; for health, not for outputs, since it changes no bit
@@ -108,13 +96,11 @@ pub fn instruction_set() -> &'static str {
 
 /// As [`load`], with weights from anywhere.
 pub fn start(
-    semantic: Weights,
-    instance: Weights<InstanceCard>,
+    weights: &Forms,
     choice: EngineChoice,
     threads: usize,
 ) -> Result<(Nets, String), ModelError> {
-    let weights = Shipped { semantic, instance };
-    Ok(Engines::open(&weights, &Settings::of(choice), threads, None)?.into_nets())
+    Ok(Engines::open(weights, &Settings::of(choice), threads, None)?.into_nets())
 }
 
 #[cfg(test)]
@@ -125,7 +111,7 @@ mod tests {
     fn the_shipped_nets_load_and_say_why() {
         let (nets, reason) = load(EngineChoice::Auto, 1).unwrap();
         let (semantic, instance) = (nets.semantic, nets.instance.unwrap());
-        assert_eq!([semantic.engine(), instance.engine()], ["simd f32"; 2]);
+        assert_eq!([semantic.engine(), instance.engine()], ["simd int8"; 2]);
         assert_eq!([&semantic.card().name, &instance.card().name], ["semantic", "instance"]);
         assert!(reason.contains("tensorrt") && reason.contains(instruction_set()), "{reason}");
         let (_, reason) = load(EngineChoice::Simd, 1).unwrap();

@@ -6,7 +6,6 @@
 
 use crate::card::{About, Card, CardError, InstanceFile, Int8Form};
 use crate::onnx::{Graph, MAX_BYTES, OnnxError};
-use clap::ValueEnum;
 use pipeline::card::Class;
 use pipeline::{InstanceCard, ModelCard, Structure};
 use sha2::{Digest, Sha256};
@@ -35,31 +34,41 @@ pub const SEMANTIC: &str = "semantic";
 /// Name of the instance net's files without ending.
 pub const INSTANCE: &str = "instance";
 
-/// Which form of the weights is taken; it says in what numbers the engines compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Precision {
+/// Which form of the weights is taken; it says in what numbers an engine computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
     /// In floats, as the nets were trained.
-    #[default]
     Float,
     /// In whole numbers, as far as a net's int8 form goes.
     Int8,
 }
 
-impl Precision {
+impl Form {
     /// The file of a net's weights.
     fn file(self, name: &str) -> String {
         match self {
-            Precision::Float => format!("{name}.onnx"),
-            Precision::Int8 => format!("{name}.int8.onnx"),
+            Form::Float => format!("{name}.onnx"),
+            Form::Int8 => format!("{name}.int8.onnx"),
+        }
+    }
+
+    /// Reads it from beside a card; an int8 form may be missing there, whatever the card says.
+    fn read(self, folder: &Path, name: &str, card: &File) -> Result<File, ModelError> {
+        use std::io::ErrorKind::NotFound;
+        match (self, File::read(folder, &self.file(name))) {
+            (Form::Int8, Err(ModelError::Read { source, .. })) if source.kind() == NotFound => {
+                Err(ModelError::NoInt8(card.name.clone()))
+            }
+            (_, read) => read,
         }
     }
 
     /// The SHA-256 that a card gives for this form.
     fn hash(self, float: &str, int8: Option<Int8Form>, card: &str) -> Result<String, ModelError> {
         match (self, int8) {
-            (Precision::Float, _) => Ok(float.to_owned()),
-            (Precision::Int8, Some(form)) => Ok(form.weights_sha256),
-            (Precision::Int8, None) => Err(ModelError::NoInt8(card.to_owned())),
+            (Form::Float, _) => Ok(float.to_owned()),
+            (Form::Int8, Some(form)) => Ok(form.weights_sha256),
+            (Form::Int8, None) => Err(ModelError::NoInt8(card.to_owned())),
         }
     }
 }
@@ -100,33 +109,24 @@ pub struct Weights<C = ModelCard> {
 impl Weights {
     /// The shipped semantic net.
     pub fn embedded() -> Result<Weights, ModelError> {
-        Self::embedded_in(Precision::Float)
+        Self::embedded_in(Form::Float)
     }
 
-    pub fn embedded_in(precision: Precision) -> Result<Weights, ModelError> {
-        let onnx = built_in(precision, SEMANTIC, SEMANTIC_ONNX, SEMANTIC_INT8_ONNX);
-        Self::check(SEMANTIC_CARD, "semantic.toml (built in)", precision, &onnx)
+    pub fn embedded_in(form: Form) -> Result<Weights, ModelError> {
+        let onnx = built_in(form, SEMANTIC, SEMANTIC_ONNX, SEMANTIC_INT8_ONNX);
+        Self::check(SEMANTIC_CARD, "semantic.toml (built in)", form, &onnx)
     }
 
     /// `NAME.toml`, and beside it `NAME.onnx` or `NAME.int8.onnx`.
-    pub fn from_folder(
-        folder: &Path,
-        name: &str,
-        precision: Precision,
-    ) -> Result<Weights, ModelError> {
+    pub fn from_folder(folder: &Path, name: &str, form: Form) -> Result<Weights, ModelError> {
         let card = File::read(folder, &format!("{name}.toml"))?;
-        let onnx = File::read(folder, &precision.file(name))?;
-        Self::check(&card.text()?, &card.name, precision, &onnx)
+        let onnx = form.read(folder, name, &card)?;
+        Self::check(&card.text()?, &card.name, form, &onnx)
     }
 
-    fn check(
-        card: &str,
-        card_file: &str,
-        precision: Precision,
-        onnx: &File,
-    ) -> Result<Weights, ModelError> {
+    fn check(card: &str, card_file: &str, form: Form, onnx: &File) -> Result<Weights, ModelError> {
         let Card { mut model, int8, about } = Card::parse(card, card_file)?;
-        model.weights_sha256 = precision.hash(&model.weights_sha256, int8, card_file)?;
+        model.weights_sha256 = form.hash(&model.weights_sha256, int8, card_file)?;
         let hash = model.weights_sha256.clone();
         matched(model, about, &hash, onnx)
     }
@@ -135,33 +135,33 @@ impl Weights {
 impl Weights<InstanceCard> {
     /// The shipped instance net.
     pub fn embedded_instance() -> Result<Weights<InstanceCard>, ModelError> {
-        Self::embedded_instance_in(Precision::Float)
+        Self::embedded_instance_in(Form::Float)
     }
 
-    pub fn embedded_instance_in(precision: Precision) -> Result<Weights<InstanceCard>, ModelError> {
-        let onnx = built_in(precision, INSTANCE, INSTANCE_ONNX, INSTANCE_INT8_ONNX);
-        Self::check_instance(INSTANCE_CARD, "instance.toml (built in)", precision, &onnx)
+    pub fn embedded_instance_in(form: Form) -> Result<Weights<InstanceCard>, ModelError> {
+        let onnx = built_in(form, INSTANCE, INSTANCE_ONNX, INSTANCE_INT8_ONNX);
+        Self::check_instance(INSTANCE_CARD, "instance.toml (built in)", form, &onnx)
     }
 
     /// `NAME.toml`, and beside it `NAME.onnx` or `NAME.int8.onnx`.
     pub fn instance_from_folder(
         folder: &Path,
         name: &str,
-        precision: Precision,
+        form: Form,
     ) -> Result<Weights<InstanceCard>, ModelError> {
         let card = File::read(folder, &format!("{name}.toml"))?;
-        let onnx = File::read(folder, &precision.file(name))?;
-        Self::check_instance(&card.text()?, &card.name, precision, &onnx)
+        let onnx = form.read(folder, name, &card)?;
+        Self::check_instance(&card.text()?, &card.name, form, &onnx)
     }
 
     fn check_instance(
         card: &str,
         card_file: &str,
-        precision: Precision,
+        form: Form,
         onnx: &File,
     ) -> Result<Weights<InstanceCard>, ModelError> {
         let InstanceFile { mut model, int8, about } = InstanceFile::parse(card, card_file)?;
-        model.weights_sha256 = precision.hash(&model.weights_sha256, int8, card_file)?;
+        model.weights_sha256 = form.hash(&model.weights_sha256, int8, card_file)?;
         let hash = model.weights_sha256.clone();
         matched(model, about, &hash, onnx)
     }
@@ -298,12 +298,12 @@ impl File {
 }
 
 /// One of the forms of a net in the binary.
-fn built_in(precision: Precision, net: &str, float: &'static [u8], int8: &'static [u8]) -> File {
-    let bytes = match precision {
-        Precision::Float => float,
-        Precision::Int8 => int8,
+fn built_in(form: Form, net: &str, float: &'static [u8], int8: &'static [u8]) -> File {
+    let bytes = match form {
+        Form::Float => float,
+        Form::Int8 => int8,
     };
-    let name = format!("{} (built in)", precision.file(net));
+    let name = format!("{} (built in)", form.file(net));
     File { name, bytes: Cow::Borrowed(bytes) }
 }
 
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn error(card: &str, onnx: &[u8]) -> String {
-        let checked = Weights::check(card, "a.toml", Precision::Float, &file(onnx));
+        let checked = Weights::check(card, "a.toml", Form::Float, &file(onnx));
         checked.unwrap_err().to_string()
     }
 
@@ -364,7 +364,7 @@ mod tests {
         assert!(INSTANCE_CARD.contains(from), "{from}");
         let card = INSTANCE_CARD.replacen(from, to, 1);
         let onnx = file(INSTANCE_ONNX);
-        let error = Weights::check_instance(&card, "a.toml", Precision::Float, &onnx);
+        let error = Weights::check_instance(&card, "a.toml", Form::Float, &onnx);
         error.unwrap_err().to_string()
     }
 
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn a_folder_gives_the_same_weights_and_a_missing_file_its_path() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
-        let from = |name| Weights::from_folder(&folder, name, Precision::Float);
+        let from = |name| Weights::from_folder(&folder, name, Form::Float);
         let weights = from(SEMANTIC).unwrap();
         assert_eq!(weights.graph, Weights::embedded().unwrap().graph);
         let text = from("absent").unwrap_err().to_string();
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn an_int8_form_goes_by_the_hash_that_the_card_has_for_it() {
         let form = file(SEMANTIC_INT8_ONNX);
-        let check = |card: &str| Weights::check(card, "a.toml", Precision::Int8, &form);
+        let check = |card: &str| Weights::check(card, "a.toml", Form::Int8, &form);
         let hash = sha256(SEMANTIC_INT8_ONNX);
         assert_eq!(check(SEMANTIC_CARD).unwrap().card.weights_sha256, hash);
         let text = check(&SEMANTIC_CARD.replace(&hash, &"0".repeat(64))).unwrap_err().to_string();
@@ -433,8 +433,8 @@ mod tests {
 
     #[test]
     fn the_shipped_int8_forms_are_whole_numbers_made_from_the_shipped_weights() {
-        let semantic = Weights::embedded_in(Precision::Int8).unwrap().graph;
-        let instance = Weights::embedded_instance_in(Precision::Int8).unwrap().graph;
+        let semantic = Weights::embedded_in(Form::Int8).unwrap().graph;
+        let instance = Weights::embedded_instance_in(Form::Int8).unwrap().graph;
         let floats = [SEMANTIC_ONNX, INSTANCE_ONNX];
         for (graph, float) in [semantic, instance].into_iter().zip(floats) {
             assert!(graph.quantised());

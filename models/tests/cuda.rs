@@ -12,7 +12,7 @@ use kernels::cuda::Device;
 use models::engine::cuda::{CudaNet, NAME, On, nets};
 use models::engine::golden::LEAST_DICE;
 use models::engine::simd::SimdNet;
-use models::engine::{EngineChoice, Shipped, load};
+use models::engine::{EngineChoice, Forms, Shipped, start};
 use models::onnx::{ConvWeights, Node, Operator};
 use models::weights::{Shape, Weights};
 use phantom::{Recipe, Region};
@@ -72,8 +72,9 @@ fn with_driver(wrong: &str, test: &str) -> Output {
 #[test]
 fn a_drawn_spine_has_the_classes_of_simd() {
     let on = on();
-    let mut cuda = nets(&Shipped::embedded().unwrap(), &on).unwrap().semantic;
-    let mut simd = load(EngineChoice::Simd, 2).unwrap().0.semantic;
+    let weights = Shipped::embedded().unwrap();
+    let mut cuda = nets(&weights, &on).unwrap().semantic;
+    let mut simd = start(&Forms::of(weights), EngineChoice::Simd, 2).unwrap().0.semantic;
     let (channels, count) = (2 * simd.card().context + 1, simd.card().classes.len());
     let (values, shape) = (slab(channels), [1, channels, SIDES[0], SIDES[1]]);
     let pixels = SIDES[0] * SIDES[1];

@@ -8,8 +8,8 @@
 
 use kernels::components::{self, Bounds};
 use kernels::{Grid, Volume};
-use models::engine::{EngineChoice, start};
-use models::weights::{Precision, Weights};
+use models::engine::{EngineChoice, Forms, Shipped, start};
+use models::weights::Form;
 use phantom::{Recipe, corrupt, generate};
 use pipeline::instances::{Instances, by_height, separate};
 use pipeline::{Nets, Numbering, Structure, VertebraId, clean, join, vertebrae};
@@ -233,12 +233,11 @@ fn score(
     Scored { truth, predicted, wanted: wanted.collect() }
 }
 
-/// Both stages over `count` spines, the nets in this precision.
-fn spines(count: u64, precision: Precision) -> ([Tally; 2], Levels) {
-    let semantic = Weights::embedded_in(precision).unwrap();
-    let instance = Weights::embedded_instance_in(precision).unwrap();
+/// Both stages over `count` spines, the nets in this form.
+fn spines(count: u64, form: Form) -> ([Tally; 2], Levels) {
+    let weights = Forms::of(Shipped::embedded_in(form).unwrap());
     let threads = kernels::threads::available();
-    let (mut nets, _) = start(semantic, instance, EngineChoice::Auto, threads).unwrap();
+    let (mut nets, _) = start(&weights, EngineChoice::Auto, threads).unwrap();
     let (mut sums, mut named) = ([Tally::default(); 2], Levels::default());
     for seed in FIRST_SEED..FIRST_SEED + count {
         let (found, levels) = spine(seed, &mut nets);
@@ -250,7 +249,7 @@ fn spines(count: u64, precision: Precision) -> ([Tally; 2], Levels) {
         }
     }
     let [classical, net] = sums;
-    println!("{count} spines, {precision:?}");
+    println!("{count} spines, {form:?}");
     println!("{count} spines, classical stage: {classical:?}, {:.4} correct", classical.share());
     println!("{count} spines, instance net:    {net:?}, {:.4} correct", net.share());
     println!("{count} spines, levels: {named:?}");
@@ -259,8 +258,8 @@ fn spines(count: u64, precision: Precision) -> ([Tally; 2], Levels) {
 
 #[test]
 fn vertebrae_of_corrupted_masks_are_told_apart() {
-    for precision in [Precision::Float, Precision::Int8] {
-        let ([classical, net], _) = spines(20, precision);
+    for form in [Form::Float, Form::Int8] {
+        let ([classical, net], _) = spines(20, form);
         assert!(net.vertebrae >= 150, "{net:?}");
         assert!(net.correct >= classical.correct, "{net:?} {classical:?}");
         assert!(net.share() >= 0.98, "{net:?}");
@@ -270,8 +269,8 @@ fn vertebrae_of_corrupted_masks_are_told_apart() {
 #[test]
 #[ignore = "five minutes: tests/run --full"]
 fn of_two_hundred_spines_99_in_100_vertebrae_are_told_apart() {
-    for precision in [Precision::Float, Precision::Int8] {
-        let ([classical, net], levels) = spines(200, precision);
+    for form in [Form::Float, Form::Int8] {
+        let ([classical, net], levels) = spines(200, form);
         assert!(net.share() >= 0.99 && net.correct > classical.correct, "{net:?} {classical:?}");
         assert_eq!(levels.false_c2, 0, "{levels:?}");
     }

@@ -10,9 +10,9 @@ use models::engine::simd::SimdNet;
 use models::engine::tensorrt::Source;
 use models::engine::tensorrt::shim::{Range, Shim, dotted};
 use models::engine::trouble::State;
-use models::engine::{EngineChoice, Shipped, load};
+use models::engine::{EngineChoice, Forms, Shipped, start};
 use models::onnx::Graph;
-use models::weights::Precision;
+use models::weights::Form;
 use pipeline::{Net, TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -144,7 +144,7 @@ fn every_shipped_int8_form_is_parsed_and_built_in_float16() {
     let shim = Shim::load(&compile(&folder.0, "include")).unwrap();
     let [library, parser] = names();
     let mut library = shim.open(&library, &parser).unwrap();
-    let weights = Shipped::embedded_in(Precision::Int8).unwrap();
+    let weights = Shipped::embedded_in(Form::Int8).unwrap();
     for source in Source::of(&weights.semantic, &weights.instance) {
         let plan =
             library.build(&source.onnx, &source.range, WORKSPACE_BYTES, &mut |_, _, _| {}).unwrap();
@@ -159,7 +159,7 @@ fn every_shipped_int8_form_is_parsed_and_built_in_float16() {
 #[test]
 fn the_float16_form_of_an_int8_form_computes_what_its_weights_say() {
     let folder = Folder::new("int8-oracle");
-    let weights = Shipped::embedded_in(Precision::Int8).unwrap();
+    let weights = Shipped::embedded_in(Form::Int8).unwrap();
     let [semantic, _] = Source::of(&weights.semantic, &weights.instance);
     let (shape, values) = ([1, 5, 96, 128], wave(5 * 96 * 128));
     let got = oracle(&folder.0, &semantic.onnx, &values, shape);
@@ -233,7 +233,7 @@ fn the_float16_form_computes_what_the_weights_say() {
     let (shape, values) = ([1, 5, 96, 128], wave(5 * 96 * 128));
     let folder = Folder::new("half-oracle");
     let got = oracle(&folder.0, &semantic.onnx, &values, shape);
-    let (mut nets, _) = load(EngineChoice::Simd, 2).unwrap();
+    let (mut nets, _) = start(&Forms::of(weights), EngineChoice::Simd, 2).unwrap();
     let want = logits(nets.semantic.as_mut(), &values, shape);
     assert_eq!(got.len(), want.len());
     let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

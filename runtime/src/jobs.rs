@@ -55,7 +55,7 @@ pub struct Settings {
     /// `auto`, `tensorrt`, `cuda` or `simd`.
     #[serde(default)]
     pub engine: engines::Choice,
-    /// `float` or `int8`.
+    /// `auto`, `float` or `int8`.
     #[serde(default)]
     pub precision: engines::Precision,
     /// Folder of the shims of TensorRT; that of our package when absent.

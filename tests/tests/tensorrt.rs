@@ -72,7 +72,7 @@ fn mask(report: &Value) -> Vec<u8> {
 /// Checks that `simd` made the result, and why TensorRT did not.
 fn fell_back(report: &Value, state: &str, words: &str) {
     let engine = &report["engine"];
-    assert_eq!(engine["name"], "simd f32", "{engine}");
+    assert_eq!(engine["name"], "simd int8", "{engine}");
     assert_eq!(engine["fallback"]["from"], "tensorrt", "{engine}");
     assert_eq!(engine["fallback"]["state"], state, "{engine}");
     assert!(engine["fallback"]["text"].as_str().unwrap().contains(words), "{engine}");
@@ -98,7 +98,7 @@ fn plans_are_built_proven_listed_and_used() {
     assert_eq!(report["engine"]["reason"], "tensorrt: TensorRT 10.3.0 on Mock, driver 12.6");
     assert!(report["engine"]["fallback"].is_null(), "{report}");
     let simd = machine.segment("simd", "", &["--engine", "simd"]);
-    assert_eq!(simd["engine"]["name"], "simd f32");
+    assert_eq!(simd["engine"]["name"], "simd int8");
     assert!(simd["engine"]["fallback"].is_null(), "{simd}");
     assert_ne!(simd["outputs"], report["outputs"]);
     assert_eq!(
@@ -192,7 +192,7 @@ fn the_service_builds_its_plans_and_goes_on_when_the_device_is_lost() {
     assert_eq!(status["state"], "done", "{status}");
     let passed = serde_json::json!({ "engine": "tensorrt", "because": "device_lost" });
     assert_eq!((&status["fallback"], &result["fallback"]), (&passed, &passed));
-    assert_eq!((&result["engine"], &result["precision"]), (&"simd".into(), &"f32".into()));
+    assert_eq!((&result["engine"], &result["precision"]), (&"simd".into(), &"int8".into()));
     fell_back(&report, "device_lost", "CUDA error 719");
     service.wait_for_log("gave up in a job (device_lost)");
     // It stays lost, and the next job does not try it again.
@@ -239,7 +239,12 @@ fn the_doctor_says_what_is_used_and_what_would_be_needed() {
     );
     assert_eq!(part(&findings, "plan")["state"], "no_plan");
     assert_ne!(part(&findings, "cuda")["health"], "wrong", "nobody asked for it");
-    assert!(part(&findings, "engine")["text"].as_str().unwrap().starts_with("jobs run on simd ("));
+    assert!(
+        part(&findings, "engine")["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("jobs run on simd int8; simd (")
+    );
     let findings = doctor(&machine, "no-driver");
     let tensorrt = part(&findings, "tensorrt");
     assert_eq!((&tensorrt["state"], &tensorrt["health"]), (&"no_driver".into(), &"wrong".into()));

@@ -4,10 +4,10 @@
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use models::engine::{self, EngineChoice};
+use models::engine::{self, EngineChoice, Forms, Precision, Shipped};
 use models::evaluate::sheet::Sheet;
 use models::evaluate::{Exam, Table, evaluate, json, read_exams, summarise};
-use models::weights::{Precision, Weights};
+use models::weights::{Form, ModelError, Weights};
 use pipeline::Nets;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ struct Arguments {
     /// Card (`NAME.toml`) of other weights, which lie beside it as `NAME.onnx`; default: the shipped net.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Which form of the weights, of both nets.
+    /// The numbers that both nets are computed in.
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
     /// Score only the exams whose id contains this.
@@ -44,17 +44,15 @@ fn main() -> anyhow::Result<()> {
     exams.retain(|exam| exam.id.contains(&arguments.only));
     ensure!(!exams.is_empty(), "no exam's id contains {:?}", arguments.only);
     let threads = arguments.threads.unwrap_or_else(kernels::threads::available);
-    let precision = arguments.precision;
-    let weights = weights(arguments.weights.as_deref(), precision)?;
-    let instance = Weights::embedded_instance_in(precision)?;
-    let (mut nets, reason) = engine::start(weights, instance, EngineChoice::Auto, threads)?;
+    let weights = weights(arguments.weights.as_deref(), arguments.precision)?;
+    let (mut nets, reason) = engine::start(&weights, EngineChoice::Auto, threads)?;
     println!("engine: {} ({reason})", nets.semantic.engine());
     run(&arguments, &exams, &mut nets)
 }
 
-/// The shipped weights, or those of a card.
-fn weights(card: Option<&Path>, precision: Precision) -> anyhow::Result<Weights> {
-    let Some(card) = card else { return Ok(Weights::embedded_in(precision)?) };
+/// The shipped weights, those of the semantic net from a card where one is named.
+fn weights(card: Option<&Path>, precision: Precision) -> anyhow::Result<Forms> {
+    let Some(card) = card else { return Ok(Forms::embedded(precision)?) };
     ensure!(
         card.extension().is_some_and(|ending| ending == "toml"),
         "--weights names a card (NAME.toml), not {}",
@@ -62,7 +60,11 @@ fn weights(card: Option<&Path>, precision: Precision) -> anyhow::Result<Weights>
     );
     let folder = card.parent().unwrap_or(Path::new(""));
     let name = card.file_stem().and_then(|name| name.to_str()).context("the card has no name")?;
-    Ok(Weights::from_folder(folder, name, precision)?)
+    let read = |form: Form| -> Result<Shipped, ModelError> {
+        let semantic = Weights::from_folder(folder, name, form)?;
+        Ok(Shipped { semantic, instance: Weights::embedded_instance_in(form)? })
+    };
+    Ok(Forms::read(precision, read)?)
 }
 
 fn run(arguments: &Arguments, exams: &[Exam], nets: &mut Nets) -> anyhow::Result<()> {

@@ -5,10 +5,10 @@
 //! ([`super::golden`]). Nothing is built or kept beforehand: the driver compiles the kernels and keeps what it compiled.
 
 use super::fallback::simd;
+use super::forms::Shipped;
 use super::golden;
 use super::plan::{INPUT, Made, Plan, Step};
 use super::suited::{MAX_PIXELS, checked, planned};
-use super::tensorrt::Shipped;
 use super::tensorrt::plans::Proof;
 use super::trouble::{State, Trouble};
 use crate::weights::{ModelError, Shape, Weights};

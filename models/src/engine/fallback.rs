@@ -4,9 +4,10 @@
 //! says so. An engine that failed for good is not asked again before a restart; one that ran out of memory, or for which
 //! a series was too large, is asked for the next series.
 
+use super::forms::{Forms, Shipped};
 use super::simd::SimdNet;
 use super::tensorrt::plans::{Cache, Proof};
-use super::tensorrt::{self, Progress, Shipped, Source, TensorRt};
+use super::tensorrt::{self, Progress, Source, TensorRt};
 use super::trouble::{State, Trouble};
 use super::{EngineChoice, Settings, cuda, instruction_set};
 use crate::weights::ModelError;
@@ -91,7 +92,7 @@ impl Engines {
     /// Opens the engines that `settings` allow. With a `listener`, plans that are missing, corrupt or foreign are built in
     /// the background, and jobs run on the next engine until they are there.
     pub fn open(
-        weights: &Shipped,
+        weights: &Forms,
         settings: &Settings,
         threads: usize,
         listener: Option<Listener>,
@@ -105,13 +106,13 @@ impl Engines {
             choice,
             building: None,
         };
-        let nets = simd(weights, threads)?;
+        let nets = simd(&weights.simd, threads)?;
         if matches!(choice, EngineChoice::Auto | EngineChoice::TensorRt) {
-            engines.try_tensorrt(weights, settings, threads, listener);
+            engines.try_tensorrt(&weights.gpu, settings, threads, listener);
         }
         // Beside a TensorRT that works it would cost memory, and could not go on where the device is lost or full.
         if choice != EngineChoice::Simd && engines.line.is_empty() {
-            engines.try_cuda(weights, threads);
+            engines.try_cuda(&weights.gpu, threads);
         }
         let because = match engines.line.first() {
             Some(first) => format!("the next after {}", first.what),
@@ -310,6 +311,7 @@ fn build_aside(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Precision;
     use phantom::{Recipe, Region};
     use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
     use std::sync::Arc;
@@ -341,11 +343,11 @@ mod tests {
 
     /// An engine that fails so, and `simd` after it; how often the first was run.
     fn engines(error: fn() -> NetError) -> (Engines, Arc<AtomicUsize>) {
-        let weights = Shipped::embedded().unwrap();
+        let weights = Forms::embedded(Precision::Auto).unwrap();
         let mut engines =
             Engines::open(&weights, &Settings::of(EngineChoice::Simd), 2, None).unwrap();
         let runs = Arc::new(AtomicUsize::new(0));
-        let Nets { semantic, instance, .. } = simd(&weights, 2).unwrap();
+        let Nets { semantic, instance, .. } = simd(&weights.simd, 2).unwrap();
         let semantic = Box::new(Failing { inner: semantic, error, runs: runs.clone() });
         let (what, because) = ("a test".to_owned(), String::new());
         engines.line.insert(0, Engine { nets: Nets::new(semantic, instance), what, because });
@@ -359,13 +361,13 @@ mod tests {
     /// Without a device `simd` runs and says why; with one the golden case was passed.
     #[test]
     fn cuda_asked_for_by_name_is_at_work_or_says_why_not() {
-        let weights = Shipped::embedded().unwrap();
+        let weights = Forms::embedded(Precision::Auto).unwrap();
         let settings = Settings::of(EngineChoice::Cuda);
         let ran = Engines::open(&weights, &settings, 2, None).unwrap().at_work();
         match ran.fallback {
             None => assert_eq!(ran.engine, cuda::NAME),
             Some(Fallback { from, trouble }) => {
-                assert_eq!((ran.engine.as_str(), from.as_str()), ("simd f32", "cuda"));
+                assert_eq!((ran.engine.as_str(), from.as_str()), ("simd int8", "cuda"));
                 let words = format!("cuda was not taken ({})", trouble.state.name());
                 assert!(ran.reason.contains(&words), "{}", ran.reason);
             }
@@ -378,7 +380,7 @@ mod tests {
         let (mut stages, series) = (Vec::new(), series());
         let (got, ran) = engines.segment(&series, &[], &mut |stage| stages.push(stage)).unwrap();
         let prepared = stages.iter().filter(|&&stage| stage == Stage::Prepare).count();
-        assert_eq!((ran.engine.as_str(), prepared), ("simd f32", 2), "the whole run is repeated");
+        assert_eq!((ran.engine.as_str(), prepared), ("simd int8", 2), "the whole run is repeated");
         let fallback = ran.fallback.clone().unwrap();
         assert_eq!(
             (fallback.from.as_str(), fallback.trouble.state),
@@ -398,7 +400,7 @@ mod tests {
         let (mut engines, _) = engines(|| NetError::OutOfMemory("2 GiB".to_owned()));
         let series = series();
         let (_, ran) = engines.segment(&series, &[], &mut |_| {}).unwrap();
-        assert_eq!(ran.engine, "simd f32");
+        assert_eq!(ran.engine, "simd int8");
         assert_eq!(ran.fallback.unwrap().trouble.state, State::OutOfMemory);
         let (_, later) = engines.segment(&series, &[], &mut |_| {}).unwrap();
         assert_eq!((later.engine.as_str(), later.fallback), (tensorrt::NAME, None));

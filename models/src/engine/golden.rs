@@ -70,12 +70,23 @@ fn hash(result: &Segmentation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{EngineChoice, load};
+    use crate::engine::{EngineChoice, Forms, Shipped, load, start};
 
     #[test]
     fn dice_counts_labels_that_are_equal() {
         assert_eq!(dice(&[0, 1, 2, 2], &[0, 1, 2, 3]), 2.0 * 2.0 / 6.0);
         assert_eq!(dice(&[0, 0], &[0, 0]), 0.0);
+    }
+
+    /// What a processor runs unless a site says otherwise passes the rule by which a device is judged, against floats.
+    #[test]
+    fn simd_in_whole_numbers_passes_against_simd_in_floats() {
+        let floats = Forms::of(Shipped::embedded().unwrap());
+        let (mut floats, _) = start(&floats, EngineChoice::Simd, 2).unwrap();
+        let (mut usual, _) = load(EngineChoice::Simd, 2).unwrap();
+        assert_eq!([usual.semantic.engine(), floats.semantic.engine()], ["simd int8", "simd f32"]);
+        let proof = prove(&mut usual, &mut floats).unwrap();
+        println!("Dice {:.5}, {} vertebrae", proof.dice, proof.vertebrae);
     }
 
     #[test]

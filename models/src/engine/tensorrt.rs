@@ -11,10 +11,11 @@ pub mod shim;
 
 pub use net::{TensorRtNet, range_of};
 
+use super::forms::Shipped;
 use super::golden;
 use super::trouble::{State, Trouble};
 use crate::onnx::float16;
-use crate::weights::{ModelError, Precision, Shape, Weights};
+use crate::weights::{Shape, Weights};
 use pipeline::{InstanceCard, Nets};
 use plans::{Cache, Key, Proof, Stored};
 use shim::{Library, Range, Shim, dotted};
@@ -184,27 +185,6 @@ impl TensorRt {
         let semantic = TensorRtNet::load(&library, &semantic, &weights.semantic)?;
         let instance = TensorRtNet::load(&library, &instance, &weights.instance)?;
         Ok(Nets::new(Box::new(semantic), Some(Box::new(instance))))
-    }
-}
-
-/// The weights of both nets.
-#[derive(Debug, Clone)]
-pub struct Shipped {
-    pub semantic: Weights,
-    pub instance: Weights<InstanceCard>,
-}
-
-impl Shipped {
-    /// Those in the binary, in floats.
-    pub fn embedded() -> Result<Shipped, ModelError> {
-        Shipped::embedded_in(Precision::Float)
-    }
-
-    /// Those in the binary.
-    pub fn embedded_in(precision: Precision) -> Result<Shipped, ModelError> {
-        let semantic = Weights::embedded_in(precision)?;
-        let instance = Weights::embedded_instance_in(precision)?;
-        Ok(Shipped { semantic, instance })
     }
 }
 

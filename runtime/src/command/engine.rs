@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use models::engine::tensorrt::plans::{Cache, Key, Proof};
 use models::engine::tensorrt::{self, Progress, Source, TensorRt};
 use models::engine::trouble::Trouble;
-use models::engine::{self, Shipped};
+use models::engine::{self, Forms, Shipped};
 use serde::Serialize;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 }
 
 fn build(settings: &engine::Settings, force: bool) -> anyhow::Result<Outcome> {
-    let weights = Shipped::embedded_in(settings.precision)?;
+    let weights = Forms::embedded(settings.precision)?.gpu;
     let plans = list_plans(settings, &weights);
     if !force && plans.iter().all(|plan| plan.state == READY) {
         eprintln!("the plans are ready; --force builds them again");
@@ -164,7 +164,7 @@ fn plan_report(source: &Source, cache: &Cache, opened: Result<&TensorRt, &Troubl
 }
 
 fn list(settings: &engine::Settings, json: bool) -> anyhow::Result<Outcome> {
-    let plans = list_plans(settings, &Shipped::embedded_in(settings.precision)?);
+    let plans = list_plans(settings, &Forms::embedded(settings.precision)?.gpu);
     if json {
         println!("{}", serde_json::to_string_pretty(&plans)?);
         return Ok(Outcome::Done);

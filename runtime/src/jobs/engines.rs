@@ -35,8 +35,10 @@ impl From<Choice> for EngineChoice {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// As the nets were trained.
+    /// What is proven for the engine: whole numbers on `simd`, floats on GPUs.
     #[default]
+    Auto,
+    /// As the nets were trained.
     Float,
     /// In whole numbers, where the nets have an int8 form.
     Int8,
@@ -45,6 +47,7 @@ pub enum Precision {
 impl From<Precision> for engine::Precision {
     fn from(precision: Precision) -> engine::Precision {
         match precision {
+            Precision::Auto => engine::Precision::Auto,
             Precision::Float => engine::Precision::Float,
             Precision::Int8 => engine::Precision::Int8,
         }
@@ -89,13 +92,18 @@ mod tests {
     use crate::jobs::Settings;
 
     #[test]
-    fn precision_is_float_unless_the_configuration_says_int8() {
+    fn precision_is_what_the_configuration_says() {
         let precision = |text: &str| {
             toml::from_str::<Settings>(text).map(|jobs| settings(&jobs, None).precision)
         };
-        assert_eq!(precision(""), Ok(engine::Precision::Float));
+        assert_eq!(precision(""), Ok(engine::Precision::Auto));
+        assert_eq!(precision("precision = 'auto'"), Ok(engine::Precision::Auto));
+        assert_eq!(precision("precision = 'float'"), Ok(engine::Precision::Float));
         assert_eq!(precision("precision = 'int8'"), Ok(engine::Precision::Int8));
         let text = precision("precision = 'int4'").unwrap_err().to_string();
-        assert!(text.contains("unknown variant `int4`, expected `float` or `int8`"), "{text}");
+        assert!(
+            text.contains("unknown variant `int4`, expected one of `auto`, `float`, `int8`"),
+            "{text}"
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::outbox::OutboxError;
 use crate::render::{self, Scene};
 use crate::report::{EngineReport, FallbackReport, Outputs, Report, SeriesReport};
 use crate::{durable, files};
-use models::engine::{self, Engines, Listener, ModelError, Ran, Shipped};
+use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
 use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ impl Workshop {
         listener: Option<Listener>,
     ) -> Result<Workshop, ModelError> {
         let threads = threads.unwrap_or_else(kernels::threads::available);
-        let weights = Shipped::embedded_in(settings.precision)?;
+        let weights = Forms::embedded(settings.precision)?;
         let engines = Engines::open(&weights, settings, threads, listener)?;
         let engine = engine_report(engines.at_work(), threads);
         Ok(Workshop { engines, threads, engine })

@@ -5,7 +5,8 @@ use crate::command::engine::{READY, list_plans};
 use kernels::cuda::Device;
 use models::engine::tensorrt::TensorRt;
 use models::engine::trouble::Trouble;
-use models::engine::{self, EngineChoice, Engines, Shipped};
+use models::engine::{self, EngineChoice, Engines, Forms, Ran, Shipped};
+use pipeline::Nets;
 use std::path::Path;
 
 /// What a driver leaves where programs can see it: of a card, of a Jetson's release, of its GPU.
@@ -16,13 +17,17 @@ const SIGNS: [(&str, &str); 3] = [
 ];
 
 pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
-    let weights = match Shipped::embedded_in(settings.precision) {
-        Ok(weights) => weights,
+    let threads = kernels::threads::available();
+    let found = Forms::embedded(settings.precision).and_then(|weights| {
+        let engines = Engines::open(&weights, settings, threads, None)?;
+        Ok((models(engines.nets()), chosen(&engines), weights.gpu))
+    });
+    let (mut findings, engine, weights) = match found {
+        Ok(found) => found,
         Err(error) => {
             return vec![Finding::wrong("models", error.to_string(), "install the program again")];
         }
     };
-    let mut findings = models(&weights);
     findings.push(gpu());
     findings.push(cuda(settings));
     let (tensorrt, opened) = tensorrt(settings);
@@ -30,18 +35,19 @@ pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
     if opened {
         findings.extend(plans(settings, &weights));
     }
-    findings.push(chosen(settings, &weights));
+    findings.push(engine);
     findings
 }
 
-fn models(weights: &Shipped) -> Vec<Finding> {
-    let (one, two) = (&weights.semantic.card, &weights.instance.card);
-    let nets = [
-        (&one.name, &one.version, &one.weights_sha256),
-        (&two.name, &two.version, &two.weights_sha256),
-    ];
+/// The nets of a job that came now, in their form.
+fn models(nets: &Nets) -> Vec<Finding> {
+    let one = nets.semantic.card();
+    let mut found = vec![(&one.name, &one.version, &one.weights_sha256)];
+    if let Some(two) = nets.instance.as_ref().map(|net| net.card()) {
+        found.push((&two.name, &two.version, &two.weights_sha256));
+    }
     let text = |(name, version, sha256)| format!("{name} {version}, SHA-256 {sha256}");
-    nets.map(|net| Finding::good("model", text(net))).to_vec()
+    found.into_iter().map(|net| Finding::good("model", text(net))).collect()
 }
 
 fn gpu() -> Finding {
@@ -119,9 +125,7 @@ fn plans(settings: &engine::Settings, weights: &Shipped) -> Vec<Finding> {
 }
 
 /// The engine that a job would get now.
-fn chosen(settings: &engine::Settings, weights: &Shipped) -> Finding {
-    match Engines::open(weights, settings, kernels::threads::available(), None) {
-        Ok(engines) => Finding::good("engine", format!("jobs run on {}", engines.at_work().reason)),
-        Err(error) => Finding::wrong("engine", error.to_string(), "install the program again"),
-    }
+fn chosen(engines: &Engines) -> Finding {
+    let Ran { engine, reason, .. } = engines.at_work();
+    Finding::good("engine", format!("jobs run on {engine}; {reason}"))
 }
