@@ -35,10 +35,11 @@ KERNEL stack_slices(const float* __restrict__ image, float* __restrict__ stack, 
     if (threadIdx.x == 0 && key < *(volatile u32*)least) atomicMin(least, key);
 }
 
-// The least value beyond each slice, `beyond` values, and in the slice outside of the series.
+// Air, or the least value below it, beyond each slice, `beyond` values, and in the slice outside of the series.
 KERNEL fill_beyond(float* __restrict__ stack, const u32* __restrict__ least, int columns, int rows,
                    int slices, int padded_columns, int padded_rows, int beyond) {
-    float lowest = disordered(*least);
+    // AIR of the processor's form, or less.
+    float lowest = fminf(disordered(*least), 0.0f);
     int right = padded_columns - columns, beside = right * rows;
     size_t plane = (size_t)padded_columns * padded_rows;
     FOR_EACH(n, slices * beyond + (int)plane) {

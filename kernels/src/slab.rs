@@ -21,6 +21,10 @@ pub struct Scaling {
     pub scale: f32,
 }
 
+/// What lies beyond the image: nothing that could give a signal, as in training; the minimum of an image with values below it.
+/// The least value of a magnitude image would be about the same, but is known only when the last slice has come.
+pub const AIR: f32 = 0.0;
+
 /// How slices become slabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
@@ -28,7 +32,7 @@ pub struct Layout {
     pub stride: usize,
     /// Channels to each side of the labelled slice.
     pub context: usize,
-    /// Columns and rows of a channel, at least those of the image; beyond them lies its minimum.
+    /// Columns and rows of a channel, at least those of the image; beyond them lies [`AIR`].
     pub padded: [usize; 2],
 }
 
@@ -65,14 +69,14 @@ pub struct Stack {
     layout: Layout,
     /// Columns fastest.
     slices: Vec<Vec<f32>>,
-    /// A slice outside the series: its minimum everywhere.
+    /// A slice outside the series: [`AIR`] everywhere.
     outside: Vec<f32>,
 }
 
 impl Stack {
     pub fn new(image: &Volume<f32>, layout: Layout) -> Stack {
         let [columns, rows, count] = image.dims().counts();
-        let lowest = image.voxels().iter().copied().fold(f32::INFINITY, f32::min);
+        let lowest = image.voxels().iter().copied().fold(AIR, f32::min);
         let weights = weights(layout.stride);
         let slices = (0..count)
             .map(|k| {

@@ -2,7 +2,7 @@
 
 use super::statistics::percentiles;
 use crate::Volume;
-use crate::slab::{Layout, Normalisation, SAMPLING, Scaling};
+use crate::slab::{AIR, Layout, Normalisation, SAMPLING, Scaling};
 
 /// See [`crate::slab::Stack::gather`]; with the scaling of the slab.
 pub fn gather(
@@ -11,7 +11,7 @@ pub fn gather(
     (k, mirrored): (usize, bool),
     rule: &Normalisation,
 ) -> (Vec<f32>, Scaling) {
-    let lowest = image.voxels().iter().copied().fold(f32::INFINITY, f32::min);
+    let lowest = image.voxels().iter().copied().fold(AIR, f32::min);
     let [columns, rows, slices] = image.dims().counts();
     let value = |place: Option<usize>, row: usize, column: usize| match place {
         Some(slice) if row < rows && column < columns => {

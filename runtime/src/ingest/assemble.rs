@@ -150,7 +150,7 @@ impl Assembler {
 
     /// A completed procedure step lists the images of a series. It may come before them.
     pub fn on_performed(&mut self, now: Duration, performed: &Performed) {
-        self.candidate(now, &performed.job).perform(&performed.paths);
+        self.candidate(now, &performed.job).perform(now, &performed.paths);
     }
 
     fn candidate(&mut self, now: Duration, job: &JobId) -> &mut Candidate {

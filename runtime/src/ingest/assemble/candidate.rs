@@ -164,7 +164,7 @@ impl Candidate {
     }
 
     /// A procedure step was completed and lists these instances: they are all there will be.
-    pub(super) fn perform(&mut self, paths: &[PathBuf]) {
+    pub(super) fn perform(&mut self, now: Duration, paths: &[PathBuf]) {
         if !(1..=MAX_INSTANCES).contains(&paths.len()) {
             return;
         }
@@ -172,6 +172,11 @@ impl Candidate {
         // Given up for a count that the protocol declared and the scan did not reach: the list says what was acquired.
         if self.state == State::GivenUp && listed == self.paths {
             self.state = State::Open;
+        }
+        // What was run was presumed whole and is not: those that are missing come, or it is told that they did not.
+        if self.state == State::Done && !listed.is_subset(&self.paths) {
+            (self.state, self.last_event) = (State::Open, now);
+            self.generation += 1;
         }
         self.performed = Some(listed);
     }

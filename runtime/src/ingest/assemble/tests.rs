@@ -301,6 +301,29 @@ fn listed_images_that_do_not_come_are_missed_and_a_stopped_scan_is_not() {
 }
 
 #[test]
+fn a_list_that_comes_after_a_presumed_run_and_names_more_is_waited_for_and_told() {
+    let late = || {
+        let mut assembler = with_images(12);
+        assembler.on_release(MS(200), AssociationId(1));
+        assert_eq!(run_out(&mut assembler), [(MS(350), Reason::AssociationRelease)]);
+        assembler.on_performed(MS(5_000), &performed(14));
+        assembler
+    };
+    assert_eq!(run_out(&mut late()), [(MS(35_000), Reason::Incomplete)]);
+    let mut assembler = late();
+    for index in [12, 13] {
+        assembler.on_instance(MS(6_000), &image(2, index));
+    }
+    let decision = assembler.poll(MS(6_000)).remove(0);
+    assert_eq!((decision.reason, decision.have), (Reason::CountKnown, 14));
+    assert_eq!(decision.generation, 2, "another result");
+    let mut whole = with_images(12);
+    assert_eq!(run_out(&mut whole).len(), 1);
+    whole.on_performed(MS(5_000), &performed(12));
+    assert_eq!(run_out(&mut whole), [], "what is confirmed needs no second run");
+}
+
+#[test]
 fn lists_without_images_are_forgotten() {
     let mut assembler = Assembler::new(Settings::default());
     assembler.on_performed(MS(0), &performed(12));
