@@ -4,20 +4,23 @@ import { about, part } from "./jobs.js";
 /** Messages kept on the page. */
 const KEPT = 200;
 
-/** Calls `changed` when a message tells of a job. */
-export function listen(changed) {
+/** Calls `jobs` when a message tells of a job, `alarms` when one tells of an alarm, `health` with each health report. */
+export function listen({ jobs, alarms, health }) {
   const events = new EventSource("/events");
   events.onopen = () => {
     document.getElementById("messages").replaceChildren(); // the service sends its last messages again
-    changed();
+    jobs();
+    alarms();
   };
   events.onerror = () => presence("no contact", "lost");
   events.onmessage = (event) => {
     const { topic, payload } = JSON.parse(event.data);
-    add(topic, payload);
-    if (topic.includes("/jobs/")) changed();
+    if (topic.endsWith("/health")) return health(parse(payload));
+    if (payload) add(topic, payload); // an alarm that is over has none
+    if (topic.includes("/jobs/")) jobs();
+    if (topic.includes("/alarms/")) alarms();
   };
-  events.addEventListener("dropped", changed);
+  events.addEventListener("dropped", jobs);
 }
 
 function presence(text, state) {

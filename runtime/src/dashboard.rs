@@ -1,12 +1,13 @@
 //! The page for people: jobs, overlay and live messages, at <http://127.0.0.1:8080> unless configured.
 //!
-//! Reads only; nothing on it holds patient data (pictures have no text, jobs are [`JobId`]s). The files of the page lie
+//! Reads only, but that an alarm was seen; nothing on it holds patient data (pictures have no text, jobs are [`JobId`]s). The files of the page lie
 //! in `runtime/dashboard` and are part of the binary. Where jobs and pictures come from is left to [`OverlaySource`].
 
+mod device;
 mod live;
 
 use crate::identity::JobId;
-use crate::messages::{JobResult, JobStatus};
+use crate::messages::{AlarmCode, AlarmMessage, HealthReport, JobResult, JobStatus};
 use crate::publish::mqtt::LiveMessage;
 use axum::Router;
 use axum::extract::{Path, RawQuery, Request, State};
@@ -17,7 +18,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use live::Live;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -50,7 +51,7 @@ const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The files of the page: path, type, text.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
     ("/icon.svg", "image/svg+xml", include_str!("../dashboard/icon.svg")),
     ("/style.css", "text/css", include_str!("../dashboard/style.css")),
@@ -58,6 +59,7 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/jobs.js", "text/javascript", include_str!("../dashboard/jobs.js")),
     ("/viewer.js", "text/javascript", include_str!("../dashboard/viewer.js")),
     ("/waterfall.js", "text/javascript", include_str!("../dashboard/waterfall.js")),
+    ("/device.js", "text/javascript", include_str!("../dashboard/device.js")),
     ("/messages.js", "text/javascript", include_str!("../dashboard/messages.js")),
 ];
 
@@ -79,6 +81,15 @@ pub trait OverlaySource: Send + Sync {
     /// Slice `k` as PNG with square pixels, with or without the overlay; both have the same size. `None` where there is
     /// none.
     fn slice_png(&self, job: &JobId, k: usize, overlay: bool) -> Option<Vec<u8>>;
+
+    /// How the device is; `None` before the first look.
+    fn health(&self) -> Option<HealthReport>;
+
+    /// The alarms, those that matter most first.
+    fn alarms(&self) -> Vec<AlarmMessage>;
+
+    /// Somebody has seen an alarm. Returns whether there was one to see.
+    fn acknowledge(&self, code: AlarmCode) -> bool;
 
     /// The overview picture.
     fn overview_png(&self, job: &JobId) -> Option<Vec<u8>>;
@@ -114,11 +125,16 @@ pub async fn serve(
 ) -> Result<(), DashboardError> {
     let local = listener.local_addr()?.ip().is_loopback();
     let live = Live::start(live, stop.clone());
-    let page = Page { source, drawing: Arc::new(Semaphore::new(MAX_DRAWING)), live };
+    let drawing = Arc::new(Semaphore::new(MAX_DRAWING));
+    let page = Page { source, drawing, live, local };
     let mut router = Router::new()
         .route("/api/jobs", get(jobs))
         .route("/api/jobs/{job}/slices/{file}", get(slice))
         .route("/api/jobs/{job}/overview.png", get(overview))
+        .route("/api/health", get(device::health))
+        .route("/api/alarms", get(device::alarms))
+        .route("/api/alarms/{code}/acknowledge", post(device::acknowledge))
+        .route("/metrics", get(device::metrics))
         .route("/events", get(live::events));
     for (path, kind, text) in FILES {
         router = router.route(path, get(async move || ([(CONTENT_TYPE, kind)], text)));
@@ -136,6 +152,8 @@ struct Page {
     source: Arc<dyn OverlaySource>,
     drawing: Arc<Semaphore>,
     live: Live,
+    /// It listens on this machine only.
+    local: bool,
 }
 
 impl axum::extract::FromRef<Page> for Live {

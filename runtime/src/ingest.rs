@@ -25,6 +25,7 @@ pub mod stow;
 use crate::identity::JobId;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One association of this run of the service; counts up from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +37,30 @@ pub struct Origin {
     pub association: AssociationId,
     /// The calling AE title; where there is none (DICOMweb) the address.
     pub sender: Arc<str>,
+}
+
+/// What came by all ways in since the service started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    stored: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counts {
+    /// Instances that are durable, or were already.
+    pub fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// One more of the one or the other.
+    fn count(&self, stored: bool) {
+        let counter = if stored { &self.stored } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// An image instance that is durable in the spool.

@@ -265,6 +265,7 @@ impl Bench {
         handover: &Handover,
     ) -> Result<(), ProduceError> {
         let (model, engine) = self.workshop.tags()?;
+        self.board.works_on(engine, product.passed);
         let (id, segmentation) = (job.id.clone(), &product.segmentation);
         let mut result = JobResult::new(id, generation.number, segmentation, model, engine);
         result.stages_ms = clock.timings().clone();

@@ -28,5 +28,6 @@ pub mod retention;
 pub mod service;
 pub mod share;
 pub mod supervise;
+pub mod telemetry;
 pub mod tls;
 pub mod wire;

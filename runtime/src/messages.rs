@@ -5,11 +5,16 @@
 //! contract (`packaging/asyncapi.yaml`, frozen by `tests/contract.rs`); sending them is left to `publish::mqtt`.
 
 mod engine;
+mod health;
 mod job;
 mod mcu;
 mod time;
 
 pub use engine::{Engine, EngineKind, Passed, Precision};
+pub use health::{
+    AlarmCode, AlarmMessage, HealthReport, Latencies, MachineHealth, Percentiles, ServiceHealth,
+    Severity,
+};
 pub use job::{
     Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind,
     ResultFlag, Timings, VertebraEntry, VolumesMl,
@@ -162,6 +167,16 @@ impl Topics {
     /// The numbers of a finished job.
     pub fn result(&self, job: &JobId) -> String {
         format!("{}/jobs/{job}/result", self.prefix)
+    }
+
+    /// Retained: how the device is, every few seconds.
+    pub fn health(&self) -> String {
+        format!("{}/health", self.prefix)
+    }
+
+    /// Retained: an alarm that is there or that nobody has seen.
+    pub fn alarm(&self, code: AlarmCode) -> String {
+        format!("{}/alarms/{}", self.prefix, code.name())
     }
 
     /// Retained: the link to the supervisor MCU, what it measures, and our own health.

@@ -96,12 +96,14 @@ pub struct Message {
 }
 
 /// How full the outbox is, for health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
     pub messages: u64,
     pub deliveries: u64,
     /// Since the oldest waiting message was pushed; `None` when none waits.
     pub oldest_age_ms: Option<u64>,
+    /// Since the oldest waiting delivery was recorded.
+    pub oldest_delivery_age_ms: Option<u64>,
 }
 
 /// The durable outbox. One process opens a file at a time (redb locks it).
@@ -223,10 +225,12 @@ impl Outbox {
         let transaction = self.database.begin_read()?;
         let messages = transaction.open_table(MESSAGES)?;
         let oldest = messages.first()?.map(|(_, row)| row.value().2);
+        let age = |then| now_ms().saturating_sub(then);
         Ok(Backlog {
             messages: messages.len()?,
             deliveries: deliveries::count(&transaction)?,
-            oldest_age_ms: oldest.map(|then| now_ms().saturating_sub(then)),
+            oldest_age_ms: oldest.map(age),
+            oldest_delivery_age_ms: deliveries::oldest(&transaction)?.map(age),
         })
     }
 }

@@ -3,23 +3,38 @@
 use crate::dashboard::{JobView, OverlaySource};
 use crate::identity::JobId;
 use crate::jobs::board::{Board, Record};
+use crate::messages::{AlarmCode, AlarmMessage, HealthReport};
+use crate::telemetry::Telemetry;
 use std::sync::Arc;
 
 /// The page's view of the board.
 #[derive(Debug)]
 pub struct Page {
     board: Arc<Board>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Page {
-    pub fn new(board: Arc<Board>) -> Page {
-        Page { board }
+    pub fn new(board: Arc<Board>, telemetry: Arc<Telemetry>) -> Page {
+        Page { board, telemetry }
     }
 }
 
 impl OverlaySource for Page {
     fn jobs(&self) -> Vec<JobView> {
         self.board.lines().iter().map(view).collect()
+    }
+
+    fn health(&self) -> Option<HealthReport> {
+        self.telemetry.report()
+    }
+
+    fn alarms(&self) -> Vec<AlarmMessage> {
+        self.telemetry.alarm_messages()
+    }
+
+    fn acknowledge(&self, code: AlarmCode) -> bool {
+        self.telemetry.acknowledge(code)
     }
 
     fn slice_png(&self, job: &JobId, k: usize, overlay: bool) -> Option<Vec<u8>> {

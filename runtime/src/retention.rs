@@ -7,6 +7,7 @@ use crate::ingest::mpps;
 use crate::ingest::spool::{Spool, SpoolError};
 use crate::jobs::board::Board;
 use crate::outbox::Outbox;
+use crate::telemetry::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -50,6 +51,16 @@ impl Settings {
             false => Err(format!(
                 "[retention] high_water_percent {high} must not be above refuse_percent {refuse}, nor that above 100"
             )),
+        }
+    }
+}
+
+impl Settings {
+    /// What health judges the disk by.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            high_water_percent: self.high_water_percent.into(),
+            refuse_percent: self.refuse_percent.into(),
         }
     }
 }

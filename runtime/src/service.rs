@@ -20,7 +20,9 @@ use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
+use crate::publish::store::Destination;
 use crate::retention::Retention;
+use crate::telemetry::{Sources, Telemetry};
 use crate::tls::Tls;
 use crate::{dashboard, durable, supervise};
 use anyhow::{Context, Result};
@@ -94,31 +96,12 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let health = Health::new();
-        let bench = Bench {
-            workshop: workshop(&config)?,
-            board: board.clone(),
-            outbox: outbox.clone(),
-            destinations: config.destinations.clone(),
-            results: results.clone(),
-            levels: Levels::new(config.data.join("levels"), key.clone()),
-            companions: Companions::new(config.data.join("companions"), key.clone()),
-            selection: config.selection.clone(),
-            hand: Arc::new(health.hand(Part::Jobs)),
-        };
+        let bench = bench(&config, &board, &outbox, &key, &health)?;
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         threads.extend(supervision(&config, &health, &publisher, &stopped)?);
         let deliveries =
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
-        for destination in &config.destinations {
-            let hand = health.hand(Part::Deliveries);
-            let route = destination.route(tls.as_ref()).map_err(anyhow::Error::msg)?;
-            threads.push(deliveries.start(
-                destination.name.clone(),
-                route,
-                hand,
-                stopped.clone(),
-            )?);
-        }
+        threads.extend(deliver(&config, &deliveries, tls.as_ref(), &health, &stopped)?);
 
         tasks.extend(serve_mrd(&config, listeners.mrd.take(), queue.clone(), key, &stopped));
         let (events, incoming) = mpsc::channel(ARRIVALS);
@@ -131,12 +114,25 @@ impl Service {
             hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
+        let telemetry = Telemetry::new(Sources {
+            board: board.clone(),
+            outbox: outbox.clone(),
+            publisher: publisher.clone(),
+            health: health.clone(),
+            counts: intake.counts.clone(),
+            tls: tls.clone(),
+            mcu: config.mcu.is_some(),
+            limits: config.retention.limits(),
+            data: config.data.clone(),
+        });
         let retention = retention(&config, &intake, &board, outbox, events.clone());
         threads.push(retention.start(stopped.clone())?);
         let hand = health.hand(Part::Ingest);
         tasks.extend(intake.start(listeners, config.dicom, events, hand, stopped.clone()));
         tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
-        let page = page_listener.map(|listener| serve_page(listener, &board, heard, stopped));
+        threads.push(telemetry.start(stopped.clone())?);
+        let page = Page::new(board.clone(), telemetry);
+        let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
         tasks.extend(page);
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
@@ -162,6 +158,46 @@ impl Service {
         }
         self.publisher.shutdown().await;
     }
+}
+
+/// What the worker needs.
+fn bench(
+    config: &Config,
+    board: &Arc<Board>,
+    outbox: &Arc<Outbox>,
+    key: &[u8],
+    health: &Arc<Health>,
+) -> Result<Bench> {
+    let workshop = workshop(config)?;
+    let (_, engine) = workshop.tags()?;
+    board.works_on(engine, workshop.passed());
+    Ok(Bench {
+        workshop,
+        board: board.clone(),
+        outbox: outbox.clone(),
+        destinations: config.destinations.clone(),
+        results: config.data.join("results"),
+        levels: Levels::new(config.data.join("levels"), key.to_vec()),
+        companions: Companions::new(config.data.join("companions"), key.to_vec()),
+        selection: config.selection.clone(),
+        hand: Arc::new(health.hand(Part::Jobs)),
+    })
+}
+
+/// The threads that bring results to their destinations, one for each.
+fn deliver(
+    config: &Config,
+    deliveries: &Deliveries,
+    tls: Option<&Tls>,
+    health: &Arc<Health>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<thread::JoinHandle<()>>> {
+    let start = |destination: &Destination| {
+        let hand = health.hand(Part::Deliveries);
+        let route = destination.route(tls).map_err(anyhow::Error::msg)?;
+        Ok(deliveries.start(destination.name.clone(), route, hand, stop.clone())?)
+    };
+    config.destinations.iter().map(start).collect()
 }
 
 /// What deletes what is old.
@@ -198,12 +234,11 @@ fn serve_mrd(
 /// The task that serves the page.
 fn serve_page(
     listener: TcpListener,
-    board: &Arc<Board>,
+    page: Page,
     heard: broadcast::Receiver<LiveMessage>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let page = Arc::new(Page::new(board.clone()));
-    let served = dashboard::serve(listener, page, heard, stop);
+    let served = dashboard::serve(listener, Arc::new(page), heard, stop);
     tokio::spawn(async move {
         if let Err(error) = served.await {
             tracing::error!("the page ended: {error}");

@@ -2,6 +2,8 @@
 //! frozen; and no field can carry patient data.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "contract/device.rs"]
+mod device;
 #[path = "contract/mcu.rs"]
 mod mcu;
 mod support;
@@ -12,8 +14,8 @@ use pipeline::RefusalCode;
 use sagitta::decode::selection::{Class, Confidence, Reason, Selection};
 use sagitta::error::Move;
 use sagitta::messages::{
-    Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage, JobState,
-    JobStatus, Name, Passed, Presence, Timestamp, Topics, Version,
+    AlarmCode, Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage,
+    JobState, JobStatus, Name, Passed, Presence, Timestamp, Topics, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -21,7 +23,8 @@ use std::collections::BTreeSet;
 use support::{job, result, status, timings};
 
 /// The schema of every message.
-const SCHEMAS: [&str; 5] = ["state", "status", "result", "mcu_link", "mcu_journal"];
+const SCHEMAS: [&str; 7] =
+    ["state", "status", "result", "health", "alarm", "mcu_link", "mcu_journal"];
 
 fn encode(seq: u64, message: &impl Serialize) -> String {
     let (boot, ts) = (Boot::from_bytes([0xab; 8]), Timestamp::from_millis(1_795_236_169_123));
@@ -117,6 +120,8 @@ fn published() -> Vec<(&'static str, Value)> {
         (taken.selection, taken.replaces) = (Some(selection), Some(job("1.2.4")));
         add("result", encode(8, &taken));
     }
+    device::reports().iter().for_each(|report| add("health", encode(8, report)));
+    device::alarms().iter().for_each(|alarm| add("alarm", encode(8, alarm)));
     mcu::links().iter().for_each(|link| add("mcu_link", encode(9, link)));
     mcu::entries().iter().for_each(|entry| add("mcu_journal", encode(10, entry)));
     messages
@@ -352,10 +357,12 @@ fn the_documented_topics_are_the_published_ones() {
     let topics = Topics::new(&Name::new("site").unwrap(), &Name::new("device").unwrap());
     let id = job("1.2.3");
     let (link, journal) = (topics.mcu_link(), topics.mcu_journal());
-    let published = [topics.state(), topics.status(&id), topics.result(&id), link, journal];
-    let published = published.map(|topic| {
+    let code = AlarmCode::TooHot;
+    let (health, alarm) = (topics.health(), topics.alarm(code));
+    let (state, status, result) = (topics.state(), topics.status(&id), topics.result(&id));
+    let published = [state, status, result, health, alarm, link, journal].map(|topic| {
         let topic = topic.replace("/site/device/", "/{site}/{device}/");
-        topic.replace(id.as_str(), "{job}")
+        topic.replace(id.as_str(), "{job}").replace(code.name(), "{code}")
     });
     assert_eq!(lines_after("address:"), BTreeSet::from(published));
     let payloads = SCHEMAS.map(|name| format!("{{$ref: './schemas/{name}.json'}}"));

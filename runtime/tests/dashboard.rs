@@ -167,3 +167,43 @@ async fn a_port_in_use_is_named() {
     let error = dashboard::bind(server.address).await.unwrap_err().to_string();
     assert!(error.contains(&server.address.to_string()) && error.contains("in use"), "{error}");
 }
+
+#[tokio::test]
+async fn figures_and_alarms_are_shown_scraped_and_acknowledged() {
+    let server = Server::start().await;
+    let (status, _, body) = server.get("/api/alarms").await;
+    let alarms: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &alarms[0]["code"]), (200, &"destination_away".into()));
+    let (_, _, body) = server.get("/api/health").await;
+    let health: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(health["machine"]["hottest_c"], 61.5);
+    let (status, head, body) = server.get("/metrics").await;
+    let text = String::from_utf8(body).unwrap();
+    assert!(status == 200 && head.contains("text/plain; version=0.0.4"), "{head}");
+    for line in [
+        "sagitta_machine_hottest_c 61.5",
+        "sagitta_service_jobs_refused 3",
+        "sagitta_service_latency_ms{stage=\"total\",quantile=\"0.95\"} 1910",
+        "sagitta_alarm_active{code=\"destination_away\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in {text}");
+    }
+    assert!(!text.contains("gpu_c"), "what is not known is left out");
+
+    let post = async |path: &str, own: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let host = server.address;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        stream.write_all(format!("{head}{own}Content-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    let own = "X-Sagitta: 1\r\n";
+    let path = |code: &str| format!("/api/alarms/{code}/acknowledge");
+    assert_eq!(post(&path("destination_away"), "").await, 403, "a form of another site");
+    assert_eq!(post(&path("destination_away"), own).await, 204);
+    assert_eq!(post(&path("too_hot"), own).await, 404, "there is none to see");
+    assert_eq!(post(&path("no_such"), own).await, 404);
+    server.stop.send_replace(true);
+}

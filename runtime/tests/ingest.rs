@@ -56,6 +56,7 @@ impl Service {
             spool: Arc::new(spool),
             steps: Steps::open(&scratch.0.join("steps"), b"key").unwrap().0,
             commitments: None,
+            counts: Arc::default(),
             events: sender,
         };
         let task = Some(runtime.spawn(serve(listener, Receiver::new(services), stopped)));

@@ -231,6 +231,7 @@ async fn start_console(folder: &Path) -> Result<SocketAddr> {
         spool: Arc::new(spool),
         steps,
         commitments: None,
+        counts: Arc::default(),
         events,
     };
     tokio::spawn(async move {

@@ -56,6 +56,10 @@ impl Live {
 
     fn keep(&self, message: LiveMessage) {
         let mut history = self.history();
+        if message.topic.ends_with("/health") {
+            // Only the last one is worth anything, and it comes every few seconds.
+            history.retain(|kept| kept.topic != message.topic);
+        }
         history.push_back(message.clone());
         if history.len() > HISTORY {
             // The device's state is news until another one comes, however many jobs ago it was said.

@@ -130,6 +130,7 @@ impl<'a> Conversation<'a> {
         let origin = Origin { association: id, sender: self.calling_ae.clone() };
         // fsync blocks: not on a worker that other associations wait for.
         let landed = spawn_blocking(move || message.land(&spool, origin)).await;
+        self.receiver.counts.count(matches!(landed, Ok(Ok(_))));
         match landed {
             Ok(Ok(Landed::Image(arrival))) => {
                 tracing::debug!(association = id.0, job = %arrival.job, "instance stored");

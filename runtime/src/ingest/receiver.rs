@@ -5,7 +5,7 @@ use super::commitment::Commitments;
 use super::mpps::Steps;
 use super::peers::Register;
 use super::spool::Spool;
-use super::{AssociationId, Event};
+use super::{AssociationId, Counts, Event};
 use crate::error::Move;
 use crate::tls::Tls;
 use crate::tls::certificate::{self, Certificate};
@@ -39,6 +39,7 @@ pub struct Services {
     pub steps: Steps,
     /// `None`: the class is not accepted.
     pub commitments: Option<Arc<Commitments>>,
+    pub counts: Arc<Counts>,
     pub events: mpsc::Sender<Event>,
 }
 
@@ -50,6 +51,7 @@ pub struct Receiver {
     pub(super) spool: Arc<Spool>,
     pub(super) steps: Arc<Steps>,
     pub(super) commitments: Option<Arc<Commitments>>,
+    pub(super) counts: Arc<Counts>,
     events: mpsc::Sender<Event>,
     /// One permit is a MiB of message.
     pub(super) memory: Arc<Semaphore>,
@@ -65,7 +67,7 @@ impl std::fmt::Debug for Receiver {
 
 impl Receiver {
     pub fn new(services: Services) -> Arc<Receiver> {
-        let Services { settings, tls, spool, steps, commitments, events } = services;
+        let Services { settings, tls, spool, steps, commitments, counts, events } = services;
         let register = Register::new(
             settings.peers.clone(),
             settings.max_associations,
@@ -77,6 +79,7 @@ impl Receiver {
             spool,
             steps: Arc::new(steps),
             commitments,
+            counts,
             events,
             memory: Arc::new(Semaphore::new(MEMORY_MIB)),
             connections: Arc::new(Semaphore::new(settings.max_associations + MAX_WAITING)),

@@ -229,6 +229,7 @@ impl Request {
         let origin = Origin { association: id, sender: self.sender.clone() };
         // fsync blocks: not on a worker that other connections wait for.
         let landed = spawn_blocking(move || land(file, study.as_deref(), &spool, origin)).await;
+        self.receiver.counts.count(matches!(landed, Ok(Ok(_))));
         match landed {
             Ok(Ok((name, landed))) => {
                 if let Landed::Image(arrival) = landed {

@@ -1,9 +1,13 @@
 //! Where every job stands: the one place that tells MQTT, the page and the report.
 
+mod figures;
+
+pub use figures::Figures;
+
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{
-    Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, Timings,
+    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, Timings,
 };
 use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
@@ -80,12 +84,14 @@ pub struct Record {
 pub struct Board {
     publisher: Arc<Publisher>,
     records: Mutex<BTreeMap<JobId, Record>>,
+    figures: Mutex<Figures>,
     changes: watch::Sender<u64>,
 }
 
 impl Board {
     pub fn new(publisher: Arc<Publisher>) -> Board {
-        Board { publisher, records: Mutex::default(), changes: watch::Sender::new(0) }
+        let (records, figures) = (Mutex::default(), Mutex::default());
+        Board { publisher, records, figures, changes: watch::Sender::new(0) }
     }
 
     /// Counts up with every change.
@@ -153,6 +159,7 @@ impl Board {
             record.announced = true;
         });
         let Some(status) = status else { return };
+        self.count(|figures| figures.count(state));
         if let Err(error) = self.publisher.status(&status) {
             tracing::error!(job = %job, "a status is lost: {error}; {}", error.whose().advice());
         }
@@ -235,11 +242,32 @@ impl Board {
             record.report = Some(report);
             record.result = Some(result.clone());
         });
+        self.count(|figures| figures.add(&result.stages_ms));
         // A newer generation has the line: it tells its own end.
         let status = status.filter(|status| status.generation == result.generation);
         if let Err(error) = self.publisher.end(&result, status.as_ref()) {
             tracing::error!(job = %job, "an end is not told: {error}; {}", error.whose().advice());
         }
+    }
+
+    /// What was counted since the start.
+    pub fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    }
+
+    /// The engine at work, and the one that should be.
+    pub fn works_on(&self, engine: Engine, fallback: Option<Passed>) {
+        self.count(|figures| (figures.engine, figures.fallback) = (Some(engine), fallback));
+    }
+
+    /// Series that wait for the worker or are at work.
+    pub fn open_jobs(&self) -> u32 {
+        let at_work = |state| matches!(state, JobState::Complete { .. } | JobState::Running { .. });
+        self.records().values().filter(|record| at_work(record.state)).count() as u32
     }
 
     /// The lines, newest first.

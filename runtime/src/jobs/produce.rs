@@ -167,6 +167,12 @@ impl Workshop {
         &self.engine
     }
 
+    /// The engine that should be at work and is not, as messages name it.
+    pub fn passed(&self) -> Option<Passed> {
+        let fallback = self.engines.at_work().fallback?;
+        Passed::try_from(&fallback).ok()
+    }
+
     /// Model and engine as messages name them.
     pub fn tags(&self) -> Result<(ModelTag, Engine), MessageError> {
         Ok((

@@ -56,6 +56,16 @@ pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, OutboxError> {
     Ok(transaction.open_table(DELIVERIES)?.len()?)
 }
 
+/// When the oldest was recorded, milliseconds since 1970.
+pub(super) fn oldest(transaction: &ReadTransaction) -> Result<Option<u64>, OutboxError> {
+    let mut oldest = None;
+    for row in transaction.open_table(DELIVERIES)?.iter()? {
+        let at = row?.1.value().0;
+        oldest = Some(oldest.map_or(at, |before: u64| before.min(at)));
+    }
+    Ok(oldest)
+}
+
 impl Outbox {
     /// Records what has to reach which destination, all of a job at once: whoever takes one off the list sees the others.
     /// Deliveries of the same job that still wait are replaced, those to a destination that is configured no more too:

@@ -5,6 +5,7 @@
 //! carries the same `seq`. MQTT 5, quality of service 1. Message types are left to `messages`.
 
 mod drain;
+mod health;
 mod mcu;
 mod subscriber;
 mod window;
@@ -13,16 +14,17 @@ pub use subscriber::{LiveMessage, subscribe};
 
 use crate::broker::{self, Broker, BrokerError};
 use crate::error::Move;
-use crate::messages::{Boot, Envelope, JobResult, JobStatus, Name, Timestamp, Topics};
+use crate::messages::{Boot, Envelope, JobResult, JobStatus, LinkState, Name, Timestamp, Topics};
 use crate::outbox::{Destination, Draft, Outbox, OutboxError};
 use crate::tls::Tls;
+use health::Latest;
 use rumqttc::v5::MqttOptions;
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -249,6 +251,8 @@ pub struct Publisher {
     identity: Identity,
     outbox: Arc<Outbox>,
     connection: watch::Receiver<Connection>,
+    latest: Latest,
+    mcu: Mutex<Option<LinkState>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -263,8 +267,12 @@ impl Publisher {
         };
         let (stop, stopped) = watch::channel(false);
         let (state, connection) = watch::channel(Connection::Connecting);
-        let task = drain::Drain::new(identity.clone(), endpoint, outbox.clone(), state, stopped);
-        Publisher { identity, outbox, connection, stop, task: tokio::spawn(task.run()) }
+        let latest = Latest::default();
+        let health = (latest.subscribe(), latest.sent.clone());
+        let task =
+            drain::Drain::new(identity.clone(), endpoint, outbox.clone(), state, stopped, health);
+        let (task, mcu) = (tokio::spawn(task.run()), Mutex::default());
+        Publisher { identity, outbox, connection, latest, mcu, stop, task }
     }
 
     /// Publishes a change in a job's life. Durable when it returns; blocks for one disk flush.

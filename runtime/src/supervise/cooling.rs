@@ -13,15 +13,21 @@ const LEAST_PERCENT: f64 = 20.0;
 /// Readings beyond are no temperatures: a zone that is off reports such.
 const PLAUSIBLE_C: std::ops::Range<f64> = -40.0..150.0;
 
+/// Kind and degrees Celsius of every zone below `folder`; the kind is empty where the kernel names none.
+pub fn zones(folder: &Path) -> Vec<(String, f64)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let reading = |zone: std::fs::DirEntry| {
+        let text = |file| std::fs::read_to_string(zone.path().join(file));
+        let millidegrees: f64 = text("temp").ok()?.trim().parse().ok()?;
+        let celsius = Some(millidegrees / 1000.0).filter(|c| PLAUSIBLE_C.contains(c))?;
+        Some((text("type").unwrap_or_default().trim().to_owned(), celsius))
+    };
+    entries.filter_map(reading).collect()
+}
+
 /// The hottest zone below `folder`, in degrees Celsius; `None` where nothing can be read.
 pub fn hottest(folder: &Path) -> Option<f64> {
-    let zones = std::fs::read_dir(folder).ok()?.flatten();
-    let readings = zones.filter_map(|zone| {
-        let text = std::fs::read_to_string(zone.path().join("temp")).ok()?;
-        let millidegrees: f64 = text.trim().parse().ok()?;
-        Some(millidegrees / 1000.0).filter(|c| PLAUSIBLE_C.contains(c))
-    });
-    readings.reduce(f64::max)
+    zones(folder).into_iter().map(|(_, celsius)| celsius).reduce(f64::max)
 }
 
 /// Duty in percent for a module of this temperature; all there is where nobody knows.

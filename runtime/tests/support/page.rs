@@ -7,7 +7,10 @@ use pipeline::RefusalCode;
 use sagitta::dashboard::{JobView, OverlaySource};
 use sagitta::error::Move;
 use sagitta::identity::JobId;
-use sagitta::messages::{FailureCode, JobStage, JobState};
+use sagitta::messages::{
+    AlarmCode, AlarmMessage, FailureCode, HealthReport, JobStage, JobState, Latencies,
+    MachineHealth, Percentiles, ServiceHealth, Timestamp,
+};
 
 const WIDTH: usize = 360;
 const HEIGHT: usize = 480;
@@ -36,6 +39,53 @@ impl OverlaySource for DrawnSpine {
             plain("1.2.8", JobState::Failed { code: FailureCode::Storage, whose: Move::Site }),
             done("1.2.9", Numbering::Unverified),
         ]
+    }
+
+    fn health(&self) -> Option<HealthReport> {
+        let percentiles = Percentiles { p50: 1450.0, p95: 1910.0, p99: 2200.0 };
+        let latency_ms = Latencies { stages: Vec::new(), total: Some(percentiles) };
+        Some(HealthReport {
+            uptime_s: 3600,
+            machine: MachineHealth { hottest_c: Some(61.5), ..MachineHealth::default() },
+            service: ServiceHealth {
+                stuck: None,
+                jobs_open: 1,
+                jobs_done: 12,
+                jobs_refused: 3,
+                jobs_failed: 1,
+                instances_stored: 312,
+                instances_refused: 2,
+                latency_ms,
+                engine: None,
+                precision: None,
+                fallback: None,
+                outbox_messages: 0,
+                outbox_oldest_s: None,
+                deliveries_waiting: 0,
+                deliveries_oldest_s: None,
+                mcu: None,
+                alarms_active: 1,
+                health_dropped: 0,
+            },
+        })
+    }
+
+    fn alarms(&self) -> Vec<AlarmMessage> {
+        let code = AlarmCode::DestinationAway;
+        vec![AlarmMessage {
+            code,
+            severity: code.severity(),
+            active: true,
+            acknowledged: false,
+            raised: Timestamp::from_millis(1_795_236_169_123),
+            cleared: None,
+            count: 2,
+            action: code.action(),
+        }]
+    }
+
+    fn acknowledge(&self, code: AlarmCode) -> bool {
+        code == AlarmCode::DestinationAway
     }
 
     fn slice_png(&self, wanted: &JobId, k: usize, overlay: bool) -> Option<Vec<u8>> {

@@ -15,12 +15,14 @@ use rumqttc::v5::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, StateError};
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Requests that wait in the client: a whole window, the birth, the farewell, the subscription and the disconnection.
-const CHANNEL: usize = WINDOW + 8;
+/// Requests that wait in the client: a whole window, the birth, the farewell, the subscription and the disconnection, which
+/// find room whatever health takes.
+const CHANNEL: usize = WINDOW + 16;
 /// A broker that takes messages and acknowledges none for this long counts as away.
 const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(20);
 /// Acknowledged rows are taken out together, one disk flush for many: at half a window, or after this pause.
@@ -61,6 +63,8 @@ pub(super) struct Drain {
     outbox: Arc<Outbox>,
     state: watch::Sender<Connection>,
     stop: watch::Receiver<bool>,
+    /// The last health message, and how many were sent.
+    health: (watch::Receiver<Option<Vec<u8>>>, Arc<AtomicU64>),
     /// Counts connections of this boot.
     session: u32,
 }
@@ -72,8 +76,9 @@ impl Drain {
         outbox: Arc<Outbox>,
         state: watch::Sender<Connection>,
         stop: watch::Receiver<bool>,
+        health: (watch::Receiver<Option<Vec<u8>>>, Arc<AtomicU64>),
     ) -> Drain {
-        Drain { identity, endpoint, outbox, state, stop, session: 0 }
+        Drain { identity, endpoint, outbox, state, stop, health, session: 0 }
     }
 
     /// Until the stop.
@@ -106,6 +111,7 @@ impl Drain {
         let (client, events) = AsyncClient::new(options, CHANNEL);
         let mut pushed = self.outbox.pushed();
         let mut stop = self.stop.clone();
+        let mut health = self.health.0.clone();
         let mut line = Line::new(self, client);
         let mut next = Box::pin(step(events));
         loop {
@@ -125,6 +131,7 @@ impl Drain {
                     }
                 }
                 _ = pushed.changed() => {}
+                Ok(()) = health.changed() => line.tell_health(health.borrow_and_update().as_deref()),
                 _ = stop.changed() => {}
                 () = sleep(REMOVE_PAUSE), if !line.acknowledged.is_empty() => {
                     if let Err(error) = line.remove().await {
@@ -252,9 +259,21 @@ impl<'a> Line<'a> {
         self.hand(Sent::State);
     }
 
+    /// Publishes how we are, retained; the broker need not say that it has it.
+    fn tell_health(&mut self, message: Option<&[u8]>) {
+        let Some(message) = message.filter(|_| self.online) else { return };
+        let topic = self.drain.identity.topics.health();
+        // One that finds no room is worth less than what takes it: the next one comes.
+        if self.client.try_publish(topic, QoS::AtMostOnce, true, message.to_vec()).is_ok() {
+            self.drain.health.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn on(&mut self, event: Result<Event, ConnectionError>) -> Result<(), End> {
         match event {
             Ok(Event::Incoming(Packet::ConnAck(_))) => self.birth(),
+            // Health has no number and is not acknowledged.
+            Ok(Event::Outgoing(Outgoing::Publish(0))) => {}
             Ok(Event::Outgoing(Outgoing::Publish(id))) => self.window.outgoing(id),
             Ok(Event::Outgoing(Outgoing::Disconnect)) => return Err(End::Closed),
             Ok(Event::Incoming(Packet::PubAck(ack))) => return self.acknowledge(&ack),
@@ -272,6 +291,8 @@ impl<'a> Line<'a> {
         let state = self.drain.identity.topics.state();
         // A broker that does not let us read our own state only loses us the correction of a late will.
         let _ = self.client.try_subscribe(state, QoS::AtLeastOnce);
+        let health = self.drain.health.0.borrow().clone();
+        self.tell_health(health.as_deref());
         tracing::info!(session = self.drain.session, "broker online");
         self.drain.state.send_replace(Connection::Online(self.drain.session));
     }

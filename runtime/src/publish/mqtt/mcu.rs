@@ -1,12 +1,13 @@
 //! The publisher's messages about the supervisor MCU.
 
 use super::Publisher;
-use crate::messages::{Envelope, McuEntry, McuLink, Timestamp};
+use crate::messages::{Envelope, LinkState, McuEntry, McuLink, Timestamp};
 use crate::outbox::{Destination, JournalMark, OutboxError};
 
 impl Publisher {
     /// Publishes how the link stands, retained. Durable when it returns; blocks for one disk flush.
     pub fn mcu_link(&self, link: &McuLink) -> Result<u64, OutboxError> {
+        *self.mcu.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(link.link);
         let (boot, ts) = (self.identity.boot, Timestamp::now());
         let payload = |seq| Envelope { seq, boot, ts }.encode(link);
         self.outbox.push(Destination::Mqtt, &self.identity.topics.mcu_link(), true, payload)
@@ -24,6 +25,11 @@ impl Publisher {
     /// The last entry that was published.
     pub fn last_mcu_entry(&self) -> Result<Option<JournalMark>, OutboxError> {
         self.outbox.journal_mark()
+    }
+
+    /// How the link stood when it was told last.
+    pub fn last_mcu_link(&self) -> Option<LinkState> {
+        *self.mcu.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether the task that drains the outbox is there.

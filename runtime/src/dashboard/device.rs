@@ -1,0 +1,56 @@
+//! How the device is: health and alarms for the page, the same figures for Prometheus, and the one thing the page can do.
+
+use super::Page;
+use crate::messages::AlarmCode;
+use crate::telemetry::metrics as prometheus;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+/// A header that no other site's page can send without asking us first, which we do not answer (Fetch, section 3.2).
+const OWN_HEADER: &str = "x-sagitta";
+
+pub(super) async fn health(State(page): State<Page>) -> Response {
+    match page.ask(|source| source.health()).await {
+        Ok(report) => axum::Json(report).into_response(),
+        // Before the first look.
+        Err(status) => status.into_response(),
+    }
+}
+
+pub(super) async fn alarms(State(page): State<Page>) -> Response {
+    match page.ask(|source| Some(source.alarms())).await {
+        Ok(alarms) => axum::Json(alarms).into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+/// Without a login nobody but who sits at this machine may say that an alarm was seen.
+pub(super) async fn acknowledge(
+    State(page): State<Page>,
+    Path(code): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if !page.local || !headers.contains_key(OWN_HEADER) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let Some(code) = AlarmCode::ALL.into_iter().find(|known| known.name() == code) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match page.ask(move |source| source.acknowledge(code).then_some(())).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+pub(super) async fn metrics(State(page): State<Page>) -> Response {
+    let asked = page.ask(|source| Some((source.health()?, source.alarms()))).await;
+    match asked {
+        Ok((report, alarms)) => {
+            let text = prometheus::text(&report, &alarms);
+            ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response()
+        }
+        Err(status) => status.into_response(),
+    }
+}

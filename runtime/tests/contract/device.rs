@@ -1,0 +1,99 @@
+//! Messages about the device in every form: all known, nothing known, every word.
+
+use models::engine::trouble::State;
+use sagitta::health::Part;
+use sagitta::messages::{
+    AlarmCode, AlarmMessage, EngineKind, HealthReport, JobStage, Latencies, LinkState,
+    MachineHealth, Passed, Percentiles, Precision, ServiceHealth, Timestamp,
+};
+
+const OF: Percentiles = Percentiles { p50: 812.4, p95: 1100.0, p99: 1250.5 };
+
+fn machine() -> MachineHealth {
+    MachineHealth {
+        cpu_c: Some(51.3),
+        gpu_c: Some(48.5),
+        soc_c: Some(49.0),
+        hottest_c: Some(52.0),
+        power_w: Some(17.5),
+        gpu_load_percent: Some(73.5),
+        gpu_mhz: Some(918.0),
+        throttled: Some(2),
+        memory_used_percent: Some(75.0),
+        memory_free_mib: Some(1953),
+        cpu_pressure_percent: Some(1.25),
+        memory_pressure_percent: Some(0.0),
+        io_pressure_percent: Some(2.5),
+        disk_used_percent: Some(40.1),
+        disk_free_mib: Some(60_000),
+        clock_synchronised: Some(true),
+    }
+}
+
+fn service() -> ServiceHealth {
+    ServiceHealth {
+        stuck: None,
+        jobs_open: 1,
+        jobs_done: 12,
+        jobs_refused: 3,
+        jobs_failed: 1,
+        instances_stored: 312,
+        instances_refused: 2,
+        latency_ms: Latencies::default(),
+        engine: None,
+        precision: None,
+        fallback: None,
+        outbox_messages: 4,
+        outbox_oldest_s: Some(7),
+        deliveries_waiting: 1,
+        deliveries_oldest_s: None,
+        mcu: None,
+        alarms_active: 1,
+        health_dropped: 0,
+    }
+}
+
+pub(crate) fn reports() -> Vec<HealthReport> {
+    let report = |machine, service| HealthReport { uptime_s: 86_400, machine, service };
+    let latency_ms =
+        Latencies { stages: JobStage::ALL.map(|stage| (stage, OF)).to_vec(), total: Some(OF) };
+    let mut all = vec![
+        report(MachineHealth::default(), service()),
+        report(machine(), ServiceHealth { latency_ms, ..service() }),
+    ];
+    let mut add = |service| all.push(report(machine(), service));
+    Part::ALL.iter().for_each(|&part| add(ServiceHealth { stuck: Some(part), ..service() }));
+    for engine in
+        [EngineKind::Simd, EngineKind::Onnxruntime, EngineKind::Tensorrt, EngineKind::Cuda]
+    {
+        for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+            let (engine, precision) = (Some(engine), Some(precision));
+            add(ServiceHealth { engine, precision, ..service() });
+        }
+    }
+    for because in State::ALL {
+        for engine in [EngineKind::Tensorrt, EngineKind::Cuda] {
+            let fallback = Some(Passed { engine, because });
+            add(ServiceHealth { fallback, ..service() });
+        }
+    }
+    for link in [LinkState::Up, LinkState::Silent, LinkState::NoPort, LinkState::OtherVersion] {
+        add(ServiceHealth { mcu: Some(link), ..service() });
+    }
+    all
+}
+
+pub(crate) fn alarms() -> Vec<AlarmMessage> {
+    let at = Timestamp::from_millis(1_795_236_169_123);
+    let alarm = |code: AlarmCode, active| AlarmMessage {
+        code,
+        severity: code.severity(),
+        active,
+        acknowledged: !active,
+        raised: at,
+        cleared: (!active).then_some(at),
+        count: 1,
+        action: code.action(),
+    };
+    AlarmCode::ALL.into_iter().flat_map(|code| [alarm(code, true), alarm(code, false)]).collect()
+}
