@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod answers;
 pub mod array;
 pub mod bias;
 pub mod bits;

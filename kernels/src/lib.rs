@@ -3,6 +3,7 @@
 //! Knows numbers and geometry only: no DICOM, no network, no files. Every operation has a plain definition in
 //! [`mod@reference`] and a fast version that the tests compare with it over awkward shapes.
 
+pub mod answers;
 pub mod basins;
 pub mod bias;
 pub mod bits;

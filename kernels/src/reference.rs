@@ -2,6 +2,7 @@
 //!
 //! Slow on purpose and never called by the product; `tests/agree.rs` compares the fast versions with these.
 
+pub mod answers;
 pub mod bias;
 pub mod bits;
 pub mod components;

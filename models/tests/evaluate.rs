@@ -12,7 +12,7 @@ use models::evaluate::{
 };
 use models::nifti::encode_labels;
 use pipeline::card::{Class, Normalisation};
-use pipeline::{ModelCard, Net, NetError, Nets, Structure, TensorMut, TensorRef};
+use pipeline::{ModelCard, Net, NetError, Nets, SemanticStage, Structure, TensorMut, TensorRef};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -140,6 +140,8 @@ impl Net for Blocks {
         Ok(())
     }
 }
+
+impl SemanticStage for Blocks {}
 
 const EXAM: &str = r#"
 [[exam]]

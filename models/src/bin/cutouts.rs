@@ -15,7 +15,6 @@ use models::engine::{EngineChoice, Forms, Shipped, start};
 use models::weights::INSTANCE_CARD;
 use phantom::{Recipe, corrupt, generate};
 use pipeline::cutout::{Cutout, groups};
-use pipeline::semantic::classify;
 use pipeline::{InstanceCard, ModelCard, Nets, Structure, clean, prepare, vertebrae};
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write, stdout};
@@ -88,7 +87,7 @@ impl Patient {
         let drawn = generate(&recipe)?;
         let grid = grid(drawn.image.dims().counts(), recipe.in_plane_mm, recipe.slice_mm)?;
         let image = poor(&Volume::new(grid, drawn.image.into_voxels())?, &mut Random(seed));
-        let said = classify(&prepare::prepare(&image, nets.semantic.card())?, nets)?.classes;
+        let said = nets.classify(&prepare::prepare(&image, nets.semantic.card())?)?.classes;
         Ok(Patient {
             truth: Truth {
                 semantic: Volume::new(grid, drawn.semantic.into_voxels())?,

@@ -4,6 +4,8 @@
 //! are float16, also where they are made from steps or become steps. It is taken only after the golden case
 //! ([`super::golden`]). Nothing is built or kept beforehand: the driver compiles the kernels and keeps what it compiled.
 
+mod stages;
+
 use super::fallback::simd;
 use super::forms::Shipped;
 use super::golden;

@@ -313,13 +313,13 @@ mod tests {
     use super::*;
     use crate::engine::Precision;
     use phantom::{Recipe, Region};
-    use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
+    use pipeline::{ModelCard, Net, NetError, SemanticStage, TensorMut, TensorRef};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// `simd` by another name, which fails in its third run.
     struct Failing {
-        inner: Box<dyn Net>,
+        inner: Box<dyn SemanticStage>,
         error: fn() -> NetError,
         runs: Arc<AtomicUsize>,
     }
@@ -340,6 +340,8 @@ mod tests {
             }
         }
     }
+
+    impl SemanticStage for Failing {}
 
     /// An engine that fails so, and `simd` after it; how often the first was run.
     fn engines(error: fn() -> NetError) -> (Engines, Arc<AtomicUsize>) {

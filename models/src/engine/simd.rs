@@ -12,7 +12,8 @@ use crate::weights::{ModelError, Shape, Weights};
 use kernels::conv::quantised::{self, Gives, QuantisedConv, QuantisedSpec};
 use kernels::conv::{Conv, ConvSpec, InstructionSet, from_planar, max_pool, to_planar};
 use kernels::threads::parallel_chunks;
-use pipeline::{ModelCard, Net, NetError, TensorMut, TensorRef};
+use pipeline::{InstanceCard, InstanceStage, ModelCard, Net, NetError, SemanticStage};
+use pipeline::{TensorMut, TensorRef};
 use std::sync::{Mutex, PoisonError};
 
 /// A convolution on this processor.
@@ -194,6 +195,10 @@ impl<C: Shape + Send + Sync> Net<C> for SimdNet<C> {
         Ok(())
     }
 }
+
+impl SemanticStage for SimdNet {}
+
+impl InstanceStage for SimdNet<InstanceCard> {}
 
 #[cfg(test)]
 mod tests;

@@ -26,24 +26,29 @@ pub(super) fn planned<C: Shape, M: Made>(weights: Weights<C>) -> Result<(C, Plan
     Ok((card, plan))
 }
 
+/// Whether a net takes an input of this shape.
+pub(super) fn fits(card: &impl Shape, shape: [usize; 4]) -> Result<(), NetError> {
+    let ([_, channels, rows, cols], multiple) = (shape, card.multiple_of());
+    let want_in = card.input_channels();
+    let pixels = rows.saturating_mul(cols);
+    let side = |n: usize| n > 0 && n.is_multiple_of(multiple);
+    if channels == want_in && side(rows) && side(cols) && pixels <= MAX_PIXELS {
+        return Ok(());
+    }
+    let want = format!(
+        "[n, {want_in}, rows, columns] in multiples of {multiple}, at most {MAX_PIXELS} pixels"
+    );
+    Err(NetError::Shape { want, got: shape })
+}
+
 /// Rows and columns of a batch whose shapes are right.
 pub(super) fn checked(
     card: &impl Shape,
     input: &TensorRef<'_>,
     output: &TensorMut<'_>,
 ) -> Result<[usize; 2], NetError> {
-    let [count, channels, rows, cols] = input.shape;
-    let (want_in, classes) = (card.input_channels(), card.output_channels());
-    let multiple = card.multiple_of();
-    let pixels = rows.saturating_mul(cols);
-    let side = |n: usize| n > 0 && n.is_multiple_of(multiple);
-    if channels != want_in || !side(rows) || !side(cols) || pixels > MAX_PIXELS {
-        let want = format!(
-            "[n, {want_in}, rows, columns] in multiples of {multiple}, at most {MAX_PIXELS} \
-             pixels"
-        );
-        return Err(NetError::Shape { want, got: input.shape });
-    }
+    fits(card, input.shape)?;
+    let ([count, _, rows, cols], classes) = (input.shape, card.output_channels());
     let filled = |shape: [usize; 4], values: usize| {
         shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(values)
     };

@@ -4,6 +4,7 @@
 //! other by three small tables. Training cuts with this module too (crate `models`, `cutouts`).
 
 use crate::card::{Class, InstanceCard, ModelCard, Window};
+use kernels::answers::{self, Around};
 use kernels::one_hot::{self, Channels, Shown};
 use kernels::{Grid, Volume};
 
@@ -13,7 +14,7 @@ pub struct Cutout {
     /// For each column, row and slice of the cutout the voxel of the map it shows; `None` outside the map.
     shown: Shown,
     /// For each voxel of the map along each axis the column, row or slice nearest to it; `None` outside the cutout.
-    nearest: [Vec<Option<usize>>; 3],
+    nearest: Shown,
 }
 
 impl Cutout {
@@ -61,11 +62,14 @@ impl Cutout {
         one_hot::encode(classes, &self.shown, channels, input);
     }
 
-    /// The offset within the cutout of the sample nearest to a voxel of the map; `None` outside the cutout.
-    pub fn place(&self, [i, j, k]: [usize; 3]) -> Option<usize> {
-        let [columns, rows, _] = self.shown.each_ref().map(Vec::len);
-        let (i, j, k) = (self.nearest[0][i]?, self.nearest[1][j]?, self.nearest[2][k]?);
-        Some(i + columns * (j + rows * k))
+    /// For each column, row and slice of the cutout the voxel of the map it shows.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    /// For each voxel of the map along each axis the column, row or slice of the cutout nearest to it.
+    pub fn nearest(&self) -> &Shown {
+        &self.nearest
     }
 }
 
@@ -93,21 +97,23 @@ pub fn channels(semantic: &ModelCard, card: &InstanceCard) -> Channels {
 /// Half the rows and columns around the centre over which level logits are averaged: the middle of a body.
 const LEVEL_REACH: usize = 4;
 
-/// The probability of each of `levels` by the output of one cutout, whose last planes are their logits.
-pub fn level_probabilities(logits: &[f32], window: &Window, levels: usize) -> Vec<f64> {
+/// How the output of the net lies in one cutout.
+pub fn answers(card: &InstanceCard) -> answers::Layout {
+    let (counts, more) = (card.window.counts, card.levels.len());
+    answers::Layout { counts, classes: InstanceCard::OUTPUTS, more }
+}
+
+/// The middle of the body, where a level's logits are averaged.
+pub fn middle(window: &Window) -> Around {
     let [columns, rows, _] = window.counts;
     let around = |centre: usize, count: usize| {
         centre.saturating_sub(LEVEL_REACH)..(centre + LEVEL_REACH).min(count)
     };
-    let (down, across) = (around(rows / 2, rows), around(window.columns_before, columns));
-    let samples = (down.len() * across.len()) as f64;
-    let planes = logits.chunks_exact(columns * rows);
-    let planes = planes.skip(InstanceCard::OUTPUTS * window.counts[2]).take(levels);
-    let mean = |plane: &[f32]| {
-        let lines = down.clone().map(|row| &plane[row * columns..][across.clone()]);
-        lines.flatten().map(|&value| f64::from(value)).sum::<f64>() / samples
-    };
-    let logits: Vec<f64> = planes.map(mean).collect();
+    Around { columns: around(window.columns_before, columns), rows: around(rows / 2, rows) }
+}
+
+/// The probability of each level by the means of their logits in the middle of a cutout.
+pub fn probabilities(logits: &[f64]) -> Vec<f64> {
     let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let shares: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
     let sum: f64 = shares.iter().sum();
@@ -146,10 +152,14 @@ mod tests {
         let grid = grid([30, 30, 9], [0.8, 1.1, 3.3]);
         let cutout = Cutout::new(&WINDOW, &grid, [14.2, 15.9, 4.4]);
         let offsets = Volume::new(grid, (0..grid.dims.voxels()).collect()).unwrap();
+        let nearest = |axis: usize, at: usize| cutout.nearest()[axis][at];
+        let [columns, rows, _] = WINDOW.counts;
         for (sample, &offset) in cutout.sample(&offsets, 0).iter().enumerate() {
-            assert_eq!(cutout.place(grid.dims.index(offset)), Some(sample));
+            let index = grid.dims.index(offset);
+            let of = [sample % columns, sample / columns % rows, sample / (columns * rows)];
+            assert_eq!([0, 1, 2].map(|axis| nearest(axis, index[axis])), of.map(Some));
         }
-        assert_eq!(cutout.place([0, 15, 4]), None);
+        assert_eq!(nearest(0, 0), None);
     }
 
     #[test]
@@ -159,9 +169,10 @@ mod tests {
         logits[8 * 24..9 * 24].fill(1.0);
         logits[9 * 24..].fill(1.0);
         logits[9 * 24] += 24.0 * 3f32.ln();
-        let found = level_probabilities(&logits, &WINDOW, 2);
+        let layout = answers::Layout { counts: WINDOW.counts, classes: 4, more: 2 };
+        let found = probabilities(&answers::means(&logits, &layout, &middle(&WINDOW)));
         assert!((found[0] - 0.25).abs() < 1e-6 && (found[1] - 0.75).abs() < 1e-6, "{found:?}");
-        assert!(level_probabilities(&logits[..8 * 24], &WINDOW, 0).is_empty());
+        assert!(probabilities(&[]).is_empty());
     }
 
     #[test]

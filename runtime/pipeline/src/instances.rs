@@ -15,10 +15,11 @@ use crate::net::{Net, NetError, TensorMut, TensorRef};
 use crate::numbering::LevelEvidence;
 use crate::posterior;
 use crate::result::Support;
+use crate::stages::InstanceStage;
 use crate::vertebrae::{Bodies, MAX_BODIES, MIN_BODY_ML};
 use fusion::{Fused, Owner};
-use kernels::Volume;
 use kernels::one_hot::Channels;
+use kernels::{Volume, answers};
 
 /// Cutouts in flight, one a core of the smallest box.
 const BATCH: usize = 2;
@@ -49,10 +50,29 @@ pub struct Instances {
 
 /// One voxel of a vertebra.
 #[derive(Debug, Clone, Copy)]
-struct Voxel {
-    offset: usize,
-    index: [usize; 3],
-    body: bool,
+pub struct Voxel {
+    pub offset: usize,
+    pub index: [usize; 3],
+    pub body: bool,
+}
+
+/// What cutouts are made of, and the voxels of which answers are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    pub classes: &'a Volume<u8>,
+    /// In which channel of the net a class is shown.
+    pub channels: &'a Channels,
+    pub voxels: &'a [Voxel],
+}
+
+/// What the net says in one cutout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Of each voxel of the scene: 0 another vertebra or none, and beyond the cutout; 1 the vertebra above, 2 the one in the
+    /// centre, 3 the one below.
+    pub classes: Vec<u8>,
+    /// The probability of each of the net's levels for the vertebra in the centre.
+    pub levels: Vec<f64>,
 }
 
 /// All voxels of vertebrae in a class map.
@@ -106,7 +126,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(bone: &Bone, asked: [f64; 3], said: Vec<u8>, levels: Vec<f64>) -> Answer {
+    fn new(bone: &Bone, asked: [f64; 3], Said { classes: said, levels }: Said) -> Answer {
         let (mut bodies, mut sums) = ([0; 3], [[0.0; 3]; 3]);
         for (voxel, &part) in bone.voxels.iter().zip(&said) {
             if voxel.body && part != OTHER {
@@ -152,14 +172,16 @@ pub fn separate(
     classes: &Volume<u8>,
     classical: &Bodies,
     semantic: &ModelCard,
-    net: &mut dyn Net<InstanceCard>,
+    net: &mut dyn InstanceStage,
 ) -> Result<Instances, NetError> {
     let bone = Bone::of(classes, semantic);
     let channels = cutout::channels(semantic, net.card());
+    let scene = Scene { classes, channels: &channels, voxels: &bone.voxels };
     let mut answers = Vec::new();
     let mut centres = classical.centres.clone();
     while !centres.is_empty() {
-        answers.extend(ask(classes, &channels, &bone, &centres, net)?);
+        let said = net.ask(&scene, &centres)?.into_iter().zip(&centres);
+        answers.extend(said.map(|(said, &centre)| Answer::new(&bone, centre, said)));
         centres = fusion::missed(&bone, &answers);
         centres.truncate(MAX_CUTOUTS.saturating_sub(answers.len()));
     }
@@ -184,28 +206,29 @@ pub fn separate(
     Ok(found)
 }
 
-/// Runs a cutout around each of `centres`.
-fn ask(
-    classes: &Volume<u8>,
-    channels: &Channels,
-    bone: &Bone,
+/// Runs a cutout around each of `centres`, from the host.
+///
+/// # Errors
+/// [`NetError`] when the engine fails.
+pub fn ask<N: Net<InstanceCard> + ?Sized>(
+    scene: &Scene<'_>,
     centres: &[[f64; 3]],
-    net: &mut dyn Net<InstanceCard>,
-) -> Result<Vec<Answer>, NetError> {
-    let card = net.card();
-    let (window, levels) = (card.window, card.levels.len());
+    net: &mut N,
+) -> Result<Vec<Said>, NetError> {
+    let (card, grid) = (net.card(), scene.classes.grid());
+    let (window, layout) = (card.window, cutout::answers(card));
     let (inputs, outputs) = (card.input_channels(), card.output_channels());
-    let [columns, rows, _] = window.counts;
-    let plane = columns * rows;
+    let ([columns, rows, _], plane) = (window.counts, layout.plane());
+    let middle = cutout::middle(&window);
     let mut input = vec![0.0; BATCH * inputs * plane];
     let mut logits = vec![0.0; BATCH * outputs * plane];
-    let mut answers = Vec::with_capacity(centres.len());
+    let mut all = Vec::with_capacity(centres.len());
     for batch in centres.chunks(BATCH) {
         let n = batch.len();
         let cutouts: Vec<Cutout> =
-            batch.iter().map(|&centre| Cutout::new(&window, classes.grid(), centre)).collect();
+            batch.iter().map(|&centre| Cutout::new(&window, grid, centre)).collect();
         for (cutout, input) in cutouts.iter().zip(input.chunks_exact_mut(inputs * plane)) {
-            cutout.encode(classes, channels, input);
+            cutout.encode(scene.classes, scene.channels, input);
         }
         net.run(
             TensorRef { shape: [n, inputs, rows, columns], values: &input[..n * inputs * plane] },
@@ -214,26 +237,14 @@ fn ask(
                 values: &mut logits[..n * outputs * plane],
             },
         )?;
-        for ((cutout, logits), &centre) in
-            cutouts.iter().zip(logits.chunks_exact(outputs * plane)).zip(batch)
-        {
-            let said = bone.voxels.iter().map(|voxel| {
-                let place = cutout.place(voxel.index);
-                place.map_or(OTHER, |place| strongest(logits, window.voxels(), place))
-            });
-            let levels = cutout::level_probabilities(logits, &window, levels);
-            answers.push(Answer::new(bone, centre, said.collect(), levels));
+        for (cutout, logits) in cutouts.iter().zip(logits.chunks_exact(outputs * plane)) {
+            let voxels = scene.voxels.iter().map(|voxel| voxel.index);
+            let classes = answers::said(logits, &layout, cutout.nearest(), voxels);
+            let levels = cutout::probabilities(&answers::means(logits, &layout, &middle));
+            all.push(Said { classes, levels });
         }
     }
-    Ok(answers)
-}
-
-/// The class with the largest logit at one sample of a cutout of `voxels`; the first of equal ones.
-fn strongest(logits: &[f32], voxels: usize, place: usize) -> u8 {
-    let score = |class: u8| logits[usize::from(class) * voxels + place];
-    [ABOVE, CENTRE, BELOW]
-        .into_iter()
-        .fold(OTHER, |best, class| if score(class) > score(best) { class } else { best })
+    Ok(all)
 }
 
 /// The bodies that the votes give. Holes, and body voxels without a vote, go with the most votes in their classical body; a

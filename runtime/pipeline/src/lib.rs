@@ -25,6 +25,7 @@ pub mod semantic;
 pub mod series;
 pub mod spine;
 pub mod spineps;
+pub mod stages;
 pub mod vertebrae;
 
 pub use card::{InstanceCard, ModelCard};
@@ -36,3 +37,4 @@ pub use result::{Flag, LikelyLevels, Numbering, Segmentation, Stage, Support, Ve
 pub use segment::{SegmentError, segment};
 pub use semantic::look_ahead;
 pub use series::{Series, SourceImage, Use};
+pub use stages::{InstanceStage, SemanticStage};

@@ -1,7 +1,9 @@
 //! What a network must offer to the pipeline. Engines (crate `models`) implement it and never see DICOM.
 
-use crate::card::{InstanceCard, ModelCard};
-use crate::semantic::Ahead;
+use crate::card::ModelCard;
+use crate::prepare::Prepared;
+use crate::semantic::{self, Ahead, ClassMap};
+use crate::stages::{InstanceStage, SemanticStage};
 use thiserror::Error;
 
 /// A dense `f32` tensor to read: `[n, channels, rows, columns]`, columns fastest.
@@ -46,16 +48,28 @@ pub trait Net<C = ModelCard>: Send {
 /// The nets that one series passes.
 pub struct Nets {
     /// Image -> class map.
-    pub semantic: Box<dyn Net>,
+    pub semantic: Box<dyn SemanticStage>,
     /// Class map -> vertebrae. Without it the classical stage decides alone.
-    pub instance: Option<Box<dyn Net<InstanceCard>>>,
+    pub instance: Option<Box<dyn InstanceStage>>,
     /// What the semantic net has said of series that are still coming.
     pub ahead: Ahead,
 }
 
 impl Nets {
-    pub fn new(semantic: Box<dyn Net>, instance: Option<Box<dyn Net<InstanceCard>>>) -> Nets {
+    pub fn new(semantic: Box<dyn SemanticStage>, instance: Option<Box<dyn InstanceStage>>) -> Nets {
         Nets { semantic, instance, ahead: Ahead::default() }
+    }
+
+    /// The semantic stage, but for slices of which the net was asked [ahead](crate::look_ahead).
+    ///
+    /// # Errors
+    /// [`NetError`] when the engine fails.
+    pub fn classify(&mut self, prepared: &Prepared) -> Result<ClassMap, NetError> {
+        self.ahead.begin();
+        match self.ahead.is_empty() {
+            true => self.semantic.classify(prepared),
+            false => semantic::recall(prepared, &mut self.ahead, self.semantic.as_mut()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::refusal::{Refusal, RefusalCode};
 use crate::result::{Flag, Segmentation, Stage};
 use crate::semantic::ClassMap;
 use crate::series::Series;
-use crate::{clean, instances, join, measure, prepare, restore, semantic, vertebrae};
+use crate::{clean, instances, join, measure, prepare, restore, vertebrae};
 use thiserror::Error;
 
 /// Why there is no segmentation.
@@ -34,7 +34,7 @@ pub fn segment(
     begin(Stage::Prepare);
     let prepared = prepare::prepare(&series.volume, nets.semantic.card())?;
     begin(Stage::Semantic);
-    let ClassMap { classes, confidence } = semantic::classify(&prepared, nets)?;
+    let ClassMap { classes, confidence } = nets.classify(&prepared)?;
     let card = nets.semantic.card();
     begin(Stage::Clean);
     let no_spine = || {

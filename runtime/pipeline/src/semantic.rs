@@ -3,7 +3,7 @@
 mod ahead;
 
 use crate::card::ModelCard;
-use crate::net::{Net, NetError, Nets, TensorMut, TensorRef};
+use crate::net::{Net, NetError, TensorMut, TensorRef};
 use crate::prepare::Prepared;
 use ahead::Key;
 use kernels::Volume;
@@ -32,20 +32,43 @@ struct Said {
     certainty: Certainty,
 }
 
-/// Runs the semantic net over all slices of `prepared`, but those of which it was asked [ahead](look_ahead).
-pub fn classify(prepared: &Prepared, nets: &mut Nets) -> Result<ClassMap, NetError> {
+/// How the slices of `prepared` become the net's input.
+pub fn layout(prepared: &Prepared, card: &ModelCard) -> Layout {
+    let [columns, rows, _] = prepared.image.dims().counts();
+    let padded = [columns, rows].map(|n| n.next_multiple_of(card.multiple_of));
+    Layout { stride: prepared.stride, context: card.context, padded }
+}
+
+/// The passes of a slice: whether each has the slices in mirrored order.
+pub fn orders(card: &ModelCard) -> &'static [bool] {
+    if card.mirror_slices { &[false, true] } else { &[false] }
+}
+
+/// Runs `net` over all slices of `prepared`, from the host.
+///
+/// # Errors
+/// [`NetError`] when the engine fails.
+pub fn classify<N: Net + ?Sized>(prepared: &Prepared, net: &mut N) -> Result<ClassMap, NetError> {
+    recall(prepared, &mut Ahead::default(), net)
+}
+
+/// As [`classify`], but for the slices of which `net` was asked [ahead](look_ahead), all of which are forgotten then.
+pub(crate) fn recall<N: Net + ?Sized>(
+    prepared: &Prepared,
+    ahead: &mut Ahead,
+    net: &mut N,
+) -> Result<ClassMap, NetError> {
     let grid = *prepared.image.grid();
-    let mut pass = Pass::new(prepared, nets.semantic.card());
-    nets.ahead.begin();
+    let mut pass = Pass::new(prepared, net.card());
     let mut said: Vec<Option<Said>> =
-        (0..pass.slices).map(|k| nets.ahead.recall(|| pass.key(k))).collect();
+        (0..pass.slices).map(|k| ahead.recall(|| pass.key(k))).collect();
+    ahead.forget();
     let open: Vec<usize> = (0..pass.slices).filter(|&k| said[k].is_none()).collect();
     for batch in open.chunks(BATCH) {
-        for (&k, slice) in batch.iter().zip(pass.run(batch, nets.semantic.as_mut())?) {
+        for (&k, slice) in batch.iter().zip(pass.run(batch, net)?) {
             said[k] = Some(slice);
         }
     }
-    nets.ahead.forget();
     let (mut map, mut certainty) = (Vec::with_capacity(grid.dims.voxels()), Certainty::default());
     for slice in said.into_iter().flatten() {
         map.extend(slice.classes);
@@ -70,27 +93,21 @@ struct Pass {
 impl Pass {
     fn new(prepared: &Prepared, card: &ModelCard) -> Pass {
         let [columns, rows, slices] = prepared.image.grid().dims.counts();
-        let padded = [columns, rows].map(|n| n.next_multiple_of(card.multiple_of));
-        let layout = Layout { stride: prepared.stride, context: card.context, padded };
+        let layout = layout(prepared, card);
         let stack = Stack::new(&prepared.image, layout);
         let (input, logits) = (Vec::new(), Vec::new());
         Pass { stack, layout, card: card.clone(), columns, rows, slices, input, logits }
     }
 
-    /// How the slab of a slice is read: in the order of its slices, and mirrored where the card says so.
-    fn orders(&self) -> &'static [bool] {
-        if self.card.mirror_slices { &[false, true] } else { &[false] }
-    }
-
     /// Values of the slab of one slice, in all its orders.
     fn slab(&self) -> usize {
-        self.orders().len() * self.layout.channels() * self.layout.plane()
+        orders(&self.card).len() * self.layout.channels() * self.layout.plane()
     }
 
     /// Writes the slab of slice `k`, in all its orders.
     fn gather(&self, k: usize, slab: &mut [f32]) {
         let one = self.layout.channels() * self.layout.plane();
-        for (&mirrored, tensor) in self.orders().iter().zip(slab.chunks_exact_mut(one)) {
+        for (&mirrored, tensor) in orders(&self.card).iter().zip(slab.chunks_exact_mut(one)) {
             self.stack.gather(k, mirrored, &self.card.normalisation, tensor);
         }
     }
@@ -106,9 +123,13 @@ impl Pass {
     }
 
     /// Runs the net over at most [`BATCH`] slices.
-    fn run(&mut self, slices: &[usize], net: &mut dyn Net) -> Result<Vec<Said>, NetError> {
+    fn run<N: Net + ?Sized>(
+        &mut self,
+        slices: &[usize],
+        net: &mut N,
+    ) -> Result<Vec<Said>, NetError> {
         let (slab, plane, padded) = (self.slab(), self.layout.plane(), self.layout.padded);
-        let (passes, classes) = (self.orders().len(), self.card.classes.len());
+        let (passes, classes) = (orders(&self.card).len(), self.card.classes.len());
         let scores = passes * classes * plane;
         let mut input = std::mem::take(&mut self.input);
         input.resize(BATCH * slab, 0.0);

@@ -4,9 +4,10 @@
 
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::card::{Class, Normalisation};
-use pipeline::semantic::{ClassMap, classify};
+use pipeline::semantic::ClassMap;
 use pipeline::{
-    ModelCard, Net, NetError, Nets, Series, Structure, TensorMut, TensorRef, look_ahead, prepare,
+    ModelCard, Net, NetError, Nets, SemanticStage, Series, Structure, TensorMut, TensorRef,
+    look_ahead, prepare,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +47,8 @@ impl Net for Sum {
     }
 }
 
+impl SemanticStage for Sum {}
+
 fn nets() -> (Nets, Arc<AtomicUsize>) {
     let card = ModelCard {
         name: "sum".into(),
@@ -83,7 +86,7 @@ fn series(slices: usize) -> Series {
 fn classified(nets: &mut Nets) -> ClassMap {
     let whole = series(SLICES);
     let prepared = prepare::prepare(&whole.volume, nets.semantic.card()).unwrap();
-    classify(&prepared, nets).unwrap()
+    nets.classify(&prepared).unwrap()
 }
 
 #[test]

@@ -136,6 +136,8 @@ mod tests {
         (Duration::from_secs(seconds), at)
     }
 
+    const NEVER: [u64; 0] = [];
+
     /// Observes from `from` to `to`, a second apart; the seconds at which the alarm changed.
     fn seen(alarms: &mut Alarms, from: u64, to: u64, there: bool) -> Vec<u64> {
         let changed = |&s: &u64| {
@@ -148,11 +150,11 @@ mod tests {
     #[test]
     fn a_reason_counts_when_it_stays_and_is_gone_when_it_stays_away() {
         let mut alarms = Alarms::default();
-        assert_eq!(seen(&mut alarms, 0, 59, true), []);
-        assert_eq!(seen(&mut alarms, 59, 60, false), [], "too short");
+        assert_eq!(seen(&mut alarms, 0, 59, true), NEVER);
+        assert_eq!(seen(&mut alarms, 59, 60, false), NEVER, "too short");
         assert_eq!(seen(&mut alarms, 60, 130, true), [120]);
-        assert_eq!(seen(&mut alarms, 130, 135, false), []);
-        assert_eq!(seen(&mut alarms, 135, 136, true), [], "it flickers");
+        assert_eq!(seen(&mut alarms, 130, 135, false), NEVER);
+        assert_eq!(seen(&mut alarms, 135, 136, true), NEVER, "it flickers");
         assert_eq!(seen(&mut alarms, 136, 150, false), [146]);
         let told = alarms.message(CODE).unwrap();
         assert_eq!((told.active, told.acknowledged, told.count), (false, false, 1), "latched");

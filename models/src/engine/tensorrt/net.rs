@@ -4,7 +4,8 @@ use super::shim::{LoadedNet, Range, Shared};
 use super::{INT8_NAME, NAME};
 use crate::engine::trouble::{State, Trouble};
 use crate::weights::{Shape, Weights};
-use pipeline::{InstanceCard, ModelCard, Net, NetError, TensorMut, TensorRef};
+use pipeline::{InstanceCard, InstanceStage, ModelCard, Net, NetError, SemanticStage};
+use pipeline::{TensorMut, TensorRef};
 
 /// Slices or cutouts at once: as many as the pipeline asks for.
 const ITEMS: i64 = 2;
@@ -137,3 +138,7 @@ impl<C: Shapes + Send + Sync> Net<C> for TensorRtNet<C> {
         Ok(())
     }
 }
+
+impl SemanticStage for TensorRtNet {}
+
+impl InstanceStage for TensorRtNet<InstanceCard> {}

@@ -208,7 +208,7 @@ fn distance_mm(bone: &Bone, a: [f64; 3], b: [f64; 3]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{OTHER, Voxel};
+    use super::super::{OTHER, Said, Voxel};
     use super::*;
     use kernels::{Affine, Dims, Grid};
 
@@ -235,7 +235,8 @@ mod tests {
                 _ => OTHER,
             }
         });
-        Answer::new(bone, [0.0, j as f64, 0.0], said.collect(), vec![j as f64])
+        let said = Said { classes: said.collect(), levels: vec![j as f64] };
+        Answer::new(bone, [0.0, j as f64, 0.0], said)
     }
 
     /// A spine in order of height.
@@ -286,7 +287,8 @@ mod tests {
             1 | 2 => CENTRE,
             _ => BELOW,
         });
-        both = Answer::new(&bone, [0.0, 39.5, 0.0], said.collect(), Vec::new());
+        let said = Said { classes: said.collect(), levels: Vec::new() };
+        both = Answer::new(&bone, [0.0, 39.5, 0.0], said);
         let mut answers = vec![answer(&bone, 20, 10), both, answer(&bone, 20, 70)];
         let centres = missed(&bone, &answers);
         assert_eq!(centres, [[0.0, 29.5, 0.0], [0.0, 49.5, 0.0]]);

@@ -47,8 +47,12 @@ impl Ahead {
         self.recalled
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.said.is_empty()
+    }
+
     /// Begins to count for a series.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.recalled = 0;
     }
 
@@ -72,13 +76,17 @@ impl Ahead {
 /// series is likely `whole`. `go_on` is asked after every two slices.
 ///
 /// # Errors
-/// The engine failed; the run of the series will meet it, too. A volume without contrast asks nothing.
+/// The engine failed; the run of the series will meet it, too. A volume without contrast asks nothing, and an engine that takes the
+/// whole stage at once is not asked.
 pub fn look_ahead(
     series: &Series,
     whole: bool,
     nets: &mut Nets,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), NetError> {
+    if !nets.semantic.gains_by_looking_ahead() {
+        return Ok(());
+    }
     let Ok(prepared) = prepare(&series.volume, nets.semantic.card()) else { return Ok(()) };
     let mut pass = Pass::new(&prepared, nets.semantic.card());
     let reach = if whole { 0 } else { pass.layout.context * pass.layout.stride };

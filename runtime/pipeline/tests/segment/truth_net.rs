@@ -2,7 +2,7 @@
 
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::card::{Class, Normalisation};
-use pipeline::{ModelCard, Net, NetError, Series, Structure, TensorMut, TensorRef};
+use pipeline::{ModelCard, Net, NetError, SemanticStage, Series, Structure, TensorMut, TensorRef};
 
 /// How sure the net is: softmax of it is 1 in single precision, whatever the number of classes.
 const LOGIT: f32 = 30.0;
@@ -90,6 +90,8 @@ impl Net for TruthNet {
         Ok(())
     }
 }
+
+impl SemanticStage for TruthNet {}
 
 /// A grid in the working orientation: `i` to posterior, `j` to inferior, `k` to the right.
 pub(crate) fn working_grid(counts: [usize; 3], spacing_mm: [f64; 3]) -> Grid {
