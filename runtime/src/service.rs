@@ -357,7 +357,9 @@ impl Assembly {
             for decision in self.assembler.poll(start.elapsed()) {
                 self.decide(decision);
             }
-            if let Some(coming) = event.and_then(|event| self.assembler.ahead(&event)) {
+            if let Some(coming) =
+                event.and_then(|event| self.assembler.ahead(start.elapsed(), &event))
+            {
                 self.look_ahead(coming);
             }
         }

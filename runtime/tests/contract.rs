@@ -369,6 +369,23 @@ fn the_documented_topics_are_the_published_ones() {
     assert_eq!(lines_after("payload:"), BTreeSet::from(payloads));
 }
 
+/// What a person looks up at night is what the program does.
+#[test]
+fn every_alarm_is_in_the_guide_with_its_action() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let (_, guide) = guide.split_once("## Alarms").unwrap();
+    let rows: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+    for code in AlarmCode::ALL {
+        let severity = serde_json::to_value(code.severity()).unwrap();
+        let begin = format!("| `{}` | {} |", code.name(), severity.as_str().unwrap());
+        let end = format!("| {} |", code.action());
+        let row = rows.iter().find(|row| row.starts_with(&begin));
+        assert!(row.is_some_and(|row| row.ends_with(&end)), "{begin} ... {end}");
+    }
+    assert_eq!(rows.len(), AlarmCode::ALL.len() + 1, "`code` in the head of the table");
+}
+
 /// Frozen: consumers parse these. A new field is added here and in `packaging/`; anything else is version 2.
 #[test]
 fn bytes_of_version_1() {

@@ -202,7 +202,7 @@ impl Assembler {
 
     /// A series that is worth working on before it is complete, after an event: its instances, and whether nothing speaks
     /// against its being whole.
-    pub fn ahead(&mut self, event: &Event) -> Option<Coming> {
+    pub fn ahead(&mut self, now: Duration, event: &Event) -> Option<Coming> {
         let coming = |job: &JobId, candidate: &Candidate, whole| Coming {
             job: job.clone(),
             paths: candidate.paths(),
@@ -212,7 +212,7 @@ impl Assembler {
             // What lay in the spool at start has been looked at, or is whole.
             Event::Arrived(arrival) if arrival.origin.is_some() => {
                 let candidate = self.series.get_mut(&arrival.job)?;
-                candidate.is_worth_a_look().then(|| coming(&arrival.job, candidate, false))
+                candidate.is_worth_a_look(now).then(|| coming(&arrival.job, candidate, false))
             }
             Event::Released(_) => {
                 let mut whole = self.series.iter().filter(|(_, c)| c.is_likely_whole());

@@ -47,8 +47,8 @@ pub(super) struct Candidate {
     pub(super) ended: Ended,
     /// The geometry check of the present slices, when it was made.
     gapless: Option<bool>,
-    /// With so many slices it was worked on ahead.
-    ahead: usize,
+    /// With how many slices, and when, it was thought of working on it ahead.
+    looked: (usize, Duration),
 }
 
 /// How the associations of a series ended.
@@ -73,6 +73,8 @@ pub(super) enum Step {
 
 /// Fewer new slices than the net takes at a time and its neighbours are not worth a look.
 const MIN_NEW_SLICES: usize = 4;
+/// Images that come faster than this are all there before the net has said anything, and need the processor themselves.
+const SLOW: Duration = Duration::from_millis(20);
 
 impl Candidate {
     pub(super) fn new(now: Duration) -> Candidate {
@@ -92,23 +94,22 @@ impl Candidate {
             carriers: BTreeMap::new(),
             ended: Ended::NotYet,
             gapless: None,
-            ahead: 0,
+            looked: (0, now),
         }
     }
 
-    /// Whether enough has come since the last time to work on the series before it is whole. Each time costs a look at all
-    /// its images: a quarter more of them keeps the sum of all looks below five times the last.
-    pub(super) fn is_worth_a_look(&mut self) -> bool {
-        let have = self.slices.len();
-        let worth = self.is_open()
-            && !self.multiframe
-            && have >= MIN_SLICES
-            && have >= self.ahead + (self.ahead / 4).max(MIN_NEW_SLICES)
-            && self.slices.last().is_some_and(Slice::is_sagittal);
-        if worth {
-            self.ahead = have;
+    /// Whether enough has come since the last time to work on the series before it is whole, and slowly enough. Each time costs
+    /// a look at all its images: a quarter more of them keeps the sum of all looks below five times the last.
+    pub(super) fn is_worth_a_look(&mut self, now: Duration) -> bool {
+        let (have, before) = (self.slices.len(), self.looked.0);
+        let new = have - before;
+        let enough = have >= MIN_SLICES && new >= (before / 4).max(MIN_NEW_SLICES);
+        if !self.is_open() || self.multiframe || !enough {
+            return false;
         }
-        worth
+        let slow = now.saturating_sub(self.looked.1) >= SLOW * new as u32;
+        self.looked = (have, now);
+        slow && self.slices.last().is_some_and(Slice::is_sagittal)
     }
 
     /// Whether an association that carried a stack's worth was released, and nobody else carries more.

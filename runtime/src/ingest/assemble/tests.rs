@@ -417,27 +417,35 @@ fn shuffled_arrivals_never_start_early_and_never_hang() {
     }
 }
 
-#[test]
-fn a_series_is_worked_on_ahead_now_and_then_and_when_it_is_likely_whole() {
+/// Forty images so far apart: with how many it was worked on ahead; and the assembler at the end.
+fn coming(apart_ms: u64) -> (Vec<usize>, Assembler) {
     let mut assembler = Assembler::new(Settings::default());
     let mut looked = Vec::new();
     for index in 0..40 {
-        let now = MS(10 * (index as u64 + 1));
+        let now = MS(apart_ms * (index as u64 + 1));
         let event = Event::Arrived(Box::new(image(1, index)));
         assembler.on_event(now, &event);
         assembler.poll(now);
-        looked.extend(assembler.ahead(&event).map(|coming| (coming.paths.len(), coming.whole)));
+        looked.extend(assembler.ahead(now, &event).map(|coming| {
+            assert!(!coming.whole);
+            coming.paths.len()
+        }));
     }
-    let counts: Vec<usize> = looked.iter().map(|&(count, _)| count).collect();
-    assert_eq!(counts, [5, 9, 13, 17, 21, 26, 32, 40]);
-    assert!(looked.iter().all(|&(_, whole)| !whole));
+    (looked, assembler)
+}
+
+#[test]
+fn a_series_is_worked_on_ahead_now_and_then_and_when_it_is_likely_whole() {
+    let (looked, mut assembler) = coming(50);
+    assert_eq!(looked[1..], [9, 13, 17, 21, 26, 32, 40]);
     let released = Event::Released(AssociationId(1));
-    assembler.on_event(MS(410), &released);
-    assembler.poll(MS(410));
-    let coming = assembler.ahead(&released).unwrap();
-    assert_eq!((coming.paths.len(), coming.whole), (40, true));
+    assembler.on_event(MS(2_010), &released);
+    assembler.poll(MS(2_010));
+    let whole = assembler.ahead(MS(2_010), &released).unwrap();
+    assert_eq!((whole.paths.len(), whole.whole), (40, true));
     assert_eq!(run_out(&mut assembler).len(), 1);
-    assert_eq!(assembler.ahead(&released), None, "it is complete");
+    assert_eq!(assembler.ahead(MS(2_500), &released), None, "it is complete");
+    assert!(coming(2).0.is_empty(), "a burst needs the processor itself");
 }
 
 #[test]
@@ -451,9 +459,9 @@ fn nothing_is_worked_on_ahead_that_is_not_sagittal_or_lay_in_the_spool() {
                 0 => arrival.header.orientation = Some([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
                 _ => arrival.origin = None,
             }
-            let event = Event::Arrived(Box::new(arrival));
-            assembler.on_event(MS(1), &event);
-            looked += usize::from(assembler.ahead(&event).is_some());
+            let (now, event) = (MS(100 * index as u64), Event::Arrived(Box::new(arrival)));
+            assembler.on_event(now, &event);
+            looked += usize::from(assembler.ahead(now, &event).is_some());
         }
     }
     assert_eq!(looked, 0);

@@ -59,6 +59,9 @@ struct Segment {
     /// Where the next record goes; 0: the segment is free.
     end: u64,
     turn: u64,
+    /// Up to where it is durable, and whether somebody is making it so.
+    synced: u64,
+    syncing: bool,
     /// Records whose own files are still being written.
     pending: usize,
     /// Its files are being synced: no record is added.
@@ -121,10 +124,9 @@ impl Journal {
         }
         segment.end += bytes as u64;
         segment.pending += 1;
-        let file = segment.file.clone();
-        drop(state);
+        let end = segment.end;
         let kept = Kept { shared: self.shared.clone(), segment: k };
-        file.sync_data().inspect_err(|_| self.shared.give_up())?;
+        self.shared.sync(state, k, end)?;
         Ok(Some(kept))
     }
 
@@ -140,7 +142,7 @@ impl Journal {
             }
             if let Some(k) = state.segments.iter().position(|segment| segment.end == 0) {
                 state.turn += 1;
-                state.segments[k].turn = state.turn;
+                (state.segments[k].turn, state.segments[k].synced) = (state.turn, 0);
                 state.current = Some(k);
             } else if state.segments.len() < SEGMENTS {
                 let path = segment_path(&self.shared.root, state.segments.len());
@@ -181,9 +183,37 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Waits for a change.
+    /// Waits for a change: a segment is free or durable, a file was written, or the journal broke.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Returns when a segment is durable up to `end`: one sync for all who wrote before it began.
+    fn sync(&self, mut state: MutexGuard<'_, State>, k: usize, end: u64) -> io::Result<()> {
+        while state.segments[k].synced < end {
+            if state.broken {
+                return Err(io::Error::other("the journal of the spool could not be written"));
+            }
+            let segment = &mut state.segments[k];
+            if segment.syncing {
+                state = self.wait(state);
+                continue;
+            }
+            segment.syncing = true;
+            let (file, to) = (segment.file.clone(), segment.end);
+            drop(state);
+            let synced = file.sync_data();
+            if synced.is_err() {
+                self.give_up();
+            }
+            state = self.lock();
+            state.segments[k].syncing = false;
+            if synced.is_ok() {
+                state.segments[k].synced = to;
+            }
+            self.changed.notify_all();
+        }
+        Ok(())
     }
 
     fn give_up(&self) {
@@ -228,7 +258,8 @@ impl Shared {
 
 impl Segment {
     fn free(file: File) -> Segment {
-        Segment { file: Arc::new(file), end: 0, turn: 0, pending: 0, settling: false }
+        let file = Arc::new(file);
+        Segment { file, end: 0, turn: 0, synced: 0, syncing: false, pending: 0, settling: false }
     }
 }
 
