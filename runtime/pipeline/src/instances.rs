@@ -18,6 +18,8 @@ use crate::result::Support;
 use crate::stages::InstanceStage;
 use crate::vertebrae::{Bodies, MAX_BODIES, MIN_BODY_ML};
 use fusion::{Fused, Owner};
+use kernels::bits::Bits;
+use kernels::components::Bounds;
 use kernels::one_hot::Channels;
 use kernels::{Volume, answers};
 
@@ -121,6 +123,9 @@ struct Answer {
     /// Body voxels of [`ABOVE`], [`CENTRE`], [`BELOW`], and their centre of mass.
     bodies: [usize; 3],
     centres: [[f64; 3]; 3],
+    /// The same body voxels by their places among the voxels of the bone: every two predictions are compared, most of them
+    /// several times.
+    sets: [Bits; 3],
     /// The probability of each level for the vertebra in the centre.
     levels: Vec<f64>,
 }
@@ -136,7 +141,7 @@ impl Answer {
             }
         }
         let centres = [0, 1, 2].map(|part| sums[part].map(|sum| sum / bodies[part] as f64));
-        Answer { asked, said, bodies, centres, levels }
+        Answer { asked, bodies, centres, sets: body_sets(bone, &said), said, levels }
     }
 
     /// Body voxels of the smaller one of the vertebrae above and below, where one is in view whole enough to compare.
@@ -150,6 +155,19 @@ impl Answer {
     fn body(&self, part: u8) -> usize {
         self.bodies[usize::from(part - ABOVE)]
     }
+
+    fn set(&self, part: u8) -> &Bits {
+        &self.sets[usize::from(part - ABOVE)]
+    }
+}
+
+/// The body voxels of [`ABOVE`], [`CENTRE`] and [`BELOW`] as a line of bits, in the order of the bone.
+fn body_sets(bone: &Bone, said: &[u8]) -> [Bits; 3] {
+    let of_bodies = bone.voxels.iter().zip(said);
+    let of_bodies: Vec<u8> =
+        of_bodies.map(|(voxel, &part)| if voxel.body { part } else { OTHER }).collect();
+    let last = of_bodies.len().saturating_sub(1);
+    Bits::of_classes(Bounds { min: [0; 3], max: [last, 0, 0] }, std::iter::once(&of_bodies[..]))
 }
 
 /// The classical stage alone: parts go to the vertebra whose height they have.

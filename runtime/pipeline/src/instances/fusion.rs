@@ -98,7 +98,7 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>, course: &Course) -> Fused 
         let mut sizes = bodies[1..].iter();
         chosen.retain(|_| sizes.next().is_some_and(|&voxels| voxels >= bone.min_body));
         if chosen.len() == before {
-            let support = (0..chosen.len()).map(|n| support(bone, &chosen, n)).collect();
+            let support = (0..chosen.len()).map(|n| support(&chosen, n)).collect();
             let levels = chosen.into_iter().map(|answer| answer.levels).collect();
             return Fused { owners, levels, support };
         }
@@ -109,18 +109,17 @@ pub(super) fn fuse(bone: &Bone, answers: Vec<Answer>, course: &Course) -> Fused 
 fn choose(bone: &Bone, mut answers: Vec<Answer>, course: &Course) -> Vec<Answer> {
     answers.retain(|answer| answer.body(CENTRE) >= bone.min_body);
     let mut single =
-        (0..answers.len()).map(|n| !holds_two(bone, &answers, n)).collect::<Vec<_>>().into_iter();
+        (0..answers.len()).map(|n| !holds_two(&answers, n)).collect::<Vec<_>>().into_iter();
     answers.retain(|_| single.next().unwrap_or(false));
     let mut ranked: Vec<(f64, Answer)> = Vec::with_capacity(answers.len());
-    let ranks: Vec<f64> =
-        (0..answers.len()).map(|n| support(bone, &answers, n).agreement).collect();
+    let ranks: Vec<f64> = (0..answers.len()).map(|n| support(&answers, n).agreement).collect();
     ranked.extend(ranks.into_iter().zip(answers));
     ranked.sort_by(|(a, one), (b, other)| {
         b.total_cmp(a).then_with(|| one.asked[1].total_cmp(&other.asked[1]))
     });
     let mut chosen: Vec<Answer> = Vec::new();
     for (_, answer) in ranked {
-        if !chosen.iter().any(|other| same(bone, (&answer, CENTRE), (other, CENTRE))) {
+        if !chosen.iter().any(|other| same((&answer, CENTRE), (other, CENTRE))) {
             chosen.push(answer);
         }
     }
@@ -131,25 +130,25 @@ fn choose(bone: &Bone, mut answers: Vec<Answer>, course: &Course) -> Vec<Answer>
 }
 
 /// Whether answer `n` takes two bodies for one: two others, with nothing in common, have each a part of it in their centre.
-fn holds_two(bone: &Bone, answers: &[Answer], n: usize) -> bool {
+fn holds_two(answers: &[Answer], n: usize) -> bool {
     let centre = |other: usize| (&answers[other], CENTRE);
     let parts: Vec<usize> = (0..answers.len())
         .filter(|&other| answers[other].body(CENTRE) < answers[n].body(CENTRE))
-        .filter(|&other| same(bone, centre(n), centre(other)))
+        .filter(|&other| same(centre(n), centre(other)))
         .collect();
-    let apart = |&a: &usize| parts.iter().any(|&b| !same(bone, centre(a), centre(b)));
+    let apart = |&a: &usize| parts.iter().any(|&b| !same(centre(a), centre(b)));
     parts.iter().any(apart)
 }
 
 /// How far the other answers agree with the body in the centre of answer `n`.
-fn support(bone: &Bone, answers: &[Answer], n: usize) -> Support {
+fn support(answers: &[Answer], n: usize) -> Support {
     let own = (&answers[n], CENTRE);
     let (mut sum, mut count) = (0.0, 0);
     for (_, other) in answers.iter().enumerate().filter(|(other, _)| *other != n) {
         for part in [ABOVE, CENTRE, BELOW] {
-            if same(bone, own, (other, part)) {
+            if same(own, (other, part)) {
                 let sizes = own.0.body(CENTRE) + other.body(part);
-                sum += 2.0 * shared(bone, own, (other, part)) as f64 / sizes as f64;
+                sum += 2.0 * shared(own, (other, part)) as f64 / sizes as f64;
                 count += 1;
             }
         }
@@ -164,7 +163,7 @@ fn vote(bone: &Bone, chosen: &[Answer]) -> Vec<Owner> {
     let out_of_view = chosen.len() as u16;
     let names: Vec<[u16; CLASSES]> = (0..chosen.len())
         .map(|n| {
-            let other = |part: u8| partner(bone, chosen, n, part);
+            let other = |part: u8| partner(chosen, n, part);
             let name = |part: u8| other(part).map_or(out_of_view, |other| other as u16);
             [name(ABOVE), n as u16, name(BELOW)]
         })
@@ -181,24 +180,23 @@ fn vote(bone: &Bone, chosen: &[Answer]) -> Vec<Owner> {
 }
 
 /// Which of the other vertebrae `part` of answer `n` is: the one with which it shares most of its body.
-fn partner(bone: &Bone, chosen: &[Answer], n: usize, part: u8) -> Option<usize> {
+fn partner(chosen: &[Answer], n: usize, part: u8) -> Option<usize> {
     let others = (0..chosen.len()).filter(|&other| other != n);
-    let same = others.filter(|&other| same(bone, (&chosen[n], part), (&chosen[other], CENTRE)));
+    let same = others.filter(|&other| same((&chosen[n], part), (&chosen[other], CENTRE)));
     same.max_by_key(|&other| {
-        (shared(bone, (&chosen[n], part), (&chosen[other], CENTRE)), usize::MAX - other)
+        (shared((&chosen[n], part), (&chosen[other], CENTRE)), usize::MAX - other)
     })
 }
 
 /// Body voxels that both predictions have.
-fn shared(bone: &Bone, a: (&Answer, u8), b: (&Answer, u8)) -> usize {
-    let voxels = bone.voxels.iter().zip(a.0.said.iter().zip(&b.0.said));
-    voxels.filter(|(voxel, (x, y))| voxel.body && **x == a.1 && **y == b.1).count()
+fn shared(a: (&Answer, u8), b: (&Answer, u8)) -> usize {
+    a.0.set(a.1).shared(b.0.set(b.1))
 }
 
 /// Whether two predictions are of one vertebra.
-fn same(bone: &Bone, a: (&Answer, u8), b: (&Answer, u8)) -> bool {
+fn same(a: (&Answer, u8), b: (&Answer, u8)) -> bool {
     let smaller = a.0.body(a.1).min(b.0.body(b.1));
-    smaller > 0 && shared(bone, a, b) as f64 >= SAME_BODY_SHARE * smaller as f64
+    smaller > 0 && shared(a, b) as f64 >= SAME_BODY_SHARE * smaller as f64
 }
 
 fn distance_mm(bone: &Bone, a: [f64; 3], b: [f64; 3]) -> f64 {
