@@ -189,7 +189,7 @@ impl Shared {
     }
 
     /// Returns when a segment is durable up to `end`: one sync for all who wrote before it began.
-    fn sync(&self, mut state: MutexGuard<'_, State>, k: usize, end: u64) -> io::Result<()> {
+    fn sync<'a>(&'a self, mut state: MutexGuard<'a, State>, k: usize, end: u64) -> io::Result<()> {
         while state.segments[k].synced < end {
             if state.broken {
                 return Err(io::Error::other("the journal of the spool could not be written"));
