@@ -76,9 +76,10 @@ impl Telemetry {
             latched.iter().for_each(|alarm| telemetry.tell(alarm.code));
             loop {
                 telemetry.look();
-                let pause = tokio::time::timeout(LOOK, stop.wait_for(|stop| *stop));
-                // The lint does not see that an elapsed pause is the usual case.
-                if runtime.block_on(async { pause.await.is_ok() }) {
+                let stopped = runtime.block_on(async {
+                    tokio::time::timeout(LOOK, stop.wait_for(|stop| *stop)).await.is_ok()
+                });
+                if stopped {
                     return;
                 }
             }
