@@ -5,12 +5,14 @@
 //! contract (`packaging/asyncapi.yaml`, frozen by `tests/contract.rs`); sending them is left to `publish::mqtt`.
 
 mod engine;
+mod event;
 mod health;
 mod job;
 mod mcu;
 mod time;
 
 pub use engine::{Engine, EngineKind, Passed, Precision};
+pub use event::{DeviceEvent, Happening};
 pub use health::{
     AlarmCode, AlarmMessage, HealthReport, Latencies, MachineHealth, Percentiles, ServiceHealth,
     Severity,
@@ -177,6 +179,11 @@ impl Topics {
     /// Retained: an alarm that is there or that nobody has seen.
     pub fn alarm(&self, code: AlarmCode) -> String {
         format!("{}/alarms/{}", self.prefix, code.name())
+    }
+
+    /// What happened to the device, one message an event.
+    pub fn event(&self) -> String {
+        format!("{}/event", self.prefix)
     }
 
     /// Retained: the link to the supervisor MCU, what it measures, and our own health.

@@ -5,11 +5,12 @@
 //! the image, one writer, and its crash tests are part of its repository. Sending is left to `publish`.
 //!
 //! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
-//! `last_seq`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
+//! `last_seq`, `last_event`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
 //! ((job, destination) -> time in ms, file paths as a JSON list), table `untold` (job -> generation).
 
 mod deliveries;
 mod ending;
+mod events;
 mod marks;
 
 pub use deliveries::{Delivery, Handover};

@@ -14,7 +14,7 @@ use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
 use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
-use crate::messages::{Completion, FailureCode, JobState};
+use crate::messages::{Completion, FailureCode, Happening, JobState, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
@@ -134,6 +134,7 @@ impl Service {
         let page = Page::new(board.clone(), telemetry);
         let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
         tasks.extend(page);
+        tell(&publisher, Happening::Started { software: Version::software() });
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
     }
@@ -156,7 +157,15 @@ impl Service {
             // Aborted: it has nothing to say.
             let _ = task.await;
         }
+        tell(&self.publisher, Happening::Stopping);
         self.publisher.shutdown().await;
+    }
+}
+
+/// Publishes an event of the service; work goes on where it cannot be stored.
+fn tell(publisher: &Publisher, happening: Happening) {
+    if let Err(error) = publisher.event(happening) {
+        tracing::error!("an event was not told: {error}; {}", error.whose().advice());
     }
 }
 

@@ -12,8 +12,8 @@ use crate::durable;
 use crate::health::Health;
 use crate::ingest::Counts;
 use crate::jobs::board::Board;
-use crate::messages::{AlarmCode, AlarmMessage, HealthReport, ServiceHealth, Timestamp};
-use crate::outbox::Outbox;
+use crate::messages::{AlarmCode, AlarmMessage, Happening, HealthReport, ServiceHealth, Timestamp};
+use crate::outbox::{Outbox, OutboxError};
 use crate::publish::mqtt::Publisher;
 use crate::tls::Tls;
 use alarms::Alarms;
@@ -73,7 +73,7 @@ impl Telemetry {
         thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
             // A broker in this process has forgotten them.
             let latched = telemetry.alarms().messages();
-            latched.iter().for_each(|alarm| telemetry.tell(alarm.code));
+            latched.iter().for_each(|alarm| told(telemetry.sources.publisher.alarm(alarm)));
             loop {
                 telemetry.look();
                 let stopped = runtime.block_on(async {
@@ -101,8 +101,7 @@ impl Telemetry {
         let acknowledged = self.alarms().acknowledge(code);
         if acknowledged {
             tracing::info!(alarm = code.name(), "acknowledged");
-            self.keep();
-            self.tell(code);
+            self.changed(code, Happening::acknowledged(code));
         }
         acknowledged
     }
@@ -126,8 +125,9 @@ impl Telemetry {
                     true => tracing::warn!(alarm = code.name(), "raised: {}", code.action()),
                     false => tracing::info!(alarm = code.name(), "cleared"),
                 }
-                self.keep();
-                self.tell(code);
+                let happening =
+                    if there { Happening::raised(code) } else { Happening::cleared(code) };
+                self.changed(code, happening);
             }
         }
         let active = self.alarms().messages().iter().filter(|alarm| alarm.active).count();
@@ -170,12 +170,12 @@ impl Telemetry {
         }
     }
 
-    /// Publishes how an alarm stands.
-    fn tell(&self, code: AlarmCode) {
+    /// Tells the change of an alarm and keeps it, in this order: after a kill in between it happens and is told once more, where
+    /// the other order would never tell it.
+    fn changed(&self, code: AlarmCode, happening: Happening) {
         let message = self.alarms().message(code);
-        if let Err(error) = self.sources.publisher.alarm(code, message.as_ref()) {
-            tracing::error!(alarm = code.name(), "not told: {error}; {}", error.whose().advice());
-        }
+        told(self.sources.publisher.alarm_changed(code, message.as_ref(), happening));
+        self.keep();
     }
 
     /// Writes what is latched to the disk.
@@ -184,5 +184,12 @@ impl Telemetry {
         if let Err(error) = durable::write(&self.sources.data.join(FILE_NAME), &text) {
             tracing::error!("alarms cannot be kept over a restart: {error}; the site's move");
         }
+    }
+}
+
+/// A message that could not be stored is missing at the broker; the log has it.
+fn told(stored: Result<u64, OutboxError>) {
+    if let Err(error) = stored {
+        tracing::error!("an alarm was not told: {error}; {}", error.whose().advice());
     }
 }

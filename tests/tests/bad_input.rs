@@ -228,10 +228,11 @@ fn a_broker_and_a_console_that_come_back_get_everything_in_order() {
     assert!(later.is_sorted() && later[0] <= heard.len() as u64 + 1, "{heard:?}, then {later:?}");
 }
 
-/// The numbers of the job messages heard since the last subscription.
+/// The numbers of the job messages and events heard since the last subscription.
 fn sequence(site: &Site) -> Vec<u64> {
     let messages = site.messages.messages().unwrap().into_iter();
-    let jobs = messages.filter(|(topic, _)| topic.contains("/jobs/"));
-    let numbers = jobs.map(|(_, payload)| serde_json::from_str::<Value>(&payload).unwrap());
+    let counted =
+        messages.filter(|(topic, _)| topic.contains("/jobs/") || topic.ends_with("/event"));
+    let numbers = counted.map(|(_, payload)| serde_json::from_str::<Value>(&payload).unwrap());
     numbers.filter_map(|message| message["seq"].as_u64()).collect()
 }

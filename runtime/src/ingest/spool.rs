@@ -1,6 +1,6 @@
 //! The spool: every received instance on disk, verbatim, before it is acknowledged.
 //!
-//! An instance is durable in the [`journal`] first, or by a sync of its own file where it is too large for that.
+//! An instance is durable in the `journal` first, or by a sync of its own file where it is too large for that.
 //!
 //! Layout: `ROOT/JOB/HASH.dcm`. `JOB` is the [`JobId`] of the series and `HASH` a SHA-256 of the SOP Instance UID, so
 //! that no text of a sender becomes a path. A file appears under its name only whole and synced: what

@@ -180,3 +180,29 @@ fn an_end_is_told_with_all_its_messages_or_not_at_all_and_then_only_once() {
     outbox.push_end(Destination::Mqtt, &job, 1, &whole).unwrap();
     assert!(outbox.is_untold(&job, 2).unwrap());
 }
+
+#[test]
+fn events_have_no_gap_over_a_reopen_and_come_with_what_they_are_about_or_not_at_all() {
+    let folder = Folder::new("outbox-events");
+    let event = |outbox: &Outbox, about: Option<Draft<'_>>| {
+        let payload = |seq, number| format!("{seq}/{number}").into_bytes();
+        outbox.push_event(Destination::Mqtt, about, "event", payload)
+    };
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert_eq!(push(&outbox, "m"), 1);
+        assert_eq!(event(&outbox, None).unwrap(), 1);
+        let large = |_: u64| vec![b' '; MAX_PAYLOAD_BYTES + 1];
+        assert!(event(&outbox, Some(("alarm".to_owned(), &large))).is_err());
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    let alarm = |seq: u64| format!("{seq}").into_bytes();
+    assert_eq!(event(&outbox, Some(("alarm".to_owned(), &alarm))).unwrap(), 2);
+    assert_eq!(*outbox.pushed().borrow(), 4);
+    let rows = outbox.pending(Destination::Mqtt, 1, 9).unwrap();
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row.topic.as_str(), row.retained, std::str::from_utf8(&row.payload).unwrap()))
+        .collect();
+    assert_eq!(seen, [("event", false, "2/1"), ("alarm", true, "3"), ("event", false, "4/2")]);
+}

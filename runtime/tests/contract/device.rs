@@ -3,8 +3,8 @@
 use models::engine::trouble::State;
 use sagitta::health::Part;
 use sagitta::messages::{
-    AlarmCode, AlarmMessage, EngineKind, HealthReport, JobStage, Latencies, LinkState,
-    MachineHealth, Passed, Percentiles, Precision, ServiceHealth, Timestamp,
+    AlarmCode, AlarmMessage, DeviceEvent, EngineKind, Happening, HealthReport, JobStage, Latencies,
+    LinkState, MachineHealth, Passed, Percentiles, Precision, ServiceHealth, Timestamp, Version,
 };
 
 const OF: Percentiles = Percentiles { p50: 812.4, p95: 1100.0, p99: 1250.5 };
@@ -96,4 +96,28 @@ pub(crate) fn alarms() -> Vec<AlarmMessage> {
         action: code.action(),
     };
     AlarmCode::ALL.into_iter().flat_map(|code| [alarm(code, true), alarm(code, false)]).collect()
+}
+
+pub(crate) fn events() -> Vec<DeviceEvent> {
+    let software = Version::parse("0.1.0", "version").unwrap();
+    let mut all = vec![Happening::Started { software }, Happening::Stopping];
+    for code in AlarmCode::ALL {
+        all.extend(
+            [Happening::raised, Happening::cleared, Happening::acknowledged].map(|of| of(code)),
+        );
+    }
+    (1..).zip(all).map(|(number, happening)| DeviceEvent { number, happening }).collect()
+}
+
+/// Frozen, as `bytes_of_version_1`.
+#[test]
+fn bytes_of_events_in_version_1() {
+    let text = |event: &DeviceEvent| serde_json::to_string(event).unwrap();
+    let events = events();
+    assert_eq!(text(&events[0]), r#"{"number":1,"event":"started","software":"0.1.0"}"#);
+    assert_eq!(text(&events[1]), r#"{"number":2,"event":"stopping"}"#);
+    assert_eq!(
+        text(&events[2]),
+        r#"{"number":3,"event":"alarm_raised","code":"broker_away","severity":"warning"}"#
+    );
 }

@@ -1,9 +1,11 @@
 //! The publisher's messages about the device: health, which is sent when the broker is there and forgotten when the next one is,
-//! and alarms, which are durable.
+//! and alarms and events, which are durable.
 
 use super::Publisher;
-use crate::messages::{AlarmCode, AlarmMessage, Envelope, HealthReport, Timestamp};
-use crate::outbox::{Destination, OutboxError};
+use crate::messages::{
+    AlarmCode, AlarmMessage, DeviceEvent, Envelope, Happening, HealthReport, Timestamp,
+};
+use crate::outbox::{Destination, Draft, OutboxError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -39,11 +41,41 @@ impl Publisher {
         made.saturating_sub(1).saturating_sub(self.latest.sent.load(Ordering::Relaxed))
     }
 
-    /// Publishes how an alarm stands, retained; with `None` it is taken back. Durable when it returns; blocks for one disk flush.
-    pub fn alarm(&self, code: AlarmCode, alarm: Option<&AlarmMessage>) -> Result<u64, OutboxError> {
+    /// Publishes that something happened, and returns the event's number. Durable when it returns; blocks for one disk flush.
+    pub fn event(&self, happening: Happening) -> Result<u64, OutboxError> {
+        self.push_event(None, happening)
+    }
+
+    /// Publishes a change of an alarm: how it stands now, and the event, both or none. Durable when it returns; blocks for one
+    /// disk flush.
+    pub fn alarm_changed(
+        &self,
+        code: AlarmCode,
+        alarm: Option<&AlarmMessage>,
+        happening: Happening,
+    ) -> Result<u64, OutboxError> {
         let (boot, ts) = (self.identity.boot, Timestamp::now());
         let payload =
             |seq| alarm.map_or(Vec::new(), |alarm| Envelope { seq, boot, ts }.encode(alarm));
-        self.outbox.push(Destination::Mqtt, &self.identity.topics.alarm(code), true, payload)
+        self.push_event(Some((self.identity.topics.alarm(code), &payload)), happening)
+    }
+
+    fn push_event(
+        &self,
+        about: Option<Draft<'_>>,
+        happening: Happening,
+    ) -> Result<u64, OutboxError> {
+        let (boot, ts) = (self.identity.boot, Timestamp::now());
+        let payload =
+            |seq, number| Envelope { seq, boot, ts }.encode(&DeviceEvent { number, happening });
+        self.outbox.push_event(Destination::Mqtt, about, &self.identity.topics.event(), payload)
+    }
+
+    /// Publishes how an alarm stands, retained, where nothing changed. Durable when it returns; blocks for one disk flush.
+    pub fn alarm(&self, alarm: &AlarmMessage) -> Result<u64, OutboxError> {
+        let (boot, ts) = (self.identity.boot, Timestamp::now());
+        let payload = |seq| Envelope { seq, boot, ts }.encode(alarm);
+        let topic = self.identity.topics.alarm(alarm.code);
+        self.outbox.push(Destination::Mqtt, &topic, true, payload)
     }
 }

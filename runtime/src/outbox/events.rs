@@ -1,0 +1,33 @@
+//! Events: numbered without a gap by a count of their own, which is kept in the transaction that stores the message.
+
+use super::{Destination, Draft, META, Outbox, OutboxError, insert};
+use redb::ReadableTable;
+
+const LAST_EVENT: &str = "last_event";
+
+impl Outbox {
+    /// Stores an event, made with the number of its message and its own, and the retained message it is about, where there is
+    /// one: both or none. Returns the event's number: one more than the last, over restarts too.
+    pub fn push_event(
+        &self,
+        destination: Destination,
+        about: Option<Draft<'_>>,
+        topic: &str,
+        payload: impl FnOnce(u64, u64) -> Vec<u8>,
+    ) -> Result<u64, OutboxError> {
+        let transaction = self.write()?;
+        if let Some((topic, payload)) = about {
+            insert(&transaction, destination, &topic, true, payload)?;
+        }
+        let number = {
+            let meta = transaction.open_table(META)?;
+            let last = meta.get(LAST_EVENT)?.map(|value| value.value());
+            last.unwrap_or(0) + 1
+        };
+        let seq = insert(&transaction, destination, topic, false, |seq| payload(seq, number))?;
+        transaction.open_table(META)?.insert(LAST_EVENT, number)?;
+        transaction.commit()?;
+        self.announce(seq);
+        Ok(number)
+    }
+}
