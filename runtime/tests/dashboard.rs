@@ -91,7 +91,7 @@ async fn the_page_and_all_it_asks_for_are_served_under_a_strict_policy() {
             }
         }
     }
-    assert_eq!(seen, 7, "{files:?}");
+    assert_eq!(seen, 8, "{files:?}");
 }
 
 #[tokio::test]

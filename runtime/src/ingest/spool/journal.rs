@@ -86,7 +86,6 @@ impl Journal {
     /// Opens the journal of the spool in `root`, after it has written again what a power cut took from the files. Blocks on
     /// the disk.
     pub(super) fn open(root: &Path) -> io::Result<Journal> {
-        fs::create_dir_all(root.join(FOLDER))?;
         let mut state = State::default();
         while state.segments.len() < SEGMENTS {
             let path = segment_path(root, state.segments.len());
@@ -145,11 +144,8 @@ impl Journal {
                 (state.segments[k].turn, state.segments[k].synced) = (state.turn, 0);
                 state.current = Some(k);
             } else if state.segments.len() < SEGMENTS {
-                let path = segment_path(&self.shared.root, state.segments.len());
-                let file =
-                    File::options().read(true).write(true).create(true).truncate(true).open(&path);
-                durable::sync_folder(path.parent()?).ok()?;
-                state.segments.push(Segment::free(file.ok()?));
+                let file = create(&self.shared.root, state.segments.len()).ok()?;
+                state.segments.push(Segment::free(file));
             } else {
                 state = self.shared.wait(state);
             }
@@ -265,6 +261,16 @@ impl Segment {
 
 fn segment_path(root: &Path, k: usize) -> PathBuf {
     root.join(FOLDER).join(format!("{k}.segment"))
+}
+
+/// A new segment, whose name and folder are durable.
+fn create(root: &Path, k: usize) -> io::Result<File> {
+    let path = segment_path(root, k);
+    fs::create_dir_all(root.join(FOLDER))?;
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    durable::sync_folder(&root.join(FOLDER))?;
+    durable::sync_folder(root)?;
+    Ok(file)
 }
 
 /// Tells that the files of a segment are durable.
