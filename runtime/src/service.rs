@@ -130,11 +130,12 @@ impl Service {
         let hand = health.hand(Part::Ingest);
         tasks.extend(intake.start(listeners, config.dicom, events, hand, stopped.clone()));
         tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
+        // Before anything else can happen.
+        tell(&publisher, Happening::Started { software: Version::software() });
         threads.push(telemetry.start(stopped.clone())?);
         let page = Page::new(board.clone(), telemetry);
         let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
         tasks.extend(page);
-        tell(&publisher, Happening::Started { software: Version::software() });
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
     }
