@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first surprise")]
 
+mod support;
+
 use kernels::cuda::convolution::Size;
 use kernels::cuda::{Array, Device};
 use models::engine::Shipped;
@@ -13,7 +15,7 @@ use models::weights::{Form, Shape, Weights};
 use pipeline::{Net, TensorMut, TensorRef};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use support::median;
 
 /// Runs of each net after the first, which allocates; the median counts.
 const RUNS: usize = 30;
@@ -65,19 +67,6 @@ fn keep(path: std::path::PathBuf, values: &[f32]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-fn median(work: &mut dyn FnMut()) -> f64 {
-    work();
-    let mut times: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let started = Instant::now();
-            work();
-            started.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[RUNS / 2]
-}
-
 fn measure<C: Shape + Send + Sync>(
     [kind, name]: [&str; 2],
     weights: Weights<C>,
@@ -92,12 +81,12 @@ fn measure<C: Shape + Send + Sync>(
     let mut logits = vec![0.0f32; slices * classes * rows * columns];
     let there = Array::of(&**device, &input).unwrap();
     let size = Size { slices, rows, columns, channels };
-    let on_device = median(&mut || {
+    let on_device = median(RUNS, &mut || {
         net.forward(&there, size).unwrap();
         device.wait().unwrap();
     });
     let allocated = device.allocations();
-    let whole = median(&mut || {
+    let whole = median(RUNS, &mut || {
         let output = TensorMut { shape: [slices, classes, rows, columns], values: &mut logits };
         net.run(TensorRef { shape: [slices, channels, rows, columns], values: &input }, output)
             .unwrap();

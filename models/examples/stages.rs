@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends at the first surprise")]
 
+mod support;
+
 use kernels::cuda::Device;
 use models::engine::Shipped;
 use models::engine::cuda::{CudaNet, On, nets};
@@ -14,6 +16,7 @@ use pipeline::semantic::{self, ClassMap};
 use pipeline::{InstanceStage, Net, SemanticStage, Series, cutout, segment, vertebrae};
 use std::sync::Arc;
 use std::time::Instant;
+use support::median;
 
 /// Runs after the first, which allocates; the median counts.
 const RUNS: usize = 20;
@@ -33,30 +36,16 @@ fn series() -> Series {
     Series::from_volume(phantom::generate(&Recipe::of(Region::Lumbar, 1)).unwrap().image)
 }
 
-/// Milliseconds of the median.
-fn median(work: &mut dyn FnMut()) -> f64 {
-    work();
-    let mut times: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let started = Instant::now();
-            work();
-            started.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[RUNS / 2]
-}
-
 fn semantic_stage(weights: &Shipped, device: &Arc<Device>, form: &str) -> ClassMap {
     let on: On = Arc::<Device>::clone(device);
     let mut net = CudaNet::load(weights.semantic.clone(), &on).unwrap();
     let prepared = prepare(&series().volume, net.card()).unwrap();
     let got = net.classify(&prepared).unwrap();
     let made = device.allocations();
-    let there = median(&mut || drop(net.classify(&prepared).unwrap()));
+    let there = median(RUNS, &mut || drop(net.classify(&prepared).unwrap()));
     let made = device.allocations() - made;
     let want = semantic::classify(&prepared, &mut net).unwrap();
-    let host = median(&mut || drop(semantic::classify(&prepared, &mut net).unwrap()));
+    let host = median(RUNS, &mut || drop(semantic::classify(&prepared, &mut net).unwrap()));
     let pairs = got.classes.voxels().iter().zip(want.classes.voxels());
     let differ = pairs.filter(|(a, b)| a != b).count();
     println!(
@@ -81,10 +70,10 @@ fn instance_stage(weights: &Shipped, map: &ClassMap, device: &Arc<Device>, form:
     let scene = Scene { classes, channels: &channels, voxels: &voxels };
     let got = net.ask(&scene, &centres).unwrap();
     let made = device.allocations();
-    let there = median(&mut || drop(net.ask(&scene, &centres).unwrap()));
+    let there = median(RUNS, &mut || drop(net.ask(&scene, &centres).unwrap()));
     let made = device.allocations() - made;
     let want = instances::ask(&scene, &centres, &mut net).unwrap();
-    let host = median(&mut || drop(instances::ask(&scene, &centres, &mut net).unwrap()));
+    let host = median(RUNS, &mut || drop(instances::ask(&scene, &centres, &mut net).unwrap()));
     println!(
         "{{\"stage\": \"instance\", \"form\": \"{form}\", \"cutouts\": {}, \"voxels\": {}, \"ms\": {there:.3}, \
          \"through_host_ms\": {host:.3}, \"equal\": {}, \"blocks_of_memory\": {made}}}",
@@ -100,7 +89,7 @@ fn job(weights: &Shipped, device: &Arc<Device>, form: &str) {
     let on: On = Arc::<Device>::clone(device);
     let (mut nets, series) = (nets(weights, &on).unwrap(), series());
     let mut told = String::new();
-    let whole = median(&mut || {
+    let whole = median(RUNS, &mut || {
         let mut stages: Vec<(String, Instant)> = Vec::new();
         let begin = &mut |stage| stages.push((format!("{stage:?}"), Instant::now()));
         segment(&series, &[], &mut nets, begin).unwrap();

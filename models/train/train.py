@@ -26,6 +26,7 @@ import weights
 from anatomy import stream
 from net import TIERS, UNet
 from paint import CLASS_COUNT, CONTEXT, SAID, Canvas, Painter
+from precision import autocast
 from torch import Tensor
 
 # A batch is so many slabs (times `--widen`) of SLAB neighbouring slices; mostly small crops, some large ones for wide context.
@@ -230,7 +231,7 @@ def _step(
     net: UNet, teacher: UNet | None, optimiser: torch.optim.Optimizer, images: Tensor, classes: Tensor
 ) -> tuple[float, np.ndarray]:
     images = images.to(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+    with autocast(images.device.type):
         logits = net(images)
         with torch.no_grad():
             teacher_logits = teacher(images).float() if teacher else None

@@ -21,6 +21,7 @@ from unet import CLASSES, InstanceNet, by_class, encode, level_logits
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 import weights  # noqa: E402  the folder above holds what both trainings share
+from precision import autocast  # noqa: E402
 
 ANY = 255
 """The answer at voxels that do not matter."""
@@ -105,7 +106,7 @@ def train(arguments: argparse.Namespace) -> None:
             break
         for group in optimiser.param_groups:
             group["lr"] = rate_at(max(share, 1e-3), arguments.rate)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with autocast(device):
             logits = net(encode(groups.to(device)).contiguous(memory_format=torch.channels_last))
         loss = loss_of(logits, answers.to(device), levels.to(device))
         optimiser.zero_grad(set_to_none=True)

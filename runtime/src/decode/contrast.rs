@@ -23,7 +23,7 @@ const STIR_USUAL_ECHO: f64 = 50.0;
 const T1_USUAL_ECHO: f64 = 10.0;
 /// Names of 3-D gradient-echo T1 sequences.
 const T1_3D_NAMES: [&str; 7] = ["MPRAGE", "TFL3D", "BRAVO", "VIBE", "FSPGR", "TFE", "THRIVE"];
-/// Words for a contrast agent in names of series and protocols, in the languages of the consoles seen.
+/// Words for a contrast agent in names of series and protocols: English, German (KM), names of agents.
 const AGENT_WORDS: [&str; 17] = [
     "GD",
     "GAD",

@@ -21,7 +21,8 @@ pub use super::folder::{Folder, FolderError, read_folder};
 
 /// Stack for a thread that decodes: 32 times what dicom-object needs for the nesting the pre-scan lets pass.
 pub const STACK_BYTES: usize = 64 << 20;
-/// Most frames of a series, of all its parts: a whole study of dynamic images has some 20 000.
+/// Most frames of a series, of all its parts, so that what is kept of each (some hundred bytes) stays within megabytes: 64 slices
+/// at a thousand time points.
 const MAX_FRAMES: usize = 1 << 16;
 
 /// Decodes the files (DICOM part 10) of one series, in any order, chooses what of it is taken under the settings of the site,

@@ -3,8 +3,8 @@
 //! An instance is durable in the `journal` first, or by a sync of its own file where it is too large for that.
 //!
 //! Layout: `ROOT/JOB/HASH.dcm`. `JOB` is the [`JobId`] of the series and `HASH` a SHA-256 of the SOP Instance UID, so
-//! that no text of a sender becomes a path. A file appears under its name only whole and synced: what
-//! [`Spool::open`] finds after a power cut is exactly what was acknowledged, or more. Retention is the caller's.
+//! that no text of a sender becomes a path. A file appears under its name only whole; what [`Spool::open`]
+//! finds after a power cut, with what it takes from the journal, is exactly what was acknowledged, or more. Retention is the caller's.
 
 mod journal;
 
@@ -118,7 +118,8 @@ impl Spool {
         Ok(100 - disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1))
     }
 
-    /// Makes an instance durable: file and folder are synced when this returns. Blocks on the disk.
+    /// Makes an instance durable: its record in the journal, or its file and folder, are synced when this returns. Blocks on
+    /// the disk.
     pub fn store(&self, header: &Header, data_set: &[u8]) -> Result<Stored, SpoolError> {
         let full = || SpoolError::Full { path: self.root.clone() };
         // At 100 the disk itself says so.

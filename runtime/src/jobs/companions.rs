@@ -5,7 +5,7 @@
 //! Nobody waits for a companion that may never come: a series is segmented when it is complete, and its better twin, when it
 //! comes later, is segmented too and says which result it replaces.
 
-use super::levels::{files_of, frame_of};
+use super::levels::{EXTENSION, frame_of, place};
 use crate::decode::DicomSeries;
 use crate::decode::selection::Class;
 use crate::durable;
@@ -57,14 +57,13 @@ impl Companions {
         };
         let own = Entry::of(dicom, job);
         let mut others = Vec::new();
-        for path in files_of(&frame)? {
+        for path in durable::files(&frame, EXTENSION)? {
             let entry: Option<Entry> = serde_json::from_slice(&std::fs::read(path)?).ok();
             others.extend(entry.filter(|entry| entry.job != *job));
         }
         let company = own.among(&others);
         if company.better.is_none() {
-            let path = frame.join(format!("{job}.json"));
-            durable::write(&path, &serde_json::to_vec(&own)?)?;
+            durable::write(&place(&frame, job), &serde_json::to_vec(&own)?)?;
         }
         Ok(company)
     }

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Of the files that stand for series.
+pub(super) const EXTENSION: &str = "json";
 /// Name of the file in a generation's folder.
 const FILE_NAME: &str = "neighbours.json";
 
@@ -88,7 +90,7 @@ impl Levels {
             Err(error) => return Err(error),
         }
         let mut files = Vec::new();
-        for path in files_of(&frame)? {
+        for path in durable::files(&frame, EXTENSION)? {
             let file: Option<File> = serde_json::from_slice(&std::fs::read(path)?).ok();
             files.extend(file.filter(|file| file.job != *job));
         }
@@ -140,19 +142,9 @@ pub(super) fn frame_of(dicom: &DicomSeries, site_key: &[u8]) -> Option<String> {
     Some(frame_id(site_key, &study, &frame))
 }
 
-fn place(frame: &Path, job: &JobId) -> PathBuf {
-    frame.join(format!("{job}.json"))
-}
-
-/// The files in a frame's folder; none where it is not there.
-pub(super) fn files_of(frame: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(frame) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
-    Ok(paths.into_iter().filter(is_whole).collect())
+/// The file of a series among those of its frame of reference.
+pub(super) fn place(frame: &Path, job: &JobId) -> PathBuf {
+    frame.join(format!("{job}.{EXTENSION}"))
 }
 
 #[cfg(test)]

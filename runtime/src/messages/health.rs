@@ -193,7 +193,7 @@ impl AlarmCode {
             }
             AlarmCode::McuLink => "look at the cable to the supervisor and at its supply",
             AlarmCode::PartStuck => {
-                "send the log to us; the supervisor or systemd restarts the service"
+                "send the log to us; the supervisor, where there is one, restarts the computer"
             }
             AlarmCode::QueueFilling => {
                 "send fewer series at once, or use a faster engine: consoles will have to wait"

@@ -1,5 +1,6 @@
 //! Messages about the device in every form: all known, nothing known, every word.
 
+use crate::support::service;
 use models::engine::trouble::State;
 use sagitta::health::Part;
 use sagitta::messages::{
@@ -27,29 +28,6 @@ fn machine() -> MachineHealth {
         disk_used_percent: Some(40.1),
         disk_free_mib: Some(60_000),
         clock_synchronised: Some(true),
-    }
-}
-
-fn service() -> ServiceHealth {
-    ServiceHealth {
-        stuck: None,
-        jobs_open: 1,
-        jobs_done: 12,
-        jobs_refused: 3,
-        jobs_failed: 1,
-        instances_stored: 312,
-        instances_refused: 2,
-        latency_ms: Latencies::default(),
-        engine: None,
-        precision: None,
-        fallback: None,
-        outbox_messages: 4,
-        outbox_oldest_s: Some(7),
-        deliveries_waiting: 1,
-        deliveries_oldest_s: None,
-        mcu: None,
-        alarms_active: 1,
-        health_dropped: 0,
     }
 }
 

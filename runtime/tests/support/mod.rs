@@ -7,7 +7,8 @@ use pipeline::{Flag, Numbering, Vertebra};
 use pipeline::{ModelCard, Segmentation, Structure, VertebraId};
 use sagitta::identity::JobId;
 use sagitta::messages::{
-    Engine, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind, Timings,
+    Engine, JobResult, JobStage, JobState, JobStatus, Latencies, ModelTag, OutputKind,
+    ServiceHealth, Timings,
 };
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +19,30 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn job(name: &str) -> JobId {
     JobId::new(b"a site key", name)
+}
+
+/// A service that has worked for a while.
+pub(crate) fn service() -> ServiceHealth {
+    ServiceHealth {
+        stuck: None,
+        jobs_open: 1,
+        jobs_done: 12,
+        jobs_refused: 3,
+        jobs_failed: 1,
+        instances_stored: 312,
+        instances_refused: 2,
+        latency_ms: Latencies::default(),
+        engine: None,
+        precision: None,
+        fallback: None,
+        outbox_messages: 4,
+        outbox_oldest_s: Some(7),
+        deliveries_waiting: 1,
+        deliveries_oldest_s: None,
+        mcu: None,
+        alarms_active: 1,
+        health_dropped: 0,
+    }
 }
 
 pub(crate) fn timings() -> Timings {

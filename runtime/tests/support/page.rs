@@ -1,7 +1,7 @@
 //! A source for the page: jobs in several states and a drawn spine, for the tests and the example server.
 #![allow(clippy::unwrap_used, reason = "the example page uses it too")]
 
-use crate::support::{job, result, status, timings};
+use crate::support::{job, result, service, status, timings};
 use pipeline::Numbering;
 use pipeline::RefusalCode;
 use sagitta::dashboard::{JobView, OverlaySource};
@@ -47,26 +47,7 @@ impl OverlaySource for DrawnSpine {
         Some(HealthReport {
             uptime_s: 3600,
             machine: MachineHealth { hottest_c: Some(61.5), ..MachineHealth::default() },
-            service: ServiceHealth {
-                stuck: None,
-                jobs_open: 1,
-                jobs_done: 12,
-                jobs_refused: 3,
-                jobs_failed: 1,
-                instances_stored: 312,
-                instances_refused: 2,
-                latency_ms,
-                engine: None,
-                precision: None,
-                fallback: None,
-                outbox_messages: 0,
-                outbox_oldest_s: None,
-                deliveries_waiting: 0,
-                deliveries_oldest_s: None,
-                mcu: None,
-                alarms_active: 1,
-                health_dropped: 0,
-            },
+            service: ServiceHealth { latency_ms, ..service() },
         })
     }
 

@@ -57,7 +57,7 @@ impl Ahead {
     }
 
     pub(super) fn recall(&mut self, key: impl FnOnce() -> Key) -> Option<Said> {
-        // The key costs as much as a percent of the net: nothing is looked for where nothing is.
+        // The key is a hash of all of the slab: it is not made where nothing can be found.
         if self.said.is_empty() {
             return None;
         }

@@ -22,7 +22,7 @@ const MAGIC: &[u8; 8] = b"SAGJRNL1";
 const HEADER_BYTES: usize = 32;
 /// Of one segment: sixty slices of 512 x 512, so that after an examination or two all blocks in use were written before.
 const SEGMENT_BYTES: u64 = 32 << 20;
-/// A burst of 256 MiB, twice the largest examination of the spine, goes on while the first segments are being synced.
+/// A burst of 256 MiB, 500 slices of 512 x 512, goes on while the first segments are being synced.
 const SEGMENTS: usize = 8;
 /// Larger instances have little to gain: the file system's commits are small beside their own bytes.
 const MAX_RECORD_BYTES: u64 = SEGMENT_BYTES / 4;

@@ -53,10 +53,8 @@ impl Figures {
 /// Nearest ranks; `None` without values.
 fn percentiles(mut values: Vec<f64>) -> Option<Percentiles> {
     values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    let rank =
-        |percent: usize| values[(values.len() * percent).div_ceil(100).max(1).min(last + 1) - 1];
-    Some(Percentiles { p50: rank(50), p95: rank(95), p99: rank(99) })
+    let rank = |percent: usize| values[(values.len() * percent).div_ceil(100) - 1];
+    (!values.is_empty()).then(|| Percentiles { p50: rank(50), p95: rank(95), p99: rank(99) })
 }
 
 #[cfg(test)]
