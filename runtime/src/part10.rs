@@ -12,8 +12,14 @@ pub const IMPLEMENTATION_VERSION: &str = concat!("SAGITTA_", env!("CARGO_PKG_VER
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8; 4] = b"DICM";
-/// Longer than any [`prefix()`] of ours: three UIDs of 64 bytes, two names and their headers.
-pub const PREFIX_BYTES: u64 = 512;
+/// Longer than any [`prefix()`] of ours: four UIDs of 64 bytes, a name, the seal and their headers.
+pub const PREFIX_BYTES: u64 = 640;
+/// Deflated Explicit VR Little Endian: nothing can be added to its data set.
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
+const IMPLICIT: &str = "1.2.840.10008.1.2";
+const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+/// Shortest [`padding`]: the header of an element.
+pub const LEAST_PADDING: usize = 12;
 
 /// Why bytes are not a DICOM file. The sender's move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -26,9 +32,43 @@ pub enum FileError {
     Missing(&'static str),
 }
 
-/// Preamble, `DICM` and file meta information for a received data set. The same arguments give the same bytes.
-pub fn prefix(sop_class: &str, sop_instance: &str, transfer_syntax: &str) -> Vec<u8> {
-    let mut meta = Vec::with_capacity(512);
+/// Length and checksum of a data set, as the Private Information (0002,0102) of a file of ours: where it ends before its
+/// [`padding`], and whether all of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    bytes: u64,
+    crc: u32,
+}
+
+impl Sealed {
+    const BYTES: usize = 12;
+
+    fn of(data_set: &[u8]) -> Sealed {
+        Sealed { bytes: data_set.len() as u64, crc: crc32fast::hash(data_set) }
+    }
+
+    fn write(self) -> [u8; Sealed::BYTES] {
+        let mut out = [0; Sealed::BYTES];
+        out[..8].copy_from_slice(&self.bytes.to_le_bytes());
+        out[8..].copy_from_slice(&self.crc.to_le_bytes());
+        out
+    }
+
+    fn read(value: &[u8]) -> Option<Sealed> {
+        let (bytes, crc) = value.split_at_checked(8)?;
+        let bytes = u64::from_le_bytes(bytes.try_into().ok()?);
+        Some(Sealed { bytes, crc: u32::from_le_bytes(crc.try_into().ok()?) })
+    }
+}
+
+/// Preamble, `DICM` and file meta information for a received data set, sealed. The same arguments give the same bytes.
+pub fn prefix(
+    sop_class: &str,
+    sop_instance: &str,
+    transfer_syntax: &str,
+    data_set: &[u8],
+) -> Vec<u8> {
+    let mut meta = Vec::with_capacity(PREFIX_BYTES as usize);
     meta.extend_from_slice(b"\x02\x00\x01\x00OB\0\0\x02\x00\x00\x00\x00\x01"); // version 1
     for (element, vr, value, padding) in [
         (0x0002u16, b"UI", sop_class, 0u8),
@@ -36,6 +76,7 @@ pub fn prefix(sop_class: &str, sop_instance: &str, transfer_syntax: &str) -> Vec
         (0x0010, b"UI", transfer_syntax, 0),
         (0x0012, b"UI", IMPLEMENTATION_CLASS_UID, 0),
         (0x0013, b"SH", IMPLEMENTATION_VERSION, b' '),
+        (0x0100, b"UI", IMPLEMENTATION_CLASS_UID, 0),
     ] {
         let padded = value.len() + value.len() % 2;
         meta.extend_from_slice(&2u16.to_le_bytes());
@@ -45,6 +86,9 @@ pub fn prefix(sop_class: &str, sop_instance: &str, transfer_syntax: &str) -> Vec
         meta.extend_from_slice(value.as_bytes());
         meta.resize(meta.len() + value.len() % 2, padding);
     }
+    meta.extend_from_slice(b"\x02\x00\x02\x01OB\0\0");
+    meta.extend_from_slice(&(Sealed::BYTES as u32).to_le_bytes());
+    meta.extend_from_slice(&Sealed::of(data_set).write());
     let mut out = vec![0; PREAMBLE];
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(b"\x02\x00\x00\x00UL\x04\x00");
@@ -53,11 +97,37 @@ pub fn prefix(sop_class: &str, sop_instance: &str, transfer_syntax: &str) -> Vec
     out
 }
 
+/// What fills a file behind its data set: Data Set Trailing Padding (FFFC,FFFC), PS3.10 7.2, of `bytes` bytes with its header, at
+/// least [`LEAST_PADDING`].
+pub fn padding(transfer_syntax: &str, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
+    let length = |header: usize| bytes.saturating_sub(header) as u32;
+    match transfer_syntax {
+        DEFLATED => {}
+        IMPLICIT => {
+            out.extend_from_slice(b"\xfc\xff\xfc\xff");
+            out.extend_from_slice(&length(8).to_le_bytes());
+        }
+        BIG_ENDIAN => {
+            out.extend_from_slice(b"\xff\xfc\xff\xfcOB\0\0");
+            out.extend_from_slice(&length(12).to_be_bytes());
+        }
+        _ => {
+            out.extend_from_slice(b"\xfc\xff\xfc\xffOB\0\0");
+            out.extend_from_slice(&length(12).to_le_bytes());
+        }
+    }
+    out.resize(bytes, 0);
+    out
+}
+
 /// A DICOM file in memory: its meta information (group 0002) and the data set, which is not looked at.
 #[derive(Debug)]
 pub struct File<'a> {
     meta: BTreeMap<Tag, &'a [u8]>,
+    /// All that follows the meta information; of a sealed file without its padding.
     pub data_set: &'a [u8],
+    sealed: Option<Sealed>,
 }
 
 impl<'a> File<'a> {
@@ -73,7 +143,20 @@ impl<'a> File<'a> {
             meta.insert(tag, value);
             at = next;
         }
-        Ok(File { meta, data_set: &rest[at..] })
+        let ours = meta.get(&tags::PRIVATE_INFORMATION_CREATOR_UID).is_some_and(|uid| {
+            uid.strip_suffix(b"\0").unwrap_or(uid) == IMPLEMENTATION_CLASS_UID.as_bytes()
+        });
+        let seal = meta.get(&tags::PRIVATE_INFORMATION).filter(|_| ours);
+        let sealed = seal.map(|value| Sealed::read(value).ok_or(FileError::Damaged)).transpose()?;
+        // The head of a file may be all that was read of it.
+        let there = rest.len() - at;
+        let bytes = sealed.map_or(there, |s| usize::try_from(s.bytes).unwrap_or(there).min(there));
+        Ok(File { meta, data_set: &rest[at..at + bytes], sealed })
+    }
+
+    /// Whether the data set is the one that the file was sealed with: not so of a file that was being written.
+    pub fn is_whole(&self) -> bool {
+        self.sealed == Some(Sealed::of(self.data_set))
     }
 
     pub fn transfer_syntax(&self) -> Result<String, FileError> {
@@ -122,17 +205,27 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let mut bytes = prefix("1.2.840.10008.5.1.4.1.1.4", "1.2.3", "1.2.840.10008.1.2.1");
-        bytes.extend_from_slice(b"data set");
+        let data_set = b"data set";
+        let mut bytes =
+            prefix("1.2.840.10008.5.1.4.1.1.4", "1.2.3", "1.2.840.10008.1.2.1", data_set);
+        assert!(bytes.len() < PREFIX_BYTES as usize);
+        bytes.extend_from_slice(data_set);
+        bytes.extend_from_slice(&padding("1.2.840.10008.1.2.1", 40));
         let file = File::read(&bytes).unwrap();
+        assert!(file.is_whole());
         assert_eq!(file.sop_class().unwrap(), "1.2.840.10008.5.1.4.1.1.4");
         assert_eq!(file.sop_instance().unwrap(), "1.2.3");
-        assert_eq!(split(&bytes).unwrap(), ("1.2.840.10008.1.2.1".to_owned(), &b"data set"[..]));
+        assert_eq!(split(&bytes).unwrap(), ("1.2.840.10008.1.2.1".to_owned(), &data_set[..]));
+        let last = bytes.len() - 41;
+        assert_eq!(bytes[last], b't');
+        bytes[last] = b'T';
+        assert!(!File::read(&bytes).unwrap().is_whole());
+        assert!(!File::read(&bytes[..last]).unwrap().is_whole());
     }
 
     #[test]
     fn no_truncated_or_damaged_file_panics_or_passes_unnoticed() {
-        let file = prefix("1.2.3", "1.2.3.4", "1.2.840.10008.1.2.1");
+        let file = prefix("1.2.3", "1.2.3.4", "1.2.840.10008.1.2.1", b"");
         let syntax = b"1.2.840.10008.1.2.1";
         let begins = file.windows(syntax.len()).position(|text| text == syntax).unwrap();
         for length in 0..begins + syntax.len() {

@@ -128,6 +128,7 @@ impl AsyncWrite for Stream {
 #[derive(Debug)]
 pub struct Wire {
     stream: BufReader<Stream>,
+    /// As long as the longest PDU so far; the one that came last is at its beginning.
     pdu: Vec<u8>,
     /// The largest PDU the peer takes; set once it was negotiated.
     largest: u32,
@@ -176,11 +177,14 @@ impl Wire {
         if length > limit {
             return Err(WireError::PduTooLarge(length));
         }
-        self.pdu.clear();
-        self.pdu.extend_from_slice(&header);
-        self.pdu.resize(header.len() + length as usize, 0);
-        self.stream.read_exact(&mut self.pdu[header.len()..]).await?;
-        match dicom_ul::pdu::read_pdu(self.pdu.as_slice(), limit, true) {
+        let whole = header.len() + length as usize;
+        if self.pdu.len() < whole {
+            self.pdu.resize(whole, 0);
+        }
+        let pdu = &mut self.pdu[..whole];
+        pdu[..header.len()].copy_from_slice(&header);
+        self.stream.read_exact(&mut pdu[header.len()..]).await?;
+        match dicom_ul::pdu::read_pdu(&*pdu, limit, true) {
             Ok(Some(pdu)) => Ok(pdu),
             Ok(None) | Err(_) => Err(WireError::BadPdu),
         }

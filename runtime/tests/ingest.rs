@@ -102,13 +102,13 @@ impl Service {
     }
 }
 
-/// The files in a spool, but those of its journal.
+/// The files in a spool, but the blanks of its pool.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_none_or(|end| end != "segment"))
+        .filter(|path| path.extension().is_none_or(|end| end != "blank"))
         .collect();
     files.sort();
     files

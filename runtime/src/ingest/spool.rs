@@ -1,12 +1,13 @@
 //! The spool: every received instance on disk, verbatim, before it is acknowledged.
 //!
-//! An instance is durable in the `journal` first, or by a sync of its own file where it is too large for that.
+//! An instance is written into a blank of the `pool` where there is one, else into a new file; either way it is a DICOM file whose
+//! meta information seals the data set, and which may be padded behind it.
 //!
 //! Layout: `ROOT/JOB/HASH.dcm`. `JOB` is the [`JobId`] of the series and `HASH` a SHA-256 of the SOP Instance UID, so
 //! that no text of a sender becomes a path. A file appears under its name only whole; what [`Spool::open`]
-//! finds after a power cut, with what it takes from the journal, is exactly what was acknowledged, or more. Retention is the caller's.
+//! finds after a power cut, with what it takes from the pool, is exactly what was acknowledged, or more. Retention is the caller's.
 
-mod journal;
+mod pool;
 
 use super::header::{self, Header};
 use super::prescan::Limits;
@@ -15,11 +16,11 @@ use crate::durable::{self, sync_folder};
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::part10;
-use journal::Journal;
+use pool::Pool;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -78,7 +79,7 @@ pub struct Spool {
     site_key: Vec<u8>,
     /// Fuller than so many percent, the disk takes nothing more.
     refuse_percent: u64,
-    journal: Journal,
+    pool: Pool,
     /// The instances on their way to the disk: one of a UID at a time, so that "is it there already" has one answer.
     landing: Mutex<HashSet<PathBuf>>,
     landed: Condvar,
@@ -94,8 +95,9 @@ impl Spool {
         let probe = root.join(format!("probe.{PARTIAL}"));
         File::create(&probe).and_then(|file| file.sync_all()).map_err(unusable)?;
         fs::remove_file(&probe).map_err(unusable)?;
+        adopt(root, site_key).map_err(unusable)?;
         let spool = Spool {
-            journal: Journal::open(root).map_err(unusable)?,
+            pool: Pool::open(root).map_err(unusable)?,
             root: root.to_owned(),
             site_key: site_key.to_vec(),
             refuse_percent: 100,
@@ -118,8 +120,7 @@ impl Spool {
         Ok(100 - disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1))
     }
 
-    /// Makes an instance durable: its record in the journal, or its file and folder, are synced when this returns. Blocks on
-    /// the disk.
+    /// Makes an instance durable: its file, and a new one's name, are synced when this returns. Blocks on the disk.
     pub fn store(&self, header: &Header, data_set: &[u8]) -> Result<Stored, SpoolError> {
         let full = || SpoolError::Full { path: self.root.clone() };
         // At 100 the disk itself says so.
@@ -147,10 +148,10 @@ impl Spool {
     /// delivered.
     pub fn remove(&self, job: &JobId) -> Result<(), SpoolError> {
         let leaving = self.root.join(format!("{job}.{LEAVING}"));
-        // A record of it would bring it back.
+        // What is still in the pool after a power cut would come back.
         let removed = self
-            .journal
-            .settle()
+            .pool
+            .sync()
             .and_then(|()| fs::rename(self.folder(job), &leaving))
             .and_then(|()| sync_folder(&self.root))
             .and_then(|()| fs::remove_dir_all(&leaving));
@@ -209,17 +210,12 @@ impl Spool {
         let job = JobId::new(&self.site_key, &header.series);
         let name = name(&header.sop_instance);
         let path = self.path(&job, &name);
-        let prefix =
-            part10::prefix(&header.sop_class, &header.sop_instance, &header.transfer_syntax);
+        let syntax = &header.transfer_syntax;
+        let prefix = part10::prefix(&header.sop_class, &header.sop_instance, syntax, data_set);
         let content = [&prefix, data_set];
         let _landing = self.claim(&path);
         if !path.exists() {
-            // Held until the file is written: then the journal may let its record go.
-            let kept = self.journal.keep(&format!("{job}/{name}.{INSTANCE}"), content)?;
-            self.write(&path, content, kept.is_none())?;
-            if kept.is_none() {
-                self.sync_names(&job)?;
-            }
+            self.write_new(&path, content, syntax)?;
             return Ok(Stored { job, path, outcome: Outcome::New });
         }
         if same(&path, content)? {
@@ -228,9 +224,20 @@ impl Spool {
             return Ok(Stored { job, path, outcome: Outcome::Duplicate });
         }
         let path = self.folder(&job).join(format!("{name}.{}.{CONFLICT}", hash(&content)));
-        self.write(&path, content, true)?;
-        self.sync_names(&job)?;
+        self.write(&path, content)?;
         Ok(Stored { job, path, outcome: Outcome::Conflict })
+    }
+
+    /// Makes an instance durable under a name that is not there.
+    fn write_new(&self, path: &Path, content: [&[u8]; 2], syntax: &str) -> io::Result<()> {
+        let bytes = content[0].len() + content[1].len();
+        let file_bytes = pool::file_bytes((bytes + part10::LEAST_PADDING) as u64);
+        let Some((blank, length)) = file_bytes.and_then(|n| Some((self.pool.take(n)?, n))) else {
+            return self.write(path, content);
+        };
+        fs::create_dir_all(parent(path))?;
+        let padding = part10::padding(syntax, length as usize - bytes);
+        blank.become_file(path, &[content[0], content[1], &padding])
     }
 
     /// Waits until nobody else lands the same instance.
@@ -242,21 +249,21 @@ impl Spool {
         Landing { spool: self, path: path.to_owned() }
     }
 
-    /// Writes a file, whole under its name; its bytes are synced where nobody else has them.
-    fn write(&self, path: &Path, content: [&[u8]; 2], synced: bool) -> io::Result<()> {
-        let folder = path.parent().expect("a path below the root");
+    /// Makes a new file durable, whole under its name.
+    fn write(&self, path: &Path, content: [&[u8]; 2]) -> io::Result<()> {
+        let folder = parent(path);
         fs::create_dir_all(folder)?;
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
         let partial = path.with_extension(format!("{number}.{PARTIAL}"));
-        let written = write(&partial, content, synced).and_then(|()| fs::rename(&partial, path));
+        let written = write(&partial, content).and_then(|()| fs::rename(&partial, path));
         if written.is_err() {
             // The first error is the one to report; a partial file left behind is removed at the next start.
             let _ = fs::remove_file(&partial);
         }
-        written
+        written.and_then(|()| sync_folder(folder)).and_then(|()| sync_folder(&self.root))
     }
 
-    /// Makes the names in the folder of a job durable, and its own, which an instance may have left to the journal.
+    /// Makes the names in the folder of a job durable, and its own.
     fn sync_names(&self, job: &JobId) -> io::Result<()> {
         sync_folder(&self.folder(job))?;
         sync_folder(&self.root)
@@ -322,15 +329,52 @@ pub fn name(sop_instance: &str) -> String {
     hash(&[sop_instance.as_bytes()])
 }
 
-fn write(path: &Path, content: [&[u8]; 2], synced: bool) -> io::Result<()> {
+fn write(path: &Path, content: [&[u8]; 2]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     content.iter().try_for_each(|part| file.write_all(part))?;
-    if synced { file.sync_all() } else { Ok(()) }
+    file.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("a path below the root")
+}
+
+/// Gives the whole instances that a kill or a power cut left in the pool the places they were written for.
+fn adopt(root: &Path, site_key: &[u8]) -> io::Result<()> {
+    let mut adopted = 0;
+    for path in pool::left(root)? {
+        let mut head = Vec::new();
+        File::open(&path)?.take(part10::PREFIX_BYTES).read_to_end(&mut head)?;
+        // Most are blanks.
+        if part10::File::read(&head).is_err() {
+            continue;
+        }
+        let bytes = fs::read(&path)?;
+        let Some(header) =
+            part10::File::read(&bytes).ok().filter(|f| f.is_whole()).and_then(|file| {
+                header::read(file.data_set, &file.transfer_syntax().ok()?, Limits::IGNORED).ok()
+            })
+        else {
+            // Torn: it was never acknowledged.
+            fs::remove_file(&path)?;
+            continue;
+        };
+        let job = JobId::new(site_key, &header.series);
+        let folder = root.join(job.as_str());
+        fs::create_dir_all(&folder)?;
+        fs::rename(&path, folder.join(format!("{}.{INSTANCE}", name(&header.sop_instance))))?;
+        sync_folder(&folder)?;
+        adopted += 1;
+    }
+    if adopted > 0 {
+        sync_folder(root)?;
+        tracing::info!(instances = adopted, "taken from the pool of the spool");
+    }
+    Ok(())
 }
 
 /// The class in the file meta information.
 fn class_of(path: &Path) -> io::Result<Option<String>> {
-    use std::io::Read;
     let mut head = Vec::new();
     File::open(path)?.take(part10::PREFIX_BYTES).read_to_end(&mut head)?;
     Ok(part10::File::read(&head).ok().and_then(|file| file.sop_class().ok()))
@@ -338,7 +382,8 @@ fn class_of(path: &Path) -> io::Result<Option<String>> {
 
 fn same(path: &Path, [prefix, data_set]: [&[u8]; 2]) -> io::Result<bool> {
     let there = fs::read(path)?;
-    Ok(there.strip_prefix(prefix) == Some(data_set))
+    // The seal is in the prefix: behind the data set there is padding at most.
+    Ok(there.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(data_set)))
 }
 
 fn hash(parts: &[&[u8]]) -> String {
