@@ -13,6 +13,7 @@ use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
 use crate::render::Scene;
 use crate::report::Report;
+use crate::seal::DeviceKey;
 use pipeline::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,13 +45,21 @@ pub struct Produced {
     /// Folder of the outputs; the report joins them.
     folder: PathBuf,
     handover: Handover,
+    /// Seals the report.
+    key: Arc<DeviceKey>,
     /// When the outputs were there: from then on it is the deliveries' time.
     since: Instant,
 }
 
 impl Produced {
-    pub fn new(result: JobResult, report: Report, folder: PathBuf, handover: Handover) -> Produced {
-        Produced { result, report, folder, handover, since: Instant::now() }
+    pub fn new(
+        result: JobResult,
+        report: Report,
+        folder: PathBuf,
+        handover: Handover,
+        key: Arc<DeviceKey>,
+    ) -> Produced {
+        Produced { result, report, folder, handover, key, since: Instant::now() }
     }
 }
 
@@ -230,7 +239,7 @@ impl Board {
         let mut result = produced.result;
         result.stages_ms.add(JobStage::Deliver, produced.since.elapsed());
         let report = produced.report.timed(result.stages_ms.clone());
-        if let Err(error) = report.write(&produced.folder) {
+        if let Err(error) = report.write(&produced.folder, Some(&produced.key)) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
         }
         let status = self.update(job, |record| {
