@@ -12,6 +12,7 @@ pub mod generation;
 pub mod inline;
 pub mod levels;
 pub mod produce;
+mod self_test;
 pub mod source;
 
 use crate::decode;
@@ -39,7 +40,7 @@ use source::Source;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -125,11 +126,17 @@ pub fn start(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("jobs".to_owned());
     thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
-        let mut next = None;
-        while let Some(work) = next.take().or_else(|| queue.recv().ok()) {
-            if *stop.borrow() {
+        let (mut next, mut tested) = (None, bench.self_test());
+        loop {
+            let pause = tested.until_next();
+            let work = next.take().map_or_else(|| queue.recv_timeout(pause), Ok);
+            if *stop.borrow() || matches!(work, Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
+            if tested.is_old(&bench) {
+                tested = bench.self_test();
+            }
+            let Ok(work) = work else { continue };
             bench.hand.moves();
             match work {
                 Work::Series(job) => bench.work_or_fail(&job),

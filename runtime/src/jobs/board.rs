@@ -7,7 +7,8 @@ pub use figures::Figures;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{
-    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, Timings,
+    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, SelfTest,
+    Timings,
 };
 use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
@@ -271,6 +272,12 @@ impl Board {
     /// The engine at work, and the one that should be.
     pub fn works_on(&self, engine: Engine, fallback: Option<Passed>) {
         self.count(|figures| (figures.engine, figures.fallback) = (Some(engine), fallback));
+    }
+
+    /// A self-test ended.
+    pub fn self_tested(&self, outcome: SelfTest) {
+        let ended = Some(Instant::now());
+        self.count(|figures| (figures.self_test, figures.self_tested) = (outcome, ended));
     }
 
     /// Series that wait for the worker or are at work.

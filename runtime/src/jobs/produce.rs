@@ -60,6 +60,8 @@ pub struct Product {
 pub enum ProduceError {
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("the self-test failed: {0}")]
+    SelfTest(String),
     #[error(transparent)]
     Net(#[from] NetError),
     #[error(transparent)]
@@ -91,7 +93,9 @@ impl ProduceError {
             ProduceError::Refused(_) => Move::Peer,
             ProduceError::Objects(error) => error.whose_move(),
             ProduceError::Outbox(error) => error.whose(),
-            ProduceError::Read { .. } | ProduceError::Write { .. } => Move::Site,
+            ProduceError::SelfTest(_) | ProduceError::Read { .. } | ProduceError::Write { .. } => {
+                Move::Site
+            }
             ProduceError::Net(_) | ProduceError::Mask(_) | ProduceError::Message(_) => {
                 Move::Sagitta
             }
@@ -100,6 +104,7 @@ impl ProduceError {
 
     pub fn code(&self) -> FailureCode {
         match self {
+            ProduceError::SelfTest(_) => FailureCode::SelfTest,
             ProduceError::Net(_) => FailureCode::Engine,
             ProduceError::Read { .. } | ProduceError::Write { .. } | ProduceError::Outbox(_) => {
                 FailureCode::Storage
@@ -150,7 +155,10 @@ fn place(kind: OutputKind) -> &'static str {
 /// The loaded nets and what they are called in outputs.
 pub struct Workshop {
     engines: Engines,
+    precision: engine::Precision,
     threads: usize,
+    /// Why nothing that comes from here can be believed.
+    failed: Option<String>,
     /// Of the last series; before the first, of the engine at work.
     engine: EngineReport,
 }
@@ -173,11 +181,31 @@ impl Workshop {
         let weights = Forms::embedded(settings.precision)?;
         let engines = Engines::open(&weights, settings, threads, listener)?;
         let engine = engine_report(engines.at_work(), threads);
-        Ok(Workshop { engines, threads, engine })
+        let precision = settings.precision;
+        Ok(Workshop { engines, precision, threads, failed: None, engine })
     }
 
     pub fn engine(&self) -> &EngineReport {
         &self.engine
+    }
+
+    /// Whether the weights in the program have their checksums and every engine still gives its known answers. After one that
+    /// failed no series is segmented.
+    pub fn self_test(&mut self) -> Result<(), String> {
+        let weights = Forms::embedded(self.precision).map_err(|error| error.to_string());
+        let tested =
+            weights.and_then(|_| self.engines.self_test().map_err(|trouble| trouble.to_string()));
+        // The best one may have been taken away.
+        self.engine = engine_report(self.engines.at_work(), self.threads);
+        self.failed = tested.clone().err();
+        tested
+    }
+
+    fn believed(&self) -> Result<(), NetError> {
+        match &self.failed {
+            None => Ok(()),
+            Some(reason) => Err(NetError::Engine(format!("the self-test failed: {reason}"))),
+        }
     }
 
     /// The engine that should be at work and is not, as messages name it.
@@ -218,6 +246,7 @@ impl Workshop {
         series: &Series,
         tell: &mut dyn FnMut(),
     ) -> Result<(Segmentation, Provenance), SegmentError> {
+        self.believed()?;
         let (segmentation, ran) = self.engines.segment(series, &[], &mut |_| tell())?;
         self.engine = engine_report(ran, self.threads);
         Ok((segmentation, self.provenance(&Neighbours::default(), 1)))
@@ -230,6 +259,7 @@ impl Workshop {
 
     /// Segments a series from which only the levels are wanted.
     pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
+        self.believed()?;
         let (levels, _) = self.engines.segment(source.series(), &[], &mut |_| {})?;
         Ok(levels)
     }
@@ -242,6 +272,9 @@ impl Workshop {
         clock: &mut StageClock,
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
+        if let Some(reason) = &self.failed {
+            return Err(ProduceError::SelfTest(reason.clone()));
+        }
         let series = source.series();
         let neighbours = request.neighbours.known();
         let (segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
