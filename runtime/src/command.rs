@@ -1,5 +1,6 @@
 //! The command line, one module a command. `main` parses and sets the exit code; everything else happens here.
 
+pub mod audit;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
@@ -43,6 +44,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Says what is on this machine, what is used of it, what is missing and what to do.
     Doctor(doctor::Arguments),
+    /// Proves that the log of who did what is whole.
+    Audit(audit::Arguments),
     /// Builds or lists what an engine needs on this device.
     Engine(engine::Arguments),
     /// Proves that files are what a device made, without the device.
@@ -72,6 +75,7 @@ impl CommandLine {
             Command::Phantom(arguments) => phantom::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Audit(arguments) => audit::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),

@@ -1,5 +1,6 @@
 //! The service: DICOM in, segmentation, DICOM, files and MQTT out. [`service::run`] is where all parts meet.
 
+pub mod audit;
 pub mod broker;
 pub mod command;
 pub mod config;

@@ -2,6 +2,7 @@
 
 mod intake;
 
+use crate::audit::{Action, Actor, Audit, Ending};
 use crate::config::Config;
 use crate::error::Move;
 use crate::health::{Hand, Health, Part};
@@ -61,6 +62,7 @@ pub struct Service {
     pub board: Arc<Board>,
     pub live: broadcast::Sender<LiveMessage>,
     publisher: Arc<Publisher>,
+    audit: Arc<Audit>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     /// Assembler, worker, one for each destination: they write to the disk, which no task should wait for.
@@ -75,6 +77,7 @@ impl Service {
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let intake = Intake::open(&config, &key, tls.as_ref())?;
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
+        let audit = Arc::new(Audit::open(&config.data).context("cannot open the audit log")?);
         let mut listeners = Listeners::open(&config).await?;
         let page_listener = match config.dashboard.bind {
             Some(address) => Some(dashboard::bind(address).await?),
@@ -114,6 +117,7 @@ impl Service {
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
         let telemetry = Telemetry::new(Sources {
+            audit: audit.clone(),
             board: board.clone(),
             outbox: outbox.clone(),
             publisher: publisher.clone(),
@@ -130,13 +134,26 @@ impl Service {
         tasks.extend(intake.start(listeners, config.dicom, events, hand, stopped.clone()));
         tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
         // Before anything else can happen.
-        tell(&publisher, Happening::Started { software: Version::software() });
+        let software = Version::software();
+        audit.note(Actor::Service, Action::Start { software }, Ending::Done);
+        tell(&publisher, Happening::Started { software });
         threads.push(telemetry.start(stopped.clone())?);
         let page = Page::new(board.clone(), telemetry);
         let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
         tasks.extend(page);
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
-        Ok(Service { dicom, dashboard, endpoint, board, live, publisher, stop, tasks, threads })
+        Ok(Service {
+            dicom,
+            dashboard,
+            endpoint,
+            board,
+            live,
+            publisher,
+            audit,
+            stop,
+            tasks,
+            threads,
+        })
     }
 
     /// Takes no more, lets the job at work end, says so to the broker.
@@ -157,6 +174,7 @@ impl Service {
             // Aborted: it has nothing to say.
             let _ = task.await;
         }
+        self.audit.note(Actor::Service, Action::Stop, Ending::Done);
         tell(&self.publisher, Happening::Stopping);
         self.publisher.shutdown().await;
     }

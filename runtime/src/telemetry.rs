@@ -8,6 +8,7 @@ mod machine;
 pub mod metrics;
 mod rules;
 
+use crate::audit::{Action, Actor, Audit, Ending};
 use crate::durable;
 use crate::health::Health;
 use crate::ingest::Counts;
@@ -35,6 +36,7 @@ const FILE_NAME: &str = "alarms.json";
 /// What the parts of the service know of themselves.
 #[derive(Debug)]
 pub struct Sources {
+    pub audit: Arc<Audit>,
     pub board: Arc<Board>,
     pub outbox: Arc<Outbox>,
     pub publisher: Arc<Publisher>,
@@ -101,6 +103,8 @@ impl Telemetry {
         let acknowledged = self.alarms().acknowledge(code);
         if acknowledged {
             tracing::info!(alarm = code.name(), "acknowledged");
+            let action = Action::AcknowledgeAlarm { code };
+            self.sources.audit.note(Actor::Page, action, Ending::Done);
             self.changed(code, Happening::acknowledged(code));
         }
         acknowledged
