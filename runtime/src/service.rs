@@ -27,7 +27,7 @@ use crate::seal::DeviceKey;
 use crate::telemetry::{Sources, Telemetry};
 use crate::tls::Tls;
 use crate::{dashboard, secret, supervise};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use intake::{Intake, Listeners};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
