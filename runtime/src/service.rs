@@ -78,7 +78,7 @@ impl Service {
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let intake = Intake::open(&config, &key, tls.as_ref())?;
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
-        let audit = Arc::new(Audit::open(&config.data).context("cannot open the audit log")?);
+        let audit = Arc::new(Audit::open(&config.data)?);
         let mut listeners = Listeners::open(&config).await?;
         let page_listener = match config.dashboard.bind {
             Some(address) => Some(dashboard::bind(address).await?),
