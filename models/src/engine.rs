@@ -8,6 +8,7 @@ pub mod cuda;
 mod fallback;
 mod forms;
 pub mod golden;
+mod known;
 mod plan;
 pub mod simd;
 mod suited;

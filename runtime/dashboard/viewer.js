@@ -1,9 +1,17 @@
-// The slice on the canvas: grey picture below, the same with overlay above it at the chosen opacity.
+// The slice on the canvas: which one, under which window, with what above it. Painting and names are left to others.
 import { about, part, words } from "./jobs.js";
+import { showStructures, showVertebra, under } from "./inspect.js";
+import { Painter } from "./paint.js";
+import { Slices } from "./slices.js";
 
 /** Wheel travel for one slice, CSS pixels: one notch of a mouse wheel is about 100. */
 const WHEEL_STEP = 60;
+/** Finger travel for one slice, CSS pixels. */
+const SWIPE_STEP = 12;
 const OPACITY_STEP = 10;
+/** Share of the width of the window that a key moves or stretches it by; a drag does so per 100 CSS pixels. */
+const WINDOW_STEP = 0.1;
+const DRAG_STEP = 0.5;
 
 const byId = (id) => document.getElementById(id);
 
@@ -11,20 +19,34 @@ export class Viewer {
   #canvas = byId("canvas");
   #slice = byId("slice");
   #overlay = byId("overlay");
+  #measured = byId("measured");
   #opacity = byId("opacity");
   #job = null;
-  #shown = ""; // what the pictures belong to: job, generation, slices
-  #pictures = new Map();
-  #wheel = 0;
+  #shown = ""; // what the slices belong to: job, generation, slices
+  #view = null;
+  #slices = null;
+  #painter = null;
+  #window = [0, 1];
+  #hidden = new Set();
+  #vertebra = null;
+  #travel = 0;
+  #drag = null;
   #pending = false;
 
   constructor() {
-    for (const input of [this.#slice, this.#overlay, this.#opacity]) {
+    for (const input of [this.#slice, this.#overlay, this.#measured, this.#opacity]) {
       input.addEventListener("input", () => this.#redraw());
     }
-    this.#canvas.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
-    this.#canvas.addEventListener("keydown", (event) => this.#onKey(event));
-    new ResizeObserver(() => this.#redraw()).observe(this.#canvas);
+    byId("reset-window").addEventListener("click", () => this.#setWindow(this.#view?.window));
+    const canvas = this.#canvas;
+    canvas.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
+    canvas.addEventListener("keydown", (event) => this.#onKey(event));
+    canvas.addEventListener("pointerdown", (event) => this.#onDown(event));
+    canvas.addEventListener("pointermove", (event) => this.#onMove(event));
+    canvas.addEventListener("pointerup", () => (this.#drag = null));
+    canvas.addEventListener("pointercancel", () => (this.#drag = null));
+    canvas.addEventListener("pointerleave", () => (byId("under").textContent = ""));
+    new ResizeObserver(() => this.#redraw()).observe(canvas);
   }
 
   show(job) {
@@ -32,76 +54,136 @@ export class Viewer {
     const shown = `${job.job} ${job.generation} ${job.slices}`;
     if (shown !== this.#shown) {
       this.#shown = shown;
-      this.#pictures.clear();
-      this.#slice.max = Math.max(0, job.slices - 1);
-      this.#slice.value = Math.floor(job.slices / 2);
-      this.#prefetch(shown);
+      this.#clear();
+      if (job.slices > 0) this.#open(job.job, shown);
     }
     byId("job-title").replaceChildren("Job ", part("job-id", job.job.slice(0, 8)));
     byId("job-facts").textContent = facts(job);
     this.#redraw();
   }
 
+  #clear() {
+    [this.#view, this.#slices, this.#painter, this.#vertebra] = [null, null, null, null];
+    byId("viewing").hidden = true;
+  }
+
+  async #open(job, shown) {
+    const answer = await fetch(`/api/jobs/${job}/view`).catch(() => null);
+    if (!answer?.ok || shown !== this.#shown) return;
+    const view = await answer.json();
+    if (shown !== this.#shown) return;
+    this.#view = view;
+    this.#painter = new Painter(view);
+    this.#slices = new Slices(job, view, () => this.#redraw());
+    this.#slice.max = view.dims[2] - 1;
+    this.#slice.value = view.midsagittal;
+    byId("viewing").hidden = false;
+    showStructures(view, this.#hidden, () => this.#redraw());
+    showVertebra(view, null);
+    this.#setWindow(view.window);
+  }
+
   #onWheel(event) {
     event.preventDefault();
-    this.#wheel += event.deltaY;
-    const steps = Math.trunc(this.#wheel / WHEEL_STEP);
-    this.#wheel -= steps * WHEEL_STEP;
-    this.#turn(this.#slice, steps);
+    this.#scroll(event.deltaY, WHEEL_STEP);
+  }
+
+  #scroll(travel, step) {
+    this.#travel += travel;
+    const steps = Math.trunc(this.#travel / step);
+    this.#travel -= steps * step;
+    if (steps) this.#turn(this.#slice, steps);
+  }
+
+  #onDown(event) {
+    if (event.button !== 0 || !this.#view) return;
+    this.#drag = { x: event.clientX, y: event.clientY };
+    this.#canvas.setPointerCapture(event.pointerId);
+    this.#point(event);
+  }
+
+  #onMove(event) {
+    const from = this.#drag;
+    if (!from || !this.#view) return this.#point(event);
+    const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
+    this.#drag = { x: event.clientX, y: event.clientY };
+    if (event.pointerType === "touch") return this.#scroll(dx, SWIPE_STEP);
+    this.#moveWindow((dx / 100) * DRAG_STEP, (dy / 100) * DRAG_STEP);
+  }
+
+  /** `wider` and `brighter`: shares of the width. */
+  #moveWindow(wider, darker) {
+    const [low, high] = this.#window;
+    const width = Math.min(this.#view.greys, Math.max(2, (high - low) * (1 + wider)));
+    const level = (low + high) / 2 + darker * width;
+    const centre = Math.min(this.#view.greys, Math.max(0, level));
+    this.#setWindow([centre - width / 2, centre + width / 2]);
+  }
+
+  #setWindow(window) {
+    if (!window) return;
+    this.#window = window;
+    const [low, high] = window.map(Math.round);
+    byId("window").textContent = `W ${high - low}  L ${Math.round((low + high) / 2)}`;
+    this.#redraw();
+  }
+
+  /** Says what lies under the pointer, and measures the vertebra there. */
+  #point(event) {
+    const planes = this.#view && this.#slices.at(Number(this.#slice.value));
+    if (!planes) return;
+    const density = window.devicePixelRatio || 1;
+    const { x, y, sx, sy } = this.#painter.place(this.#canvas.width, this.#canvas.height);
+    const [columns, rows] = this.#view.dims;
+    const [i, j] = [(event.offsetX * density - x) / sx, (event.offsetY * density - y) / sy].map(Math.floor);
+    const inside = i >= 0 && i < columns && j >= 0 && j < rows;
+    const found = inside ? under(this.#view, planes, i + columns * j) : { text: "", vertebra: null };
+    byId("under").textContent = found.text;
+    if (found.vertebra) this.#choose(found.vertebra);
+  }
+
+  #choose(vertebra) {
+    if (vertebra === this.#vertebra) return;
+    this.#vertebra = vertebra;
+    showVertebra(this.#view, vertebra);
+    this.#redraw();
+  }
+
+  #step(by) {
+    const all = this.#view.vertebrae;
+    if (!all.length) return;
+    const from = all.indexOf(this.#vertebra);
+    const next = from < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, from + by));
+    this.#choose(all[next]);
   }
 
   #onKey(event) {
-    const moves = {
-      ArrowUp: [this.#slice, -1], ArrowDown: [this.#slice, 1],
-      PageUp: [this.#slice, -5], PageDown: [this.#slice, 5],
-      Home: [this.#slice, -Infinity], End: [this.#slice, Infinity],
-      "+": [this.#opacity, OPACITY_STEP], "-": [this.#opacity, -OPACITY_STEP],
-    };
-    if (event.key in moves) {
-      this.#turn(...moves[event.key]);
-    } else if (event.key.toLowerCase() === "o") {
-      this.#overlay.checked = !this.#overlay.checked;
+    if (!this.#view || event.ctrlKey || event.metaKey || event.altKey) return;
+    const toggle = (box) => () => {
+      box.checked = !box.checked;
       this.#redraw();
-    } else {
-      return;
-    }
+    };
+    const actions = {
+      ArrowUp: () => this.#turn(this.#slice, -1), ArrowDown: () => this.#turn(this.#slice, 1),
+      PageUp: () => this.#turn(this.#slice, -5), PageDown: () => this.#turn(this.#slice, 5),
+      Home: () => this.#turn(this.#slice, -Infinity), End: () => this.#turn(this.#slice, Infinity),
+      ArrowLeft: () => this.#step(-1), ArrowRight: () => this.#step(1),
+      "+": () => this.#turn(this.#opacity, OPACITY_STEP), "-": () => this.#turn(this.#opacity, -OPACITY_STEP),
+      w: () => this.#moveWindow(WINDOW_STEP, 0), s: () => this.#moveWindow(-WINDOW_STEP, 0),
+      a: () => this.#moveWindow(0, WINDOW_STEP), d: () => this.#moveWindow(0, -WINDOW_STEP),
+      r: () => this.#setWindow(this.#view.window),
+      o: toggle(this.#overlay), m: toggle(this.#measured),
+    };
+    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action) return;
     event.preventDefault();
+    action();
   }
 
   #turn(input, by) {
     const value = Number(input.value) + by;
     input.value = Math.min(Number(input.max), Math.max(Number(input.min), value));
     this.#redraw();
-  }
-
-  /** The picture of slice `k`: undefined while it comes, null when there is none. */
-  #picture(k, overlay) {
-    const url = `/api/jobs/${this.#job.job}/slices/${k}.png${overlay ? "?overlay=1" : ""}`;
-    if (!this.#pictures.has(url)) {
-      const pictures = this.#pictures;
-      pictures.set(url, undefined);
-      fetch(url)
-        .then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status)))
-        .then((blob) => createImageBitmap(blob))
-        .then((bitmap) => pictures.set(url, bitmap), () => pictures.set(url, null))
-        .then(() => this.#redraw());
-    }
-    return this.#pictures.get(url);
-  }
-
-  /** Fetches the slices from the middle outwards, one after the other, so that scrolling never waits. */
-  async #prefetch(shown) {
-    const middle = Number(this.#slice.value);
-    for (let distance = 0; distance <= this.#job.slices; distance++) {
-      for (const k of new Set([middle - distance, middle + distance])) {
-        if (k < 0 || k >= this.#job.slices) continue;
-        for (const overlay of [false, true]) {
-          if (shown !== this.#shown) return;
-          this.#picture(k, overlay);
-        }
-      }
-      await new Promise((resume) => setTimeout(resume, 30));
-    }
   }
 
   #redraw() {
@@ -114,7 +196,6 @@ export class Viewer {
   }
 
   #draw() {
-    const job = this.#job;
     const canvas = this.#canvas;
     const density = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth * density, canvas.clientHeight * density].map(Math.round);
@@ -122,27 +203,23 @@ export class Viewer {
     if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
+    byId("screen-note").hidden = Boolean(this.#view);
+    byId("screen-note").textContent = note(this.#job);
+    byId("slice-number").textContent = "";
+    if (!this.#view) return;
     const k = Number(this.#slice.value);
-    byId("screen-note").hidden = job.slices > 0;
-    byId("screen-note").textContent = job.slices > 0 ? "" : note(job);
-    byId("slice-number").textContent = job.slices > 0 ? `${k + 1} / ${job.slices}` : "";
-    if (job.slices === 0) return;
-    const below = this.#picture(k, false);
-    const above = this.#overlay.checked ? this.#picture(k, true) : null;
-    context.imageSmoothingQuality = "high";
-    if (below) place(context, below, width, height, 1);
-    if (above) place(context, above, width, height, Number(this.#opacity.value) / 100);
-    canvas.setAttribute("aria-label", `Slice ${k + 1} of ${job.slices}${above ? " with overlay" : ""}`);
+    const count = this.#view.dims[2];
+    byId("slice-number").textContent = `${k + 1} / ${count}`;
+    const planes = this.#slices.at(k);
+    if (planes) this.#painter.paint(context, planes, k, this.#look(density));
+    canvas.setAttribute("aria-label", `Slice ${k + 1} of ${count}${this.#overlay.checked ? " with overlay" : ""}`);
   }
-}
 
-/** Draws a picture as large as it fits, in the middle. */
-function place(context, picture, width, height, opacity) {
-  const scale = Math.min(width / picture.width, height / picture.height);
-  const [w, h] = [picture.width * scale, picture.height * scale];
-  context.globalAlpha = opacity;
-  context.drawImage(picture, (width - w) / 2, (height - h) / 2, w, h);
-  context.globalAlpha = 1;
+  #look(density) {
+    const opacity = this.#overlay.checked ? Number(this.#opacity.value) / 100 : 0;
+    const { id } = this.#vertebra ?? { id: null };
+    return { window: this.#window, opacity, hidden: this.#hidden, measures: this.#measured.checked, vertebra: id, density };
+  }
 }
 
 function facts(job) {
@@ -155,6 +232,7 @@ function facts(job) {
 }
 
 function note(job) {
+  if (job.slices > 0) return "";
   if (job.state === "refused") return `Refused: ${words(job.code)}`;
   if (job.state === "failed") return `Failed: ${about(job)}`;
   if (job.state === "incomplete") return `Incomplete: ${about(job)}`;

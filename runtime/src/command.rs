@@ -5,11 +5,13 @@ pub mod demo;
 pub mod doctor;
 pub mod engine;
 pub mod input;
+pub mod key;
 pub mod phantom;
 pub mod replay;
 pub mod run;
 pub mod segment;
 mod table;
+pub mod verify;
 
 use crate::decode::folder::FolderError;
 use crate::error::Move;
@@ -46,6 +48,10 @@ enum Command {
     Audit(audit::Arguments),
     /// Builds or lists what an engine needs on this device.
     Engine(engine::Arguments),
+    /// Proves that files are what a device made, without the device.
+    Verify(verify::Arguments),
+    /// Prints the public key of this device, for those who verify what it makes.
+    Key(key::Arguments),
 }
 
 /// How a command ended.
@@ -71,6 +77,8 @@ impl CommandLine {
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
+            Command::Verify(arguments) => verify::run(&arguments),
+            Command::Key(arguments) => key::run(&arguments),
         };
         match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -5,12 +5,14 @@
 
 mod device;
 mod live;
+mod pictures;
 
 use crate::identity::JobId;
 use crate::messages::{AlarmCode, AlarmMessage, HealthReport, JobResult, JobStatus};
 use crate::publish::mqtt::LiveMessage;
+use crate::render::View;
 use axum::Router;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -21,7 +23,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use live::Live;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use thiserror::Error;
@@ -51,13 +52,17 @@ const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The files of the page: path, type, text.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
     ("/icon.svg", "image/svg+xml", include_str!("../dashboard/icon.svg")),
     ("/style.css", "text/css", include_str!("../dashboard/style.css")),
     ("/app.js", "text/javascript", include_str!("../dashboard/app.js")),
     ("/jobs.js", "text/javascript", include_str!("../dashboard/jobs.js")),
     ("/viewer.js", "text/javascript", include_str!("../dashboard/viewer.js")),
+    ("/slices.js", "text/javascript", include_str!("../dashboard/slices.js")),
+    ("/paint.js", "text/javascript", include_str!("../dashboard/paint.js")),
+    ("/outline.js", "text/javascript", include_str!("../dashboard/outline.js")),
+    ("/inspect.js", "text/javascript", include_str!("../dashboard/inspect.js")),
     ("/waterfall.js", "text/javascript", include_str!("../dashboard/waterfall.js")),
     ("/device.js", "text/javascript", include_str!("../dashboard/device.js")),
     ("/messages.js", "text/javascript", include_str!("../dashboard/messages.js")),
@@ -78,9 +83,11 @@ pub trait OverlaySource: Send + Sync {
     /// The jobs the device remembers, newest first.
     fn jobs(&self) -> Vec<JobView>;
 
-    /// Slice `k` as PNG with square pixels, with or without the overlay; both have the same size. `None` where there is
-    /// none.
-    fn slice_png(&self, job: &JobId, k: usize, overlay: bool) -> Option<Vec<u8>>;
+    /// What can be looked at of a job, without its voxels. `None` where there is nothing.
+    fn view(&self, job: &JobId) -> Option<View>;
+
+    /// The voxels of slice `k`, as [`Scene::voxels`](crate::render::Scene::voxels) gives them.
+    fn voxels(&self, job: &JobId, k: usize) -> Option<Vec<u8>>;
 
     /// How the device is; `None` before the first look.
     fn health(&self) -> Option<HealthReport>;
@@ -129,8 +136,9 @@ pub async fn serve(
     let page = Page { source, drawing, live, local };
     let mut router = Router::new()
         .route("/api/jobs", get(jobs))
-        .route("/api/jobs/{job}/slices/{file}", get(slice))
-        .route("/api/jobs/{job}/overview.png", get(overview))
+        .route("/api/jobs/{job}/view", get(pictures::view))
+        .route("/api/jobs/{job}/slices/{k}", get(pictures::slice))
+        .route("/api/jobs/{job}/overview.png", get(pictures::overview))
         .route("/api/health", get(device::health))
         .route("/api/alarms", get(device::alarms))
         .route("/api/alarms/{code}/acknowledge", post(device::acknowledge))
@@ -187,36 +195,6 @@ async fn with_policy(mut response: Response) -> Response {
 async fn jobs(State(page): State<Page>) -> Response {
     match page.ask(|source| Some(source.jobs())).await {
         Ok(jobs) => axum::Json(jobs).into_response(),
-        Err(status) => status.into_response(),
-    }
-}
-
-async fn slice(
-    State(page): State<Page>,
-    Path((job, file)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let number = file.strip_suffix(".png").and_then(|number| number.parse().ok());
-    let (Some(job), Some(k)) = (JobId::parse(&job), number) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let overlay = query.as_deref() == Some("overlay=1");
-    png(page.ask(move |source| source.slice_png(&job, k, overlay)).await)
-}
-
-async fn overview(
-    State(page): State<Page>,
-    Path(names): Path<HashMap<String, String>>,
-) -> Response {
-    let Some(job) = names.get("job").and_then(|job| JobId::parse(job)) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    png(page.ask(move |source| source.overview_png(&job)).await)
-}
-
-fn png(picture: Result<Vec<u8>, StatusCode>) -> Response {
-    match picture {
-        Ok(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
         Err(status) => status.into_response(),
     }
 }

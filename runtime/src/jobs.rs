@@ -12,6 +12,7 @@ pub mod generation;
 pub mod inline;
 pub mod levels;
 pub mod produce;
+mod self_test;
 pub mod source;
 
 use crate::decode;
@@ -24,6 +25,7 @@ use crate::objects::OutputKind;
 use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
+use crate::seal::{DeviceKey, Digest};
 use ahead::Ahead;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
@@ -38,7 +40,7 @@ use source::Source;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -103,6 +105,8 @@ pub struct Bench {
     pub companions: Companions,
     /// What the site takes.
     pub selection: selection::Settings,
+    /// Seals reports.
+    pub key: Arc<DeviceKey>,
     /// Says that the job at work moves on.
     pub hand: Arc<Hand>,
 }
@@ -122,11 +126,17 @@ pub fn start(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("jobs".to_owned());
     thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
-        let mut next = None;
-        while let Some(work) = next.take().or_else(|| queue.recv().ok()) {
-            if *stop.borrow() {
+        let (mut next, mut tested) = (None, bench.self_test());
+        loop {
+            let pause = tested.until_next();
+            let work = next.take().map_or_else(|| queue.recv_timeout(pause), Ok);
+            if *stop.borrow() || matches!(work, Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
+            if tested.is_old(&bench) {
+                tested = bench.self_test();
+            }
+            let Ok(work) = work else { continue };
             bench.hand.moves();
             match work {
                 Work::Series(job) => bench.work_or_fail(&job),
@@ -176,8 +186,8 @@ impl Bench {
         self.board.change(&job.id, state);
     }
 
-    /// The series of a job. One that is refused may still tell levels.
-    fn decode(&mut self, job: &Job) -> Result<Box<DicomSeries>, ProduceError> {
+    /// The series of a job, and the digests of its files. One that is refused may still tell levels.
+    fn decode(&mut self, job: &Job) -> Result<(Box<DicomSeries>, Vec<Digest>), ProduceError> {
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
         };
@@ -186,7 +196,7 @@ impl Bench {
         if decoded.as_ref().is_err_and(|refusal| may_tell_levels(refusal.code)) {
             self.read_levels(job, &files);
         }
-        Ok(Box::new(decoded?))
+        Ok((Box::new(decoded?), Digest::of_all(&files)))
     }
 
     /// Keeps the levels that a localiser shows. Whatever is wrong with it is told by its refusal already.
@@ -226,7 +236,7 @@ impl Bench {
         };
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
         let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
-        let mut dicom = self.decode(job)?;
+        let (mut dicom, inputs) = self.decode(job)?;
         let company = self.companions.meet(&dicom, &job.id).map_err(levels_at)?;
         if let Some(better) = company.better {
             return Err(left_for(&better, &dicom).into());
@@ -239,6 +249,7 @@ impl Bench {
         let request = Request {
             neighbours: neighbours.map_err(levels_at)?,
             name: job.id.to_string(),
+            inputs,
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
@@ -279,7 +290,7 @@ impl Bench {
         let folder = generation.folder.clone();
         let (scene, overview) = (product.scene.clone(), Arc::new(product.overview.clone()));
         let shown = Shown { scene, overview };
-        let produced = Produced::new(result, report, folder, handover.clone());
+        let produced = Produced::new(result, report, folder, handover.clone(), self.key.clone());
         self.board.produced(&job.id, shown, produced);
         Ok(())
     }

@@ -26,6 +26,8 @@ pub mod render;
 pub mod replay;
 pub mod report;
 pub mod retention;
+pub mod seal;
+pub mod secret;
 pub mod service;
 pub mod share;
 pub mod supervise;

@@ -4,6 +4,7 @@ use crate::dashboard::{JobView, OverlaySource};
 use crate::identity::JobId;
 use crate::jobs::board::{Board, Record};
 use crate::messages::{AlarmCode, AlarmMessage, HealthReport};
+use crate::render::View;
 use crate::telemetry::Telemetry;
 use std::sync::Arc;
 
@@ -37,8 +38,12 @@ impl OverlaySource for Page {
         self.telemetry.acknowledge(code)
     }
 
-    fn slice_png(&self, job: &JobId, k: usize, overlay: bool) -> Option<Vec<u8>> {
-        self.board.line(job)?.shown?.scene.slice_png(k, overlay)
+    fn view(&self, job: &JobId) -> Option<View> {
+        Some(self.board.line(job)?.shown?.scene.view())
+    }
+
+    fn voxels(&self, job: &JobId, k: usize) -> Option<Vec<u8>> {
+        self.board.line(job)?.shown?.scene.voxels(k)
     }
 
     fn overview_png(&self, job: &JobId) -> Option<Vec<u8>> {

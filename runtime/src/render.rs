@@ -1,4 +1,4 @@
-//! Pictures for people: the overview PNG of a result, single slices for the page, text burned into RGB
+//! Pictures for people: the overview PNG of a result, what a viewer draws slices from, text burned into RGB
 //! slices.
 //!
 //! Slices are shown as radiologists hang them: anterior to the left, superior up, whatever the order of the
@@ -9,6 +9,7 @@ mod canvas;
 mod capture;
 mod enlarge;
 mod overview;
+mod view;
 
 use crate::identity::Provenance;
 use canvas::{Canvas, Font};
@@ -19,12 +20,12 @@ use kernels::volume::PIR;
 use kernels::{AxisMap, Volume};
 use pipeline::overlay::{Slice, Style, Window, blend, grey};
 use pipeline::{Flag, Numbering, Segmentation, Structure, VertebraId};
+use view::{Annotations, Greys};
+pub use view::{GREYS, VOXEL_BYTES, View};
 
 /// The words every picture that leaves the device carries.
 pub const NOT_FOR_DIAGNOSIS: &str = "Not for diagnostic use";
 
-/// Height of a slice for the page, pixels.
-const SLICE_PIXELS: usize = 720;
 const TEXT: canvas::Colour = [222, 227, 233];
 const MUTED: canvas::Colour = [134, 144, 156];
 const WARNING: canvas::Colour = [255, 190, 84];
@@ -53,6 +54,8 @@ pub struct Scene {
     flags: Vec<Flag>,
     /// Software, model and engine, one line.
     origin: String,
+    greys: Greys,
+    annotations: Annotations,
 }
 
 impl Scene {
@@ -78,11 +81,14 @@ impl Scene {
             id: u16::from(vertebra.id.value()),
             centre: affine.index(vertebra.body_centroid_mm),
         };
+        let levels: Vec<Level> = segmentation.vertebrae.iter().map(level).collect();
         Scene {
+            greys: Greys::of(&image),
+            annotations: Annotations::new(segmentation, &levels, &affine),
             window: window.unwrap_or_else(|| Window::of(&image)),
             semantic: segmentation.semantic.reoriented(&map),
             instances: segmentation.instances.reoriented(&map),
-            levels: segmentation.vertebrae.iter().map(level).collect(),
+            levels,
             numbering: segmentation.numbering,
             sacrum: segmentation.sacrum,
             flags: segmentation.flags.clone(),
@@ -133,30 +139,6 @@ impl Scene {
     pub fn overlay(&self) -> (usize, Vec<[u8; 3]>) {
         let picture = overview::draw(self);
         (picture.width(), picture.into_pixels())
-    }
-
-    /// Slice `k` (see [`Scene::slices`]) as PNG of 720 rows, with structures and level names when
-    /// `overlay`; `None` when there is no such slice.
-    pub fn slice_png(&self, k: usize, overlay: bool) -> Option<Vec<u8>> {
-        if k >= self.slices() {
-            return None;
-        }
-        let [columns, rows, _] = self.image.dims().counts();
-        let [across, down, _] = self.image.grid().affine.spacing();
-        let ratio = columns as f64 * across / (rows as f64 * down);
-        let frame = Frame {
-            columns: 0.0..columns as f64,
-            rows: 0.0..rows as f64,
-            width: panel_width(SLICE_PIXELS, ratio),
-            height: SLICE_PIXELS,
-        };
-        let mut picture = self.panel(k, &frame, overlay);
-        if overlay {
-            self.name_levels(&mut picture, k, &frame);
-        }
-        let line = [8, (SLICE_PIXELS - Font::Body.height() - 4) as isize];
-        picture.outlined_text(line, Font::Body, WARNING, NOT_FOR_DIAGNOSIS);
-        Some(picture.png())
     }
 
     /// Slice `k` inside `frame`, enlarged smoothly.

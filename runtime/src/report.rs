@@ -4,6 +4,7 @@ use crate::decode::selection::Selection;
 use crate::identity::{JobId, Provenance};
 use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Timings};
+use crate::seal::{self, DeviceKey, Digest, Digests};
 use pipeline::measure::{Curvature, Quality, VertebraMeasures};
 use pipeline::{Flag, LikelyLevels, Numbering, Plane, Segmentation};
 use serde::Serialize;
@@ -40,6 +41,10 @@ pub struct Report {
     /// Most memory this process has held, MiB; `None` where the system does not tell.
     pub peak_memory_mib: Option<u64>,
     pub outputs: Outputs,
+    /// Of the files that the series was read from, sorted.
+    pub inputs: Vec<Digest>,
+    /// Of every file that was made but this one.
+    pub files: Digests,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -162,6 +167,16 @@ impl Outputs {
     }
 }
 
+/// The files of one series.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Of those it was read from, sorted.
+    pub inputs: Vec<Digest>,
+    pub outputs: Outputs,
+    /// Of those that were written.
+    pub digests: Digests,
+}
+
 impl Report {
     /// A report without times; [`Report::timed`] adds them when the last stage is over.
     pub fn new(
@@ -169,7 +184,7 @@ impl Report {
         segmentation: &Segmentation,
         provenance: &Provenance,
         engine: EngineReport,
-        outputs: Outputs,
+        files: Files,
     ) -> Report {
         let known = segmentation.numbering.is_verified();
         let measures = &segmentation.measures;
@@ -200,7 +215,9 @@ impl Report {
             quality: measures.quality.clone(),
             confidence: segmentation.confidence,
             peak_memory_mib: None,
-            outputs,
+            outputs: files.outputs,
+            inputs: files.inputs,
+            files: files.digests,
         }
     }
 
@@ -229,10 +246,18 @@ fn models(provenance: &Provenance) -> Vec<ModelReport> {
 }
 
 impl Report {
-    /// Writes `report.json` into `folder`, whole or not at all.
-    pub fn write(&self, folder: &Path) -> std::io::Result<()> {
-        let bytes = serde_json::to_vec_pretty(self).expect("strings and finite numbers");
-        crate::durable::write(&folder.join(FILE_NAME), &bytes)
+    /// What `report.json` holds: with a `key`, sealed by it.
+    pub fn text(&self, key: Option<&DeviceKey>) -> String {
+        let text = serde_json::to_string_pretty(self).expect("strings and finite numbers");
+        match key {
+            Some(key) => seal::sealed(&text, key),
+            None => text,
+        }
+    }
+
+    /// Writes [`Report::text`] as `report.json` into `folder`, whole or not at all.
+    pub fn write(&self, folder: &Path, key: Option<&DeviceKey>) -> std::io::Result<()> {
+        crate::durable::write(&folder.join(FILE_NAME), self.text(key).as_bytes())
     }
 }
 

@@ -23,10 +23,11 @@ use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
 use crate::retention::Retention;
+use crate::seal::DeviceKey;
 use crate::telemetry::{Sources, Telemetry};
 use crate::tls::Tls;
-use crate::{dashboard, durable, supervise};
-use anyhow::{Context, Result};
+use crate::{dashboard, secret, supervise};
+use anyhow::Result;
 use intake::{Intake, Listeners};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,8 +52,6 @@ const IDLE: Duration = Duration::from_secs(3600);
 const END_PAUSE: Duration = Duration::from_millis(20);
 /// Name of the site's key in the data folder.
 const KEY_FILE: &str = "site.key";
-/// Bytes of a site key: as many as the hash it keys.
-const KEY_BYTES: usize = 32;
 
 /// A running service.
 #[derive(Debug)]
@@ -196,6 +195,7 @@ fn bench(
     key: &[u8],
     health: &Arc<Health>,
 ) -> Result<Bench> {
+    let device_key = DeviceKey::keep(&config.data)?;
     let workshop = workshop(config)?;
     let (_, engine) = workshop.tags()?;
     board.works_on(engine, workshop.passed());
@@ -208,6 +208,7 @@ fn bench(
         levels: Levels::new(config.data.join("levels"), key.to_vec()),
         companions: Companions::new(config.data.join("companions"), key.to_vec()),
         selection: config.selection.clone(),
+        key: Arc::new(device_key),
         hand: Arc::new(health.hand(Part::Jobs)),
     })
 }
@@ -304,35 +305,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
-/// The site's key for job ids: 32 random bytes, made at the first start, readable by the service alone.
+/// The site's key for job ids.
 fn site_key(data: &Path) -> Result<Vec<u8>> {
-    use std::io::{Read, Write};
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = data.join(KEY_FILE);
-    let partial = path.with_extension("part");
-    let cannot = || {
-        let folder = data.display();
-        format!("cannot use the data folder {folder}: name another, or let the service write there")
-    };
-    match std::fs::read(&path) {
-        Ok(key) if key.len() == KEY_BYTES => return Ok(key),
-        Ok(_) => anyhow::bail!(
-            "{} is not a site key of {KEY_BYTES} bytes: put back the saved one; a new one would rename every job",
-            path.display()
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(cannot),
-    }
-    std::fs::create_dir_all(data).with_context(cannot)?;
-    let mut key = vec![0; KEY_BYTES];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&partial).with_context(cannot)?;
-    file.write_all(&key).and_then(|()| file.sync_all()).with_context(cannot)?;
-    std::fs::rename(&partial, &path).with_context(cannot)?;
-    durable::sync_folder(data).with_context(cannot)?;
-    Ok(key)
+    Ok(secret::keep(data, KEY_FILE, "a new one would rename every job")?.to_vec())
 }
 
 /// The assembler and what its decisions lead to.

@@ -153,6 +153,9 @@ impl Telemetry {
             machine: machine::read(Path::new("/"), data),
             service: ServiceHealth {
                 stuck: health.stuck(),
+                degraded: figures.degraded(),
+                self_test: figures.self_test,
+                self_test_age_s: figures.self_tested.map(|at| at.elapsed().as_secs()),
                 jobs_open: board.open_jobs(),
                 jobs_done: figures.done,
                 jobs_refused: figures.refused,

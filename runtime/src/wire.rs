@@ -25,6 +25,8 @@ use tokio_rustls::TlsStream;
 pub const MAX_PDU_BYTES: u32 = 131_072;
 /// Largest A-ASSOCIATE-RQ or -AC: 128 contexts with a few transfer syntaxes each need 30 KiB.
 pub const MAX_ASSOCIATE_BYTES: u32 = 64 << 10;
+/// What is read to see that a PDU comes: whole small ones. The rest of a large one goes past the buffer, without a copy.
+const LOOK_BYTES: usize = 8 << 10;
 /// A peer that does not read what we send is gone.
 const SEND: Duration = Duration::from_secs(30);
 /// A peer that does not close within this will not (ARTIM, PS3.8 9.1.5).
@@ -139,7 +141,7 @@ impl Wire {
         // Without it a delayed acknowledgement costs 40 ms an image (scanner-side section 3.1). It cannot fail on an
         // open socket, and a closed one is found out by the first read.
         let _ = stream.socket().set_nodelay(true);
-        let stream = BufReader::with_capacity(MAX_PDU_BYTES as usize, stream);
+        let stream = BufReader::with_capacity(LOOK_BYTES, stream);
         Wire { stream, pdu: Vec::new(), largest: MAX_PDU_BYTES }
     }
 

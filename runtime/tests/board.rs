@@ -12,7 +12,8 @@ use sagitta::messages::{FailureCode, JobState, Name};
 use sagitta::outbox::{Delivery, Destination, Handover, Outbox};
 use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use sagitta::render::Scene;
-use sagitta::report::{EngineReport, FILE_NAME, Outputs, Report, SeriesReport};
+use sagitta::report::{EngineReport, FILE_NAME, Files, Report, SeriesReport};
+use sagitta::seal::DeviceKey;
 use std::path::Path;
 use std::sync::Arc;
 use support::{Folder, free_port, job, result, segmentation};
@@ -62,11 +63,12 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
         reason: String::new(),
         fallback: None,
     };
-    let report = Report::new(series, &segmentation, &provenance, engine, Outputs::default());
+    let report = Report::new(series, &segmentation, &provenance, engine, Files::default());
     let scene = Scene::new(&Volume::filled(grid, 0.0), &segmentation, &provenance, None);
     let shown = Shown { scene: Arc::new(scene), overview: Arc::default() };
     let result = result(&handover.job, Numbering::FromSacrum);
-    let produced = Produced::new(result, report, folder.to_owned(), handover.clone());
+    let key = Arc::new(DeviceKey::keep(folder).unwrap());
+    let produced = Produced::new(result, report, folder.to_owned(), handover.clone(), key);
     board.produced(&handover.job, shown, produced);
 }
 

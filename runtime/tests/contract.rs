@@ -47,11 +47,12 @@ const REFUSALS: [RefusalCode; 14] = [
     RefusalCode::TooLarge,
     RefusalCode::NoSpine,
 ];
-const FAILURES: [FailureCode; 5] = [
+const FAILURES: [FailureCode; 6] = [
     FailureCode::Engine,
     FailureCode::Deadline,
     FailureCode::Storage,
     FailureCode::Delivery,
+    FailureCode::SelfTest,
     FailureCode::Internal,
 ];
 

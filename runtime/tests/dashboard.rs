@@ -6,7 +6,7 @@ mod page;
 mod support;
 
 use page::{DrawnSpine, SLICES};
-use sagitta::dashboard;
+use sagitta::dashboard::{self, OverlaySource};
 use sagitta::publish::mqtt::LiveMessage;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ async fn the_page_and_all_it_asks_for_are_served_under_a_strict_policy() {
             }
         }
     }
-    assert_eq!(seen, 8, "{files:?}");
+    assert_eq!(seen, 12, "{files:?}");
 }
 
 #[tokio::test]
@@ -103,14 +103,18 @@ async fn jobs_and_pictures_are_served() {
     assert_eq!(jobs[0]["result"]["vertebrae_count"], 2);
     assert_eq!((&jobs[3]["state"], &jobs[3]["code"]), (&"refused".into(), &"not_sagittal".into()));
     let job = job("1.2.3");
-    let mut pictures = Vec::new();
-    for path in ["slices/3.png", "slices/3.png?overlay=1", "overview.png"] {
-        let (status, head, body) = server.get(&format!("/api/jobs/{job}/{path}")).await;
-        assert_eq!(status, 200, "{path}");
-        assert!(head.contains("content-type: image/png") && body.starts_with(b"\x89PNG"), "{path}");
-        pictures.push(body);
-    }
-    assert_ne!(pictures[0], pictures[1], "the overlay changes the picture");
+    let (status, _, body) = server.get(&format!("/api/jobs/{job}/view")).await;
+    let view: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, view["dims"][2].as_u64()), (200, Some(SLICES as u64)));
+    assert_eq!(view["vertebrae"].as_array().unwrap().len(), 8);
+    let (status, head, body) = server.get(&format!("/api/jobs/{job}/slices/7")).await;
+    assert!(status == 200 && head.contains("content-encoding: gzip"), "{head}");
+    let mut voxels = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&body[..]), &mut voxels).unwrap();
+    assert_eq!(Some(voxels), DrawnSpine.voxels(&job, 7));
+    let (status, head, body) = server.get(&format!("/api/jobs/{job}/overview.png")).await;
+    assert!(status == 200 && head.contains("content-type: image/png"), "{head}");
+    assert!(body.starts_with(b"\x89PNG"));
 }
 
 #[tokio::test]
@@ -118,11 +122,12 @@ async fn what_is_not_there_is_not_found() {
     let server = Server::start().await;
     let id = job("1.2.3");
     for path in [
-        format!("/api/jobs/{id}/slices/{SLICES}.png"),
-        format!("/api/jobs/{id}/slices/-1.png"),
-        format!("/api/jobs/{id}/slices/3.jpg"),
-        format!("/api/jobs/{}/slices/3.png", job("other")),
-        "/api/jobs/1.2.840.1/slices/3.png".to_owned(),
+        format!("/api/jobs/{id}/slices/{SLICES}"),
+        format!("/api/jobs/{id}/slices/-1"),
+        format!("/api/jobs/{id}/slices/3.png"),
+        format!("/api/jobs/{}/slices/3", job("other")),
+        "/api/jobs/1.2.840.1/slices/3".to_owned(),
+        format!("/api/jobs/{}/view", job("1.2.4")),
         "/api/jobs/..%2f..%2fetc/overview.png".to_owned(),
         "/../Cargo.toml".to_owned(),
     ] {

@@ -1,5 +1,5 @@
-//! The files of `packaging` are true: the example configurations are ones the program takes, and a bundle for Open Recon is what
-//! an installation reads.
+//! The files of `packaging` are true: the example configurations are ones the program takes, the unit is one that systemd takes and
+//! finds tight, and a bundle for Open Recon is what an installation reads.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use sagitta::config::Config;
@@ -114,4 +114,64 @@ fn the_bundle_is_an_image_with_a_label_and_a_manual() {
     assert_eq!(read("docker.context"), "Dockerfile\nsagitta\nsagitta.toml\n");
     check(&serde_json::from_str(&read("docker.label")).unwrap());
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The whole unit, held to its own tools. systemd's scale goes to 10; 2.0 is what the appliance promises (issue of the
+/// appliance), and what is open beyond it is said in the unit.
+const MOST_EXPOSED: &str = "20";
+
+/// Runs a tool of systemd; what it printed.
+fn systemd(program: &str, arguments: &[&Path], options: &[&str]) -> String {
+    let mut command = Command::new(program);
+    let done = command.args(options).args(arguments).env("SYSTEMD_COLORS", "0").output();
+    let done =
+        done.unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs systemd"));
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(done.status.success(), "{program} {options:?}: {text:?}");
+    text.concat()
+}
+
+/// The unit with the program that was built here in place of the one that the package installs; its folder goes with it.
+#[test]
+fn systemd_takes_every_line_of_the_unit_and_finds_it_tight() {
+    let folder = std::env::temp_dir().join(format!("sagitta-unit-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let unit = folder.join("sagitta.service");
+    let text = std::fs::read_to_string(packaging("sagitta.service")).unwrap();
+    assert!(text.contains("ExecStart=/usr/bin/sagitta run"));
+    std::fs::write(&unit, text.replace("/usr/bin/sagitta", env!("CARGO_BIN_EXE_sagitta"))).unwrap();
+    // It prints what it does not understand and ends with 0.
+    assert_eq!(systemd("systemd-analyze", &[&unit], &["verify", "--man=no"]), "");
+    let threshold = format!("--threshold={MOST_EXPOSED}");
+    let judged = systemd("systemd-analyze", &[&unit], &["security", "--offline=true", &threshold]);
+    assert!(judged.contains("Overall exposure level"), "{judged}");
+    // A test of the test: the same unit with one line less of its sandbox is not as tight, and a wrong line is told.
+    std::fs::write(&unit, "[Service]\nExecStart=/bin/true\nProtectSytem=strict\n").unwrap();
+    let mut loose = Command::new("systemd-analyze");
+    loose.args(["security", "--offline=true", &threshold]).arg(&unit);
+    assert!(!loose.output().unwrap().status.success());
+    let told = systemd("systemd-analyze", &[&unit], &["verify", "--man=no"]);
+    assert!(told.contains("ProtectSytem"), "{told}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The user and groups that the unit names are made by the file beside it.
+#[test]
+fn the_user_of_the_unit_is_made_by_systemd() {
+    let root = std::env::temp_dir().join(format!("sagitta-users-{}", std::process::id()));
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    let made = format!("--root={}", root.display());
+    systemd("systemd-sysusers", &[&packaging("sagitta.sysusers")], &[&made]);
+    let users = std::fs::read_to_string(root.join("etc/passwd")).unwrap();
+    assert!(users.contains("sagitta:x:") && users.contains(":/var/lib/sagitta:"), "{users}");
+    let groups = std::fs::read_to_string(root.join("etc/group")).unwrap();
+    let unit = std::fs::read_to_string(packaging("sagitta.service")).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("SupplementaryGroups=")).unwrap();
+    for group in line.split(' ').chain(["sagitta"]) {
+        assert!(
+            groups.lines().any(|line| line.starts_with(&format!("{group}:"))),
+            "{group}: {groups}"
+        );
+    }
+    std::fs::remove_dir_all(root).unwrap();
 }

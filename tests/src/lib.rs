@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod certificates;
+pub mod debian;
 pub mod peers;
 pub mod place;
 pub mod series;

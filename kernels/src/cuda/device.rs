@@ -83,6 +83,11 @@ impl Device {
         self.capability
     }
 
+    /// The CUDA version that its driver serves: 12060 is 12.6.
+    pub fn driver(&self) -> Result<i32, DeviceError> {
+        driver_version()
+    }
+
     /// How many times memory was asked of the driver so far. A job after the first of its size adds none.
     pub fn allocations(&self) -> usize {
         self.place.allocations.load(Ordering::Relaxed)

@@ -9,6 +9,7 @@ mod stages;
 use super::fallback::simd;
 use super::forms::Shipped;
 use super::golden;
+use super::known::{Kept, Known};
 use super::plan::{INPUT, Made, Plan, Step};
 use super::suited::{MAX_PIXELS, checked, planned};
 use super::tensorrt::plans::Proof;
@@ -19,6 +20,7 @@ use kernels::conv::quantised::QuantisedSpec;
 use kernels::cuda::convolution::{Convolution, Map, Packed, Size, quantised};
 use kernels::cuda::{Array, Device, DeviceError, Launcher};
 use pipeline::{ModelCard, Net, NetError, Nets, TensorMut, TensorRef};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Engine and precision, as reports and messages name them.
@@ -195,15 +197,28 @@ fn failed(error: DeviceError) -> NetError {
     }
 }
 
-/// Both nets on the first device, proven, and the device in words.
-pub fn open(weights: &Shipped, threads: usize) -> Result<(Nets, String, Proof), Trouble> {
+/// Both nets on the first device, proven, and the device in words. The proof is kept in `folder`: with the same device, driver,
+/// weights and software the nets are asked at later starts whether they still give the answer of that day.
+pub fn open(
+    weights: &Shipped,
+    threads: usize,
+    folder: &Path,
+) -> Result<(Nets, String, Proof), Trouble> {
     let device = Device::open().map_err(|error| Trouble::from(&error))?;
+    let driver = device.driver().map_err(|error| Trouble::from(&error))?.to_string();
     let (major, minor) = device.capability();
     let described = format!("{}, compute capability {major}.{minor}", device.name());
     let on: On = Arc::new(device);
     let mut nets = nets(weights, &on)?;
+    let kept = Kept::of(folder, &nets, &described, &driver);
+    if let Some(proof) = kept.read() {
+        Known::from(&proof).check(&mut nets)?;
+        return Ok((nets, described, proof));
+    }
     let mut simd = simd(weights, threads).map_err(|error| unsuited(&error))?;
     let proof = golden::prove(&mut nets, &mut simd)?;
+    // Where nothing can be written it is proven again at the next start.
+    let _ = kept.store(&proof);
     Ok((nets, described, proof))
 }
 

@@ -5,6 +5,8 @@
 //! a series was too large, is asked for the next series.
 
 use super::forms::{Forms, Shipped};
+use super::golden;
+use super::known::{Known, Of, not_proven};
 use super::simd::SimdNet;
 use super::tensorrt::plans::{Cache, Proof};
 use super::tensorrt::{self, Progress, Source, TensorRt};
@@ -63,11 +65,33 @@ struct Engine {
     /// The engine and what it runs on.
     what: String,
     because: String,
+    /// What it must say; the reason where nothing is known.
+    known: Result<Known, Trouble>,
 }
 
 impl Engine {
+    /// Whether it still gives the known answer, and all stages work together.
+    fn test(&mut self) -> Result<(), Trouble> {
+        let known = self.known.as_ref().map_err(Trouble::clone)?;
+        known.check(&mut self.nets)?;
+        let (found, known) = (golden::vertebrae(&mut self.nets)?, known.vertebrae);
+        match found == known {
+            true => Ok(()),
+            false => Err(not_proven(format!(
+                "{} finds {found} vertebrae in the golden case, known are {known}",
+                self.what
+            ))),
+        }
+    }
+
     fn reason(&self) -> String {
         format!("{}: {}", self.what, self.because)
+    }
+
+    /// Its word, without the precision.
+    fn name(&self) -> String {
+        let name = self.nets.semantic.engine();
+        name.split(' ').next().unwrap_or_default().to_owned()
     }
 }
 
@@ -79,7 +103,7 @@ pub struct Engines {
     /// Engines that were not taken from the start, best first.
     passed: Vec<Fallback>,
     choice: EngineChoice,
-    building: Option<Receiver<Result<Nets, Trouble>>>,
+    building: Option<Receiver<Built>>,
 }
 
 impl std::fmt::Debug for Engines {
@@ -112,14 +136,14 @@ impl Engines {
         }
         // Beside a TensorRT that works it would cost memory, and could not go on where the device is lost or full.
         if choice != EngineChoice::Simd && engines.line.is_empty() {
-            engines.try_cuda(&weights.gpu, threads);
+            engines.try_cuda(&weights.gpu, settings, threads);
         }
         let because = match engines.line.first() {
             Some(first) => format!("the next after {}", first.what),
             None => String::new(),
         };
         let what = format!("simd ({})", instruction_set());
-        engines.line.push(Engine { nets, what, because });
+        engines.line.push(Engine { known: Known::frozen(&Of::nets(&nets)), nets, what, because });
         engines.explain();
         Ok(engines)
     }
@@ -132,8 +156,9 @@ impl Engines {
         listener: Option<Listener>,
     ) {
         let trouble = match ready(weights, settings) {
-            Ok((nets, because)) => {
-                self.line.push(Engine { nets, what: TENSORRT.to_owned(), because });
+            Ok((nets, because, proof)) => {
+                let (what, known) = (TENSORRT.to_owned(), Ok(Known::from(&proof)));
+                self.line.push(Engine { nets, what, because, known });
                 return;
             }
             Err(trouble) => trouble,
@@ -149,11 +174,11 @@ impl Engines {
         self.passed.push(Fallback { from: TENSORRT.to_owned(), trouble });
     }
 
-    fn try_cuda(&mut self, weights: &Shipped, threads: usize) {
-        match cuda::open(weights, threads) {
-            Ok((nets, device, _)) => {
-                let what = format!("{CUDA} ({device})");
-                self.line.push(Engine { nets, what, because: String::new() });
+    fn try_cuda(&mut self, weights: &Shipped, settings: &Settings, threads: usize) {
+        match cuda::open(weights, threads, &settings.place.plans) {
+            Ok((nets, device, proof)) => {
+                let (what, because) = (format!("{CUDA} ({device})"), String::new());
+                self.line.push(Engine { nets, what, because, known: Ok(Known::from(&proof)) });
             }
             Err(trouble) => self.passed.push(Fallback { from: CUDA.to_owned(), trouble }),
         }
@@ -214,10 +239,36 @@ impl Engines {
         &self.line[self.at]
     }
 
+    /// Tests every engine that a series may still run on, the best first. A device's engine that fails is taken away as one that
+    /// failed in a job.
+    ///
+    /// # Errors
+    /// `simd` failed: then nothing on this machine can be believed.
+    pub fn self_test(&mut self) -> Result<(), Trouble> {
+        self.take_built();
+        let mut at = self.at;
+        while at + 1 < self.line.len() {
+            match self.line[at].test() {
+                Ok(()) => at += 1,
+                Err(trouble) => self.take_away(at, trouble),
+            }
+        }
+        self.line[at].test()
+    }
+
+    /// An engine failed its test: it is never asked again.
+    fn take_away(&mut self, at: usize, trouble: Trouble) {
+        let from = self.line.remove(at).name();
+        if at == self.at {
+            self.line[at].because =
+                format!("{from} failed its self-test ({}): {trouble}", trouble.state.name());
+            self.fallback = Some(Fallback { from, trouble });
+        }
+    }
+
     /// The engine at work failed: the next one takes its place and says why.
     fn step_down(&mut self, trouble: Trouble) {
-        let name = self.now().nets.semantic.engine();
-        let from = name.split(' ').next().unwrap_or_default().to_owned();
+        let from = self.now().name();
         self.at += 1;
         self.line[self.at].because =
             format!("{from} gave up in a job ({}): {trouble}", trouble.state.name());
@@ -250,9 +301,10 @@ impl Engines {
         };
         self.building = None;
         match built {
-            Ok(nets) => {
+            Ok((nets, proof)) => {
                 let because = "its plans were built and proven on this device".to_owned();
-                self.line.insert(0, Engine { nets, what: TENSORRT.to_owned(), because });
+                let (what, known) = (TENSORRT.to_owned(), Ok(Known::from(&proof)));
+                self.line.insert(0, Engine { nets, what, because, known });
                 self.at = 0;
                 self.fallback = None;
             }
@@ -267,19 +319,32 @@ impl Engines {
 
 /// Both nets on our CPU engine.
 pub(super) fn simd(weights: &Shipped, threads: usize) -> Result<Nets, ModelError> {
+    simd_on(weights, InstructionSet::best(), threads)
+}
+
+pub(super) fn simd_on(
+    weights: &Shipped,
+    set: InstructionSet,
+    threads: usize,
+) -> Result<Nets, ModelError> {
     let Shipped { semantic, instance } = weights.clone();
-    let semantic = SimdNet::new(semantic, InstructionSet::best(), threads)?;
-    let instance = SimdNet::new(instance, InstructionSet::best(), threads)?;
+    let semantic = SimdNet::new(semantic, set, threads)?;
+    let instance = SimdNet::new(instance, set, threads)?;
     Ok(Nets::new(Box::new(semantic), Some(Box::new(instance))))
 }
 
-/// TensorRT with plans that are ready.
-fn ready(weights: &Shipped, settings: &Settings) -> Result<(Nets, String), Trouble> {
+/// What a build in the background ends with.
+type Built = Result<(Nets, Proof), Trouble>;
+
+/// TensorRT with plans that are ready, and that say what they said when they were proven.
+fn ready(weights: &Shipped, settings: &Settings) -> Result<(Nets, String, Proof), Trouble> {
     let tensorrt = TensorRt::open(&settings.place.shims)?;
     let reason = tensorrt.describe();
     let sources = Source::of(&weights.semantic, &weights.instance);
-    let nets = tensorrt.ready(&sources, weights, &Cache::new(&settings.place.plans))?;
-    Ok((nets, reason))
+    let (mut nets, proof) =
+        tensorrt.ready(&sources, weights, &Cache::new(&settings.place.plans))?;
+    Known::from(&proof).check(&mut nets)?;
+    Ok((nets, reason, proof))
 }
 
 /// Builds on a thread of its own; the nets come when they are proven.
@@ -288,7 +353,7 @@ fn build_aside(
     settings: &Settings,
     threads: usize,
     mut listener: Listener,
-) -> Receiver<Result<Nets, Trouble>> {
+) -> Receiver<Built> {
     let (sender, receiver) = channel();
     let (weights, place) = (weights.clone(), settings.place.clone());
     let thread = std::thread::Builder::new().name("build".to_owned());
@@ -300,7 +365,7 @@ fn build_aside(
             Err(trouble) => News::Failed(trouble.clone()),
         };
         // Sent before it is told: who hears of it may count on it. Nobody waits any more at the end of the process.
-        let _ = sender.send(built.map(|(nets, _)| nets));
+        let _ = sender.send(built);
         listener(news);
     });
     // Without a thread the sender is gone, and `take_built` says so.
@@ -352,7 +417,8 @@ mod tests {
         let Nets { semantic, instance, .. } = simd(&weights.simd, 2).unwrap();
         let semantic = Box::new(Failing { inner: semantic, error, runs: runs.clone() });
         let (what, because) = ("a test".to_owned(), String::new());
-        engines.line.insert(0, Engine { nets: Nets::new(semantic, instance), what, because });
+        let (nets, known) = (Nets::new(semantic, instance), engines.line[0].known.clone());
+        engines.line.insert(0, Engine { nets, what, because, known });
         (engines, runs)
     }
 

@@ -142,17 +142,17 @@ impl TensorRt {
         }
     }
 
-    /// The nets from plans that are ready; the state of the first that is not.
+    /// The nets from plans that are ready, and how they were proven; the state of the first that is not.
     pub fn ready(
         self,
         sources: &[Source; 2],
         weights: &Shipped,
         cache: &Cache,
-    ) -> Result<Nets, Trouble> {
+    ) -> Result<(Nets, Proof), Trouble> {
         let [semantic, instance] = sources;
         let semantic = cache.read(&semantic.name, &self.key(semantic))?;
         let instance = cache.read(&instance.name, &self.key(instance))?;
-        self.nets([semantic.bytes, instance.bytes], weights)
+        Ok((self.nets([semantic.bytes, instance.bytes], weights)?, instance.proof))
     }
 
     /// Builds both plans, proves them on a drawn patient against `simd`, and keeps them. What was kept before stays until

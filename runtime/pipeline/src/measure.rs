@@ -10,6 +10,7 @@ mod canal;
 mod curvature;
 mod discs;
 mod geometry;
+mod lines;
 mod outline;
 mod quality;
 mod value;
@@ -19,6 +20,7 @@ pub use bodies::{BodyMeasures, Compression};
 pub use canal::CanalMeasures;
 pub use curvature::Curvature;
 pub use discs::DiscMeasures;
+pub use lines::{Extent, MeasuredLine};
 pub use quality::{Doubt, Grade, Quality, VertebraQuality};
 pub use value::{
     Degrees, Measured, Millilitres, Millimetres, Ratio, Reason, SquareMillimetres, Unit,
@@ -70,6 +72,9 @@ pub struct Measurements {
     pub vertebrae: Vec<VertebraMeasures>,
     pub curvature: Curvature,
     pub quality: Quality,
+    /// Where heights were read, for viewers; the numbers themselves are above.
+    #[serde(skip)]
+    pub lines: Vec<MeasuredLine>,
 }
 
 /// Measures the finished masks. `found` are the vertebrae of the result, `flags` what is known to be wrong with it, and
@@ -106,7 +111,16 @@ pub fn measurements(
     let plates: Vec<_> =
         spine.bodies.iter().map(|slab| slab.map(|slab| [slab.top, slab.bottom])).collect();
     let sacral = spine.sacral_endplate().map(|slab| slab.top);
+    let parts = |n: usize| {
+        let Spine { outlines, bodies, discs, .. } = &spine;
+        ((&outlines.bodies[n], bodies[n]), (&outlines.discs[n], discs[n]))
+    };
+    let lines = ids.iter().enumerate().flat_map(|(n, &id)| {
+        let (body, disc) = parts(n);
+        lines::lines(id, body, disc)
+    });
     Measurements {
+        lines: lines.collect(),
         curvature: curvature::curvature(&ids, &plates, sacral, &spine.axes, numbering),
         quality: quality::series(&vertebrae, flags, confidence),
         vertebrae,

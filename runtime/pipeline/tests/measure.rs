@@ -8,9 +8,10 @@
 #[path = "measure/truth.rs"]
 mod truth;
 
+use kernels::volume::{norm, sub};
 use kernels::{Affine, Dims, Grid, Volume};
 use phantom::{Population, Recipe, Region};
-use pipeline::measure::{Measurements, Reason, measurements};
+use pipeline::measure::{MeasuredLine, Measurements, Reason, measurements};
 use pipeline::{Numbering, VertebraId};
 use truth::{Differences, compare, measured};
 
@@ -128,6 +129,31 @@ fn no_volume_breaks_it_and_no_value_is_not_a_number() {
         let nulls = absent.iter().fold(text.clone(), |text, absent| text.replace(absent, ""));
         assert!(!nulls.contains("null"), "seed {seed}: {text}");
     }
+}
+
+/// The drawn line of a measure is as long as the measure says, and there is one for each.
+#[test]
+fn lines_are_as_long_as_what_was_measured() {
+    let mut seen = 0;
+    for seed in 0..60 {
+        let (semantic, instances) = noise(seed, [40, 60, 8], [1.0, 1.0, 4.0]);
+        let measures = measure(&semantic, &instances);
+        let mut numbers = Vec::new();
+        for vertebra in &measures.vertebrae {
+            let (body, disc) = (&vertebra.body, &vertebra.disc);
+            numbers.extend(body.anterior_height_mm.number());
+            numbers.extend(body.middle_height_mm.number());
+            numbers.extend(body.posterior_height_mm.number());
+            numbers.extend(disc.height_mm.number());
+        }
+        let length = |line: &MeasuredLine| norm(sub(line.ends_mm[0], line.ends_mm[1]));
+        let lengths: Vec<f64> = measures.lines.iter().map(length).collect();
+        assert_eq!(lengths.len(), numbers.len(), "seed {seed}");
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-9;
+        assert!(lengths.iter().zip(&numbers).all(close), "{lengths:?} and {numbers:?}");
+        seen += numbers.len();
+    }
+    assert!(seen > 20, "{seen} lines");
 }
 
 #[test]

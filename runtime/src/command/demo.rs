@@ -16,6 +16,7 @@ use crate::objects::OutputKind;
 use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
 use crate::publish::store::{self, Destination, StoredObject};
 use crate::report::Report;
+use crate::seal::DeviceKey;
 use crate::service::Service;
 use crate::{dashboard, jobs, mrd, retention, supervise};
 use anyhow::{Context, Result, bail};
@@ -315,9 +316,10 @@ fn conclude(arguments: &Arguments, folder: &Folder, record: &Record, say: Say) -
         bail!("the series ended as {}", state_text(record));
     };
     let report = gather(report, &folder.out)?;
-    report.write(&folder.out)?;
+    let key = DeviceKey::read(&folder.service)?;
+    report.write(&folder.out, Some(&key))?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        println!("{}", report.text(Some(&key)));
     }
     say.line("");
     say.line(&table::of(&report));

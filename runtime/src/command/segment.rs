@@ -10,6 +10,7 @@ use crate::jobs::produce::{ProduceError, Request, Workshop};
 use crate::jobs::source::Source;
 use crate::messages::JobStage;
 use crate::objects::Made;
+use crate::seal::Digest;
 use clap::Args;
 use dicom_dictionary_std::tags;
 use models::nifti;
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     log("warn");
     let mut clock = StageClock::idle();
     clock.begin(JobStage::Volume, &mut |_| {});
-    let source = match read(&arguments.input) {
+    let (source, inputs) = match read(&arguments.input) {
         Ok(source) => source,
         Err(error) => return refused(&arguments.input, arguments.json, error),
     };
@@ -46,6 +47,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let folder = std::path::absolute(&arguments.out)?;
     let request = Request {
         name: input::stem(&arguments.input),
+        inputs,
         folder: folder.clone(),
         made: made(&source),
         generation: 1,
@@ -63,9 +65,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     };
     clock.end();
     let report = product.report.timed(clock.timings().clone());
-    report.write(&folder)?;
+    // No device vouches for it: this may be any machine.
+    report.write(&folder, None)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        println!("{}", report.text(None));
     } else {
         println!("{}", table::of(&report));
     }
@@ -84,16 +87,20 @@ fn made(source: &Source) -> Made {
     Made { date: text(tags::SERIES_DATE, "19000101"), time: text(tags::SERIES_TIME, "000000") }
 }
 
-fn read(path: &Path) -> anyhow::Result<Source> {
+/// The series, and the digests of its files.
+fn read(path: &Path) -> anyhow::Result<(Source, Vec<Digest>)> {
     if input::is_nifti(path) {
         let series = Series::from_volume(nifti::read(path)?);
         series.admit(Use::Exam)?;
-        return Ok(Source::Volume(Box::new(series)));
+        let inputs = Digest::of_all([&std::fs::read(path)?]);
+        return Ok((Source::Volume(Box::new(series)), inputs));
     }
     let folder = input::series_folder(path)?;
+    let inputs = Digest::of_all(&folder.files);
     let decoded = std::thread::Builder::new()
         .stack_size(decode::dicom::STACK_BYTES)
         .spawn(move || decode::dicom::decode(&folder.files, Use::Exam, &Settings::default()))?
         .join();
-    Ok(Source::Dicom(Box::new(decoded.map_err(|_| anyhow::anyhow!("the decoder panicked"))??)))
+    let decoded = decoded.map_err(|_| anyhow::anyhow!("the decoder panicked"))??;
+    Ok((Source::Dicom(Box::new(decoded)), inputs))
 }

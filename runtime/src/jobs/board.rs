@@ -7,12 +7,14 @@ pub use figures::Figures;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{
-    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, Timings,
+    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, SelfTest,
+    Timings,
 };
 use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
 use crate::render::Scene;
 use crate::report::Report;
+use crate::seal::DeviceKey;
 use pipeline::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,13 +46,21 @@ pub struct Produced {
     /// Folder of the outputs; the report joins them.
     folder: PathBuf,
     handover: Handover,
+    /// Seals the report.
+    key: Arc<DeviceKey>,
     /// When the outputs were there: from then on it is the deliveries' time.
     since: Instant,
 }
 
 impl Produced {
-    pub fn new(result: JobResult, report: Report, folder: PathBuf, handover: Handover) -> Produced {
-        Produced { result, report, folder, handover, since: Instant::now() }
+    pub fn new(
+        result: JobResult,
+        report: Report,
+        folder: PathBuf,
+        handover: Handover,
+        key: Arc<DeviceKey>,
+    ) -> Produced {
+        Produced { result, report, folder, handover, key, since: Instant::now() }
     }
 }
 
@@ -230,7 +240,7 @@ impl Board {
         let mut result = produced.result;
         result.stages_ms.add(JobStage::Deliver, produced.since.elapsed());
         let report = produced.report.timed(result.stages_ms.clone());
-        if let Err(error) = report.write(&produced.folder) {
+        if let Err(error) = report.write(&produced.folder, Some(&produced.key)) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
         }
         let status = self.update(job, |record| {
@@ -262,6 +272,12 @@ impl Board {
     /// The engine at work, and the one that should be.
     pub fn works_on(&self, engine: Engine, fallback: Option<Passed>) {
         self.count(|figures| (figures.engine, figures.fallback) = (Some(engine), fallback));
+    }
+
+    /// A self-test ended.
+    pub fn self_tested(&self, outcome: SelfTest) {
+        let ended = Some(Instant::now());
+        self.count(|figures| (figures.self_test, figures.self_tested) = (outcome, ended));
     }
 
     /// Series that wait for the worker or are at work.

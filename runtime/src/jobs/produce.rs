@@ -13,12 +13,13 @@ use crate::messages::{
 use crate::objects::{self, Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
 use crate::render::{self, Scene};
-use crate::report::{EngineReport, FallbackReport, Outputs, Report, SeriesReport};
+use crate::report::{EngineReport, FallbackReport, Files, Outputs, Report, SeriesReport};
+use crate::seal::{Digest, Digests};
 use crate::{durable, files};
 use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
 use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -27,6 +28,8 @@ use thiserror::Error;
 pub struct Request {
     /// Begins the names of masks and centroids; also what the report calls the series.
     pub name: String,
+    /// Of the files that the series was read from.
+    pub inputs: Vec<Digest>,
     pub folder: PathBuf,
     pub made: Made,
     pub generation: u32,
@@ -57,6 +60,8 @@ pub struct Product {
 pub enum ProduceError {
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("the self-test failed: {0}")]
+    SelfTest(String),
     #[error(transparent)]
     Net(#[from] NetError),
     #[error(transparent)]
@@ -88,7 +93,9 @@ impl ProduceError {
             ProduceError::Refused(_) => Move::Peer,
             ProduceError::Objects(error) => error.whose_move(),
             ProduceError::Outbox(error) => error.whose(),
-            ProduceError::Read { .. } | ProduceError::Write { .. } => Move::Site,
+            ProduceError::SelfTest(_) | ProduceError::Read { .. } | ProduceError::Write { .. } => {
+                Move::Site
+            }
             ProduceError::Net(_) | ProduceError::Mask(_) | ProduceError::Message(_) => {
                 Move::Sagitta
             }
@@ -97,6 +104,7 @@ impl ProduceError {
 
     pub fn code(&self) -> FailureCode {
         match self {
+            ProduceError::SelfTest(_) => FailureCode::SelfTest,
             ProduceError::Net(_) => FailureCode::Engine,
             ProduceError::Read { .. } | ProduceError::Write { .. } | ProduceError::Outbox(_) => {
                 FailureCode::Storage
@@ -109,11 +117,21 @@ impl ProduceError {
     }
 }
 
-/// Writes a file durably, except for its name: [`sync_folders`] does that for all. What a delivery refers to must be there
-/// after a power cut, and whole at any time: one of an earlier run may be reading it.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ProduceError> {
-    durable::place(path, bytes)
-        .map_err(|source| ProduceError::Write { path: path.to_owned(), source })
+impl Request {
+    /// Writes a file of the result durably, except for its name: [`sync_folders`] does that for all. What a delivery refers
+    /// to must be there after a power cut, and whole at any time: one of an earlier run may be reading it.
+    fn write(
+        &self,
+        name: String,
+        bytes: &[u8],
+        digests: &mut Digests,
+    ) -> Result<PathBuf, ProduceError> {
+        let path = self.folder.join(&name);
+        durable::place(&path, bytes)
+            .map_err(|source| ProduceError::Write { path: path.clone(), source })?;
+        digests.insert(name, Digest::of(bytes));
+        Ok(path)
+    }
 }
 
 /// One object a slice, in a folder of their own.
@@ -137,7 +155,10 @@ fn place(kind: OutputKind) -> &'static str {
 /// The loaded nets and what they are called in outputs.
 pub struct Workshop {
     engines: Engines,
+    precision: engine::Precision,
     threads: usize,
+    /// Why nothing that comes from here can be believed.
+    failed: Option<String>,
     /// Of the last series; before the first, of the engine at work.
     engine: EngineReport,
 }
@@ -160,11 +181,31 @@ impl Workshop {
         let weights = Forms::embedded(settings.precision)?;
         let engines = Engines::open(&weights, settings, threads, listener)?;
         let engine = engine_report(engines.at_work(), threads);
-        Ok(Workshop { engines, threads, engine })
+        let precision = settings.precision;
+        Ok(Workshop { engines, precision, threads, failed: None, engine })
     }
 
     pub fn engine(&self) -> &EngineReport {
         &self.engine
+    }
+
+    /// Whether the weights in the program have their checksums and every engine still gives its known answers. After one that
+    /// failed no series is segmented.
+    pub fn self_test(&mut self) -> Result<(), String> {
+        let weights = Forms::embedded(self.precision).map_err(|error| error.to_string());
+        let tested =
+            weights.and_then(|_| self.engines.self_test().map_err(|trouble| trouble.to_string()));
+        // The best one may have been taken away.
+        self.engine = engine_report(self.engines.at_work(), self.threads);
+        self.failed = tested.clone().err();
+        tested
+    }
+
+    fn believed(&self) -> Result<(), NetError> {
+        match &self.failed {
+            None => Ok(()),
+            Some(reason) => Err(NetError::Engine(format!("the self-test failed: {reason}"))),
+        }
     }
 
     /// The engine that should be at work and is not, as messages name it.
@@ -205,6 +246,7 @@ impl Workshop {
         series: &Series,
         tell: &mut dyn FnMut(),
     ) -> Result<(Segmentation, Provenance), SegmentError> {
+        self.believed()?;
         let (segmentation, ran) = self.engines.segment(series, &[], &mut |_| tell())?;
         self.engine = engine_report(ran, self.threads);
         Ok((segmentation, self.provenance(&Neighbours::default(), 1)))
@@ -217,6 +259,7 @@ impl Workshop {
 
     /// Segments a series from which only the levels are wanted.
     pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
+        self.believed()?;
         let (levels, _) = self.engines.segment(source.series(), &[], &mut |_| {})?;
         Ok(levels)
     }
@@ -229,6 +272,9 @@ impl Workshop {
         clock: &mut StageClock,
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
+        if let Some(reason) = &self.failed {
+            return Err(ProduceError::SelfTest(reason.clone()));
+        }
         let series = source.series();
         let neighbours = request.neighbours.known();
         let (segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
@@ -245,15 +291,16 @@ impl Workshop {
             (pictures.join(), objects)
         });
         let pictures = pictures.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let (objects, mut outputs) = objects?;
+        let Written { objects, mut outputs, mut digests } = objects?;
         outputs.extend(pictures.outputs);
+        digests.extend(pictures.digests);
         sync_folders(request, &outputs)?;
         let mut report = Report::new(
             SeriesReport::new(&request.name, source, request.generation),
             &segmentation,
             &provenance,
             self.engine.clone(),
-            outputs,
+            Files { inputs: request.inputs.clone(), outputs, digests },
         );
         report.series.replaces = request.replaces.clone();
         report.levels_from = request.neighbours.source_of(segmentation.numbering).cloned();
@@ -283,6 +330,7 @@ struct Pictures {
     scene: Scene,
     overview: Vec<u8>,
     outputs: Outputs,
+    digests: Digests,
 }
 
 fn pictures(
@@ -293,17 +341,21 @@ fn pictures(
 ) -> Result<Pictures, ProduceError> {
     let scene = Scene::new(&series.volume, segmentation, provenance, None);
     let overview = scene.overlay_png();
-    let mut outputs = Outputs::default();
+    let (mut outputs, mut digests) = (Outputs::default(), Digests::default());
     for file in files::build(series, segmentation, provenance, &request.name, &overview)? {
-        let path = request.folder.join(&file.name);
-        write(&path, &file.bytes)?;
-        outputs.add(file.kind, path);
+        outputs.add(file.kind, request.write(file.name, &file.bytes, &mut digests)?);
     }
-    Ok(Pictures { scene, overview, outputs })
+    Ok(Pictures { scene, overview, outputs, digests })
 }
 
-/// Kinds and paths of the objects written, in the order in which a destination wants them.
-type Written = Vec<(OutputKind, PathBuf)>;
+/// The DICOM objects as files.
+#[derive(Default)]
+struct Written {
+    /// In the order in which a destination wants them.
+    objects: Vec<(OutputKind, PathBuf)>,
+    outputs: Outputs,
+    digests: Digests,
+}
 
 /// Builds and writes the DICOM objects of a DICOM source.
 fn dicom_objects(
@@ -311,22 +363,25 @@ fn dicom_objects(
     segmentation: &Segmentation,
     provenance: &Provenance,
     request: &Request,
-) -> Result<(Written, Outputs), ProduceError> {
-    let (mut written, mut outputs) = (Vec::new(), Outputs::default());
-    let Source::Dicom(dicom) = source else { return Ok((written, outputs)) };
+) -> Result<Written, ProduceError> {
+    let mut written = Written::default();
+    let Source::Dicom(dicom) = source else { return Ok(written) };
     let captures = render::captures(&dicom.series, segmentation, provenance);
     let mut objects = objects::build(dicom, segmentation, provenance, &request.made, &captures)?;
     if request.labelmap {
         objects.extend(objects::labelmap(dicom, segmentation, provenance, &request.made)?);
     }
     for object in objects {
-        let place = request.folder.join(place(object.kind));
-        outputs.add(Published::from(object.kind), place.clone());
-        let path = if is_series(object.kind) { place.join(&object.file_name) } else { place };
-        write(&path, &object.bytes)?;
-        written.push((object.kind, path));
+        let place = place(object.kind);
+        written.outputs.add(Published::from(object.kind), request.folder.join(place));
+        let name = match is_series(object.kind) {
+            true => format!("{place}/{}", object.file_name),
+            false => place.to_owned(),
+        };
+        let path = request.write(name, &object.bytes, &mut written.digests)?;
+        written.objects.push((object.kind, path));
     }
-    Ok((written, outputs))
+    Ok(written)
 }
 
 /// Makes the names of the outputs durable, once for all files of a folder.

@@ -42,11 +42,35 @@ pub struct MachineHealth {
     pub clock_synchronised: Option<bool>,
 }
 
+/// What the last self-test said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelfTest {
+    /// The first has not ended: jobs wait for it.
+    #[default]
+    Pending,
+    Passed,
+    Failed,
+}
+
+/// Why the service takes series and makes no results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Degraded {
+    /// Nothing that is computed here can be believed.
+    SelfTest,
+}
+
 /// What the service counts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ServiceHealth {
     /// Which part makes no progress. Null: all is well.
     pub stuck: Option<Part>,
+    /// Null: series become results.
+    pub degraded: Option<Degraded>,
+    pub self_test: SelfTest,
+    /// Since the last one ended.
+    pub self_test_age_s: Option<u64>,
     /// Series that wait for the worker or are at work.
     pub jobs_open: u32,
     /// Since the service started.
@@ -112,6 +136,7 @@ pub enum AlarmCode {
     McuLink,
     PartStuck,
     QueueFilling,
+    SelfTestFailed,
     TooHot,
 }
 
@@ -126,7 +151,7 @@ pub enum Severity {
 }
 
 impl AlarmCode {
-    pub const ALL: [AlarmCode; 12] = [
+    pub const ALL: [AlarmCode; 13] = [
         AlarmCode::BrokerAway,
         AlarmCode::CertificateExpired,
         AlarmCode::CertificateExpiring,
@@ -138,6 +163,7 @@ impl AlarmCode {
         AlarmCode::McuLink,
         AlarmCode::PartStuck,
         AlarmCode::QueueFilling,
+        AlarmCode::SelfTestFailed,
         AlarmCode::TooHot,
     ];
 
@@ -155,15 +181,17 @@ impl AlarmCode {
             AlarmCode::McuLink => "mcu_link",
             AlarmCode::PartStuck => "part_stuck",
             AlarmCode::QueueFilling => "queue_filling",
+            AlarmCode::SelfTestFailed => "self_test_failed",
             AlarmCode::TooHot => "too_hot",
         }
     }
 
     pub fn severity(self) -> Severity {
         match self {
-            AlarmCode::CertificateExpired | AlarmCode::DiskFull | AlarmCode::PartStuck => {
-                Severity::Critical
-            }
+            AlarmCode::CertificateExpired
+            | AlarmCode::DiskFull
+            | AlarmCode::PartStuck
+            | AlarmCode::SelfTestFailed => Severity::Critical,
             _ => Severity::Warning,
         }
     }
@@ -197,6 +225,9 @@ impl AlarmCode {
             }
             AlarmCode::QueueFilling => {
                 "send fewer series at once, or use a faster engine: consoles will have to wait"
+            }
+            AlarmCode::SelfTestFailed => {
+                "install the program again and restart it, then have the memory tested: no results are made"
             }
             AlarmCode::TooHot => {
                 "look at fan, dust and the air around the box: the processor slows down"

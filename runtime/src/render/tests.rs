@@ -142,15 +142,33 @@ fn a_turned_volume_gives_the_same_picture() {
 }
 
 #[test]
-fn pixels_keep_their_aspect_and_slices_end() {
-    let (image, segmentation) = ellipses(gradient(), Numbering::FromSacrum);
+fn a_view_names_what_its_slices_hold_and_slices_end() {
+    let (image, segmentation) = ellipses(gradient(), Numbering::Unverified);
     let scene = Scene::new(&image, &segmentation, &provenance(), None);
     assert_eq!((scene.slices(), scene.midsagittal()), (7, 3));
-    let (width, pixels) = decoded(&scene.slice_png(3, true).unwrap());
-    // 96 columns of 2 mm over 90 rows of 2.5 mm.
-    assert_eq!((width, pixels.len() / width), (614, 720));
-    assert_ne!(scene.slice_png(3, true), scene.slice_png(3, false));
-    assert_eq!(scene.slice_png(7, true), None);
+    let view = serde_json::to_value(scene.view()).unwrap();
+    assert_eq!((&view["midsagittal"], &view["verified"]), (&3.into(), &false.into()));
+    let first = &view["vertebrae"][0];
+    assert_eq!(first["name"], format!("#{}", first["id"]), "not to be read as a level");
+    let count = 96 * 90;
+    let bytes = scene.voxels(3).unwrap();
+    assert_eq!(bytes.len(), VOXEL_BYTES * count);
+    let (greys, masks) = bytes.split_at(2 * count);
+    let grey = |n: usize| u16::from_le_bytes([greys[2 * n], greys[2 * n + 1]]);
+    assert_eq!([grey(0), grey(95)], [0, GREYS - 1], "the gradient spans all greys");
+    let (semantic, instances) = masks.split_at(count);
+    assert!(segmentation.semantic.slice(3) == semantic, "the mask as it is");
+    let named: Vec<u8> = view["structures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|structure| structure["value"].as_u64().unwrap() as u8)
+        .collect();
+    assert!(semantic.iter().all(|value| *value == 0 || named.contains(value)));
+    assert!(
+        instances.iter().zip(segmentation.instances.slice(3)).all(|(a, b)| u16::from(*a) == *b)
+    );
+    assert_eq!(scene.voxels(7), None);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! When an alarm has its reason. Two limits each where a value may swing about one.
 
 use super::alarms::Delay;
-use crate::messages::{AlarmCode, HealthReport, LinkState};
+use crate::messages::{AlarmCode, HealthReport, LinkState, SelfTest};
 use crate::publish::mqtt::Connection;
 use crate::tls::Expiry;
 use std::time::Duration;
@@ -52,6 +52,7 @@ pub(super) fn judge(seen: &Seen<'_>, limits: &Limits) -> Vec<(AlarmCode, bool, D
         ),
         (AlarmCode::EngineFallback, service.fallback.is_some(), delay(0, 0)),
         (AlarmCode::PartStuck, service.stuck.is_some(), delay(10, 30)),
+        (AlarmCode::SelfTestFailed, service.self_test == SelfTest::Failed, delay(0, 0)),
     ];
     let mut swing = |code, value: Option<f64>, high: f64, low: f64, delay| {
         // Between the limits nothing changes, and nothing is known of what nobody measures.

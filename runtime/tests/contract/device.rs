@@ -4,8 +4,9 @@ use crate::support::service;
 use models::engine::trouble::State;
 use sagitta::health::Part;
 use sagitta::messages::{
-    AlarmCode, AlarmMessage, DeviceEvent, EngineKind, Happening, HealthReport, JobStage, Latencies,
-    LinkState, MachineHealth, Passed, Percentiles, Precision, ServiceHealth, Timestamp, Version,
+    AlarmCode, AlarmMessage, Degraded, DeviceEvent, EngineKind, Happening, HealthReport, JobStage,
+    Latencies, LinkState, MachineHealth, Passed, Percentiles, Precision, SelfTest, ServiceHealth,
+    Timestamp, Version,
 };
 
 const OF: Percentiles = Percentiles { p50: 812.4, p95: 1100.0, p99: 1250.5 };
@@ -58,6 +59,9 @@ pub(crate) fn reports() -> Vec<HealthReport> {
     for link in [LinkState::Up, LinkState::Silent, LinkState::NoPort, LinkState::OtherVersion] {
         add(ServiceHealth { mcu: Some(link), ..service() });
     }
+    let (degraded, self_test) = (Some(Degraded::SelfTest), SelfTest::Failed);
+    add(ServiceHealth { degraded, self_test, ..service() });
+    add(ServiceHealth { self_test: SelfTest::Pending, self_test_age_s: None, ..service() });
     all
 }
 

@@ -7,7 +7,7 @@ use pipeline::{Flag, Numbering, Vertebra};
 use pipeline::{ModelCard, Segmentation, Structure, VertebraId};
 use sagitta::identity::JobId;
 use sagitta::messages::{
-    Engine, JobResult, JobStage, JobState, JobStatus, Latencies, ModelTag, OutputKind,
+    Engine, JobResult, JobStage, JobState, JobStatus, Latencies, ModelTag, OutputKind, SelfTest,
     ServiceHealth, Timings,
 };
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ pub(crate) fn job(name: &str) -> JobId {
 pub(crate) fn service() -> ServiceHealth {
     ServiceHealth {
         stuck: None,
+        degraded: None,
+        self_test: SelfTest::Passed,
+        self_test_age_s: Some(3600),
         jobs_open: 1,
         jobs_done: 12,
         jobs_refused: 3,

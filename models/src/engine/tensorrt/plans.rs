@@ -51,8 +51,8 @@ pub struct Proof {
     /// Against the semantic mask of `simd`, all labelled voxels together.
     pub dice: f64,
     pub vertebrae: usize,
-    /// Of both masks.
-    pub result_sha256: String,
+    /// What both nets say of fixed values: at every later start they must say it again.
+    pub answer_sha256: String,
 }
 
 /// A plan with what is known of it.
@@ -156,7 +156,7 @@ impl Cache {
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(in crate::engine) fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension("part");
     let mut file = std::fs::File::create(&partial)?;
     file.write_all(bytes)?;
@@ -194,7 +194,7 @@ mod tests {
             driver: "12.6".to_owned(),
             shim: 1,
         };
-        let proof = Proof { dice: 0.999, vertebrae: 6, result_sha256: "cd".to_owned() };
+        let proof = Proof { dice: 0.999, vertebrae: 6, answer_sha256: "cd".to_owned() };
         Stored { key, proof, bytes: vec![7; 1000] }
     }
 

@@ -18,7 +18,7 @@ pub(crate) const STRAY_MM: f64 = 2.5;
 /// So many points on each surface make a height as sure as it gets: five columns in two slices.
 const ENOUGH_POINTS: f64 = 10.0;
 /// Walls are read this near the middle of the height, as a share of it.
-const WALL_BAND: f64 = 0.3;
+pub(crate) const WALL_BAND: f64 = 0.3;
 /// Borders of the semi-quantitative grades as shares of height lost (Genant et al., 1993).
 const GRADES: [f64; 3] = [0.20, 0.25, 0.40];
 /// So many bodies above, and below, are the reference of a compression: two, so that one broken neighbour does not set it.
@@ -152,7 +152,12 @@ pub(crate) fn height_at(
     walls: Walls,
     place: f64,
 ) -> Result<Reading, Reason> {
-    between(outline, slab, walls, [place - REACH, place + REACH])
+    between(outline, slab, walls, around(place))
+}
+
+/// The shares of the depth that a height at `place` is read between.
+pub(crate) fn around(place: f64) -> [f64; 2] {
+    [place - REACH, place + REACH]
 }
 
 /// The mean distance of the two surfaces in the midsagittal third, between two shares of the depth.
@@ -162,6 +167,25 @@ pub(crate) fn between(
     walls: Walls,
     shares: [f64; 2],
 ) -> Result<Reading, Reason> {
+    let Surfaces { top, bottom, confidence } = surfaces_at(outline, slab, walls, shares)?;
+    Ok(Reading::new(top - bottom, confidence))
+}
+
+/// The mean places of two surfaces on the frame's axis upwards.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surfaces {
+    pub(crate) top: f64,
+    pub(crate) bottom: f64,
+    confidence: f64,
+}
+
+/// The two surfaces in the midsagittal third, between two shares of the depth.
+pub(crate) fn surfaces_at(
+    outline: &Outline,
+    slab: &Slab,
+    walls: Walls,
+    shares: [f64; 2],
+) -> Result<Surfaces, Reason> {
     let [from, to] = shares.map(|share| walls.front + share * walls.depth());
     let surface = |points: &[[f64; 3]]| {
         let local = points.iter().map(|point| slab.frame.local(*point));
@@ -177,7 +201,7 @@ pub(crate) fn between(
     if top <= bottom {
         return Err(Reason::NoEndplates);
     }
-    Ok(Reading::new(top - bottom, enough * agreement))
+    Ok(Surfaces { top, bottom, confidence: enough * agreement })
 }
 
 /// Adds the height lost and its grade to every body of the list, which runs from top to bottom.

@@ -1,7 +1,7 @@
 //! Heights of the discs and how far they stand out behind.
 
 use crate::measure::alignment::Corner;
-use crate::measure::bodies::{PLACES, between, height, height_at, walls};
+use crate::measure::bodies::{self, PLACES, Walls, between, height, height_at};
 use crate::measure::geometry::Slab;
 use crate::measure::outline::Outline;
 use crate::measure::value::{Measured, Millimetres, Ratio, Reading, Reason, quotient};
@@ -10,6 +10,8 @@ use serde::Serialize;
 
 /// The mean height leaves out the rim, as a share of the depth at either end.
 const RIM: f64 = 0.1;
+/// The shares of the depth that the mean height is read between.
+pub(crate) const WITHIN: [f64; 2] = [RIM, 1.0 - RIM];
 /// Front and back of a disc are read within this share of its height around its middle.
 const WALL_BAND: f64 = 0.3;
 /// The bulge is this quantile of the disc's back: the furthest point but for single voxels.
@@ -42,12 +44,9 @@ pub(crate) fn disc(
     corners: [Result<Corner, Reason>; 2],
 ) -> DiscMeasures {
     let slab = if outline.voxels == 0 { Err(Reason::NoDisc) } else { slab };
-    let walls = slab.and_then(|slab| {
-        let middle = slab.frame.local(slab.top.point)[1] - height(&slab) / 2.0;
-        walls(outline, &slab, middle, (WALL_BAND * height(&slab)).max(1.0))
-    });
+    let walls = slab.and_then(|slab| walls(outline, &slab));
     let at = |place: f64| -> Result<Reading, Reason> { height_at(outline, &slab?, walls?, place) };
-    let mean = || between(outline, &slab?, walls?, [RIM, 1.0 - RIM]);
+    let mean = || between(outline, &slab?, walls?, WITHIN);
     let (anterior, posterior) = (at(PLACES[0]), at(PLACES[2]));
     let depth = walls.map(|walls| Reading::new(walls.depth(), walls.confidence));
     let both = || -> Result<Reading, Reason> {
@@ -62,6 +61,12 @@ pub(crate) fn disc(
         height_index: quotient(both(), depth).into(),
         bulge_mm: bulge(outline, slab, corners).into(),
     }
+}
+
+/// Front and back of a disc at the middle of its height.
+pub(crate) fn walls(outline: &Outline, slab: &Slab) -> Result<Walls, Reason> {
+    let middle = slab.frame.local(slab.top.point)[1] - height(slab) / 2.0;
+    bodies::walls(outline, slab, middle, (WALL_BAND * height(slab)).max(1.0))
 }
 
 fn bulge(

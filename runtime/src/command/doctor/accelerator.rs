@@ -19,10 +19,11 @@ const SIGNS: [(&str, &str); 3] = [
 pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
     let threads = kernels::threads::available();
     let found = Forms::embedded(settings.precision).and_then(|weights| {
-        let engines = Engines::open(&weights, settings, threads, None)?;
-        Ok((models(engines.nets()), chosen(&engines), weights.gpu))
+        let mut engines = Engines::open(&weights, settings, threads, None)?;
+        let tested = self_test(&mut engines);
+        Ok((models(engines.nets()), [chosen(&engines), tested], weights.gpu))
     });
-    let (mut findings, engine, weights) = match found {
+    let (mut findings, at_work, weights) = match found {
         Ok(found) => found,
         Err(error) => {
             return vec![Finding::wrong("models", error.to_string(), "install the program again")];
@@ -35,7 +36,7 @@ pub(super) fn findings(settings: &engine::Settings) -> Vec<Finding> {
     if opened {
         findings.extend(plans(settings, &weights));
     }
-    findings.push(engine);
+    findings.extend(at_work);
     findings
 }
 
@@ -122,6 +123,18 @@ fn plans(settings: &engine::Settings, weights: &Shipped) -> Vec<Finding> {
         }
     };
     list_plans(settings, weights).into_iter().map(finding).collect()
+}
+
+/// Whether every engine gives its known answers.
+fn self_test(engines: &mut Engines) -> Finding {
+    const PART: &str = "self-test";
+    match engines.self_test() {
+        Ok(()) => Finding::good(PART, "the nets give their known answers"),
+        Err(trouble) => {
+            let advice = "install the program again, then have the memory tested; until then no results are made";
+            Finding::wrong(PART, trouble.text, advice).in_state(trouble.state.name())
+        }
+    }
 }
 
 /// The engine that a job would get now.

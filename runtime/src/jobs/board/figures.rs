@@ -1,7 +1,10 @@
 //! What the board counts for health: ends of jobs, their times, the engine at work.
 
-use crate::messages::{Engine, JobStage, JobState, Latencies, Passed, Percentiles, Timings};
+use crate::messages::{
+    Degraded, Engine, JobStage, JobState, Latencies, Passed, Percentiles, SelfTest, Timings,
+};
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// Jobs whose times are kept: a day of a busy scanner.
 const JOBS: usize = 200;
@@ -15,10 +18,18 @@ pub struct Figures {
     pub engine: Option<Engine>,
     /// The engine that should be at work and is not.
     pub fallback: Option<Passed>,
+    pub self_test: SelfTest,
+    /// When it ended.
+    pub self_tested: Option<Instant>,
     last: VecDeque<Timings>,
 }
 
 impl Figures {
+    /// Why no results are made.
+    pub fn degraded(&self) -> Option<Degraded> {
+        (self.self_test == SelfTest::Failed).then_some(Degraded::SelfTest)
+    }
+
     /// A job came to an end or moved on.
     pub(super) fn count(&mut self, state: JobState) {
         match state {

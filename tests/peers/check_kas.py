@@ -1,0 +1,35 @@
+"""Compares kas files with the schema of the kas that is installed, and their includes with what is there. Prints the machines.
+
+Usage: check_kas.py FOLDER
+"""
+
+import importlib.resources
+import json
+import pathlib
+import sys
+
+import jsonschema
+import yaml
+
+schema = json.loads(importlib.resources.files("kas").joinpath("schema-kas.json").read_text())
+files = sorted(pathlib.Path(sys.argv[1]).glob("*.yml"))
+configurations = {path.name: yaml.safe_load(path.read_text()) for path in files}
+
+
+def repositories(name: str) -> dict:
+    """What a file and all that it includes know of the repositories."""
+    known: dict = {}
+    for other in configurations[name]["header"].get("includes", []):
+        assert other in configurations, f"{name} includes {other}, which is not there"
+        known |= repositories(other)
+    return known | configurations[name].get("repos", {})
+
+
+for name, configuration in configurations.items():
+    jsonschema.validate(configuration, schema)
+    for repository, where in repositories(name).items():
+        # A branch at least; a release is pinned by a lock file, see yocto/README.md.
+        assert "url" not in where or "branch" in where, f"{name}: {repository} has no branch"
+    if "machine" in configuration:
+        assert {"sagitta", "bitbake", "openembedded-core"} <= repositories(name).keys(), name
+        print(configuration["machine"])

@@ -1,0 +1,31 @@
+SUMMARY = "What makes a computer a Sagitta appliance"
+DESCRIPTION = "The folder of the service on the data partition, and the gate that keeps an update or takes it back."
+HOMEPAGE = "https://sagitta.invalid"
+BUGTRACKER = "https://sagitta.invalid/issues"
+SECTION = "science"
+LICENSE = "Apache-2.0"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
+
+SRC_URI = "file://sagitta-health-gate \
+           file://sagitta-health-gate.service \
+           file://var-lib-sagitta.mount \
+           "
+
+S = "${UNPACKDIR}"
+
+inherit allarch systemd
+
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+
+do_install() {
+    install -D -m 0755 ${S}/sagitta-health-gate ${D}${libexecdir}/sagitta-health-gate
+    install -D -m 0644 ${S}/sagitta-health-gate.service ${D}${systemd_system_unitdir}/sagitta-health-gate.service
+    install -D -m 0644 ${S}/var-lib-sagitta.mount ${D}${systemd_system_unitdir}/var-lib-sagitta.mount
+    install -d ${D}/data
+}
+
+SYSTEMD_SERVICE:${PN} = "sagitta-health-gate.service var-lib-sagitta.mount"
+
+FILES:${PN} += "/data"
+RDEPENDS:${PN} += "curl sagitta"
