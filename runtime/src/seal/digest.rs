@@ -55,9 +55,12 @@ mod tests {
 
     #[test]
     fn a_dicom_file_is_known_whatever_its_receiver_wrote_before_the_data_set() {
-        let with = |prefix: Vec<u8>| Digest::of(&[prefix.as_slice(), b"data set"].concat());
-        let ours = with(part10::prefix("1.2.3", "1.2.3.4", "1.2.840.10008.1.2.1"));
-        let other = with(part10::prefix("1.2.3", "1.2.3.4", "1.2.840.10008.1.2"));
+        let of = |syntax: &str, padding: &[u8]| {
+            let prefix = part10::prefix("1.2.3", "1.2.3.4", syntax, b"data set");
+            Digest::of(&[prefix.as_slice(), b"data set", padding].concat())
+        };
+        let ours = of("1.2.840.10008.1.2.1", b"");
+        let other = of("1.2.840.10008.1.2", b"padding");
         assert_eq!((&ours, ours.covers), (&other, Covers::DataSet));
         assert_eq!(ours.sha256, sha256(b"data set"));
         // FIPS 180-4, the example of one block.
