@@ -6,8 +6,8 @@
 //! the hash before and the bytes of the JSON entry. `FOLDER/head` names the last record, so that records cut off at the end
 //! are missed. A power cut may leave half a line, which was never acknowledged to anybody: it goes at the next start.
 //!
-//! Whoever may write as the service can write the whole chain anew. What such a hand cannot change are the numbers and hashes
-//! that went out with the answers to commands: `sagitta audit verify --head` compares them.
+//! Whoever may write as the service can write the whole chain anew. What such a hand cannot change is a record that somebody has
+//! noted elsewhere: `sagitta audit verify --head` compares it.
 
 mod chain;
 mod entry;
@@ -21,6 +21,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use thiserror::Error;
 
 /// Folder of the log in the data folder.
 pub const FOLDER: &str = "audit";
@@ -30,6 +31,14 @@ const HEAD: &str = "head";
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Files kept, the current one too: years of an ordinary device, and a bound where somebody floods it.
 const MAX_FILES: usize = 16;
+
+/// A log that cannot be opened. The site's move: disk or permissions.
+#[derive(Debug, Error)]
+#[error("the audit log {path} cannot be opened: {source}")]
+pub struct AuditError {
+    path: PathBuf,
+    source: io::Error,
+}
 
 /// The log, open for appending. One process writes a log at a time.
 #[derive(Debug)]
@@ -48,20 +57,24 @@ struct Tail {
 impl Audit {
     /// Opens or makes the log in `DATA/audit`. One that does not fit is told in the log of the service and goes on behind its last
     /// record: a device that helps patients does not stop for it, and the fault stays to be found.
-    pub fn open(data: &Path) -> io::Result<Audit> {
+    pub fn open(data: &Path) -> Result<Audit, AuditError> {
         let folder = data.join(FOLDER);
         let path = folder.join(CURRENT);
-        let head = match std::fs::read(&path) {
-            Ok(bytes) => recover(&folder, &path, &bytes)?,
+        Audit::at(folder, &path).map_err(|source| AuditError { path, source })
+    }
+
+    fn at(folder: PathBuf, path: &Path) -> io::Result<Audit> {
+        let head = match std::fs::read(path) {
+            Ok(bytes) => recover(&folder, path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Also after a kill while a full file was closed.
                 let head = kept_head(&folder).unwrap_or_default();
-                durable::write(&path, head.first_line().as_bytes())?;
+                durable::write(path, head.first_line().as_bytes())?;
                 head
             }
             Err(error) => return Err(error),
         };
-        let file = OpenOptions::new().append(true).open(&path)?;
+        let file = OpenOptions::new().append(true).open(path)?;
         let tail = Tail { bytes: file.metadata()?.len(), file, head };
         Ok(Audit { folder, tail: Mutex::new(tail) })
     }

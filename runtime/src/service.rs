@@ -61,8 +61,7 @@ pub struct Service {
     pub endpoint: Endpoint,
     pub board: Arc<Board>,
     pub live: broadcast::Sender<LiveMessage>,
-    publisher: Arc<Publisher>,
-    audit: Arc<Audit>,
+    witness: Witness,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     /// Assembler, worker, one for each destination: they write to the disk, which no task should wait for.
@@ -77,7 +76,7 @@ impl Service {
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let intake = Intake::open(&config, &key, tls.as_ref())?;
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
-        let audit = Arc::new(Audit::open(&config.data).context("cannot open the audit log")?);
+        let audit = Arc::new(Audit::open(&config.data)?);
         let mut listeners = Listeners::open(&config).await?;
         let page_listener = match config.dashboard.bind {
             Some(address) => Some(dashboard::bind(address).await?),
@@ -134,26 +133,13 @@ impl Service {
         tasks.extend(intake.start(listeners, config.dicom, events, hand, stopped.clone()));
         tasks.extend(tls.map(|tls| tokio::spawn(tls.watch())));
         // Before anything else can happen.
-        let software = Version::software();
-        audit.note(Actor::Service, Action::Start { software }, Ending::Done);
-        tell(&publisher, Happening::Started { software });
+        let witness = Witness::started(publisher, audit);
         threads.push(telemetry.start(stopped.clone())?);
         let page = Page::new(board.clone(), telemetry);
         let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
         tasks.extend(page);
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
-        Ok(Service {
-            dicom,
-            dashboard,
-            endpoint,
-            board,
-            live,
-            publisher,
-            audit,
-            stop,
-            tasks,
-            threads,
-        })
+        Ok(Service { dicom, dashboard, endpoint, board, live, witness, stop, tasks, threads })
     }
 
     /// Takes no more, lets the job at work end, says so to the broker.
@@ -174,9 +160,29 @@ impl Service {
             // Aborted: it has nothing to say.
             let _ = task.await;
         }
+        self.witness.stopping();
+        self.witness.publisher.shutdown().await;
+    }
+}
+
+/// Who hears of starts and stops: the broker and the audit log.
+#[derive(Debug)]
+struct Witness {
+    publisher: Arc<Publisher>,
+    audit: Arc<Audit>,
+}
+
+impl Witness {
+    fn started(publisher: Arc<Publisher>, audit: Arc<Audit>) -> Witness {
+        let software = Version::software();
+        audit.note(Actor::Service, Action::Start { software }, Ending::Done);
+        tell(&publisher, Happening::Started { software });
+        Witness { publisher, audit }
+    }
+
+    fn stopping(&self) {
         self.audit.note(Actor::Service, Action::Stop, Ending::Done);
         tell(&self.publisher, Happening::Stopping);
-        self.publisher.shutdown().await;
     }
 }
 

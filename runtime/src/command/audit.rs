@@ -24,7 +24,7 @@ enum Action {
 struct Verify {
     /// One file of a log; without it the whole log of this device.
     file: Option<PathBuf>,
-    /// A record that went out with the answer to a command, NUMBER and SHA-256: finds a log that was written anew.
+    /// A record noted elsewhere, "NUMBER SHA-256" as this command prints the last one: finds a log that was written anew.
     #[arg(long, value_name = "RECORD")]
     head: Option<Head>,
     /// The configuration of the service, whose data folder holds the log.
