@@ -19,6 +19,7 @@ use crate::messages::{Completion, FailureCode, Happening, JobState, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
+use crate::progress::Progress;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
@@ -26,8 +27,8 @@ use crate::retention::Retention;
 use crate::seal::DeviceKey;
 use crate::telemetry::{Sources, Telemetry};
 use crate::tls::Tls;
-use crate::{dashboard, secret, supervise};
-use anyhow::{Context, Result};
+use crate::{dashboard, secret, supervise, watchdog};
+use anyhow::Result;
 use intake::{Intake, Listeners};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,8 @@ impl Service {
         let health = Health::new();
         let bench = bench(&config, &board, &outbox, &key, &health)?;
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
-        threads.extend(supervision(&config, &health, &publisher, &stopped)?);
+        let progress = Progress::new(&config, &health, &publisher);
+        threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
         let deliveries =
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
         threads.extend(deliver(&config, &deliveries, tls.as_ref(), &health, &stopped)?);
@@ -135,6 +137,7 @@ impl Service {
         // Before anything else can happen.
         let witness = Witness::started(publisher, audit);
         threads.push(telemetry.start(stopped.clone())?);
+        threads.extend(watchdog::start(progress, board.clone(), stopped.clone())?);
         let page = Page::new(board.clone(), telemetry);
         let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
         tasks.extend(page);
@@ -293,13 +296,13 @@ fn workshop(config: &Config) -> Result<Workshop> {
 /// The thread that speaks to the supervisor MCU, where the configuration names one.
 fn supervision(
     config: &Config,
-    health: &Arc<Health>,
+    progress: &Arc<Progress>,
     publisher: &Arc<Publisher>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Option<thread::JoinHandle<()>>> {
     let Some(settings) = config.mcu.clone() else { return Ok(None) };
-    let (health, publisher) = (health.clone(), publisher.clone());
-    Ok(Some(supervise::start(settings, config, health, publisher, stop.clone())?))
+    let (progress, publisher) = (progress.clone(), publisher.clone());
+    Ok(Some(supervise::start(settings, progress, publisher, stop.clone())?))
 }
 
 /// Runs the service until `shutdown` ends.

@@ -9,11 +9,11 @@ pub mod cooling;
 mod line;
 mod port;
 
-use crate::config::Config;
-use crate::health::{Hand, Health, Part};
+use crate::health::Part;
 use crate::messages::{LinkState, McuEntry, McuLink, Timestamp};
 use crate::outbox::{JournalMark, OutboxError};
-use crate::publish::mqtt::{BrokerSettings, Connection, Publisher};
+use crate::progress::Progress;
+use crate::publish::mqtt::{Connection, Publisher};
 use line::{Figures, Line, LineError};
 use link::{Command, FromSupervisor, Sensors, ToSupervisor};
 use port::Port;
@@ -35,8 +35,6 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 const ENTRIES: usize = 16;
 /// An orderly end asks for so long without a heartbeat: a restart by systemd takes seconds, a package less than two minutes.
 const ABSENCE_S: u16 = 180;
-/// An embedded broker that our own client cannot reach so often in a row is a fault of this process.
-const MAX_ATTEMPTS: u32 = 10;
 /// Runs of the supervisor whose time we know: of more than a few, the journal holds nothing.
 const RUNS: usize = 8;
 
@@ -51,19 +49,14 @@ pub struct Settings {
 /// Starts the thread; it ends when `stop` turns true. Needs a tokio runtime.
 pub fn start(
     settings: Settings,
-    config: &Config,
-    health: Arc<Health>,
+    progress: Arc<Progress>,
     publisher: Arc<Publisher>,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
-    let embedded = matches!(config.mqtt.broker, BrokerSettings::Embedded { .. });
-    let executor = Arc::new(health.hand(Part::Executor));
     let supervision = Supervision {
         port: settings.port,
-        embedded,
         runtime: Handle::current(),
-        executor,
-        health,
+        progress,
         publisher,
         stop,
         figures: Figures::default(),
@@ -77,10 +70,8 @@ pub fn start(
 
 struct Supervision {
     port: PathBuf,
-    embedded: bool,
     runtime: Handle,
-    executor: Arc<Hand>,
-    health: Arc<Health>,
+    progress: Arc<Progress>,
     publisher: Arc<Publisher>,
     stop: watch::Receiver<bool>,
     figures: Figures,
@@ -136,7 +127,7 @@ impl Supervision {
 
     /// One turn: beat, look, cool.
     fn turn(&mut self, line: &mut Line<'_>) -> Result<Known, LineError> {
-        let stuck = self.stuck();
+        let stuck = self.progress.stuck();
         if let Some(part) = stuck {
             self.warn(format!("no heartbeat: {part:?} makes no progress"));
         } else {
@@ -158,22 +149,6 @@ impl Supervision {
             },
         };
         Ok(Known { status: Some(status), sensors, module_c, stuck })
-    }
-
-    /// The part that makes no progress. The executor gets a task for the next time.
-    fn stuck(&self) -> Option<Part> {
-        let away = match *self.publisher.connection().borrow() {
-            Connection::Away { attempts, .. } => self.embedded && attempts > MAX_ATTEMPTS,
-            _ => false,
-        };
-        let part = match away || !self.publisher.is_running() {
-            true => Some(Part::Broker),
-            false => self.health.stuck(),
-        };
-        let executor = self.executor.clone();
-        executor.begins();
-        self.runtime.spawn(async move { executor.rests() });
-        part
     }
 
     /// Where the journal goes on: behind the entry that was published last, or at the beginning where the supervisor has

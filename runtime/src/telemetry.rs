@@ -4,7 +4,7 @@
 //! when it is old. Alarms are durable as results are, and latched over restarts (`DATA/alarms.json`).
 
 mod alarms;
-mod machine;
+pub(crate) mod machine;
 pub mod metrics;
 mod rules;
 

@@ -11,6 +11,7 @@ use link::{
 use sagitta::config::Config;
 use sagitta::health::{Health, Part};
 use sagitta::outbox::{Destination, Outbox};
+use sagitta::progress::Progress;
 use sagitta::publish::mqtt::{Endpoint, Publisher};
 use sagitta::supervise;
 use serde_json::Value;
@@ -126,9 +127,8 @@ impl Service {
         let publisher = Arc::new(Publisher::start(&config.mqtt, endpoint, outbox.clone()));
         let (health, (stop, stopped)) = (Health::new(), watch::channel(false));
         let settings = config.mcu.clone().unwrap();
-        let thread =
-            supervise::start(settings, &config, health.clone(), publisher.clone(), stopped)
-                .unwrap();
+        let progress = Progress::new(&config, &health, &publisher);
+        let thread = supervise::start(settings, progress, publisher.clone(), stopped).unwrap();
         Service { outbox, publisher, health, stop, thread: Some(thread) }
     }
 

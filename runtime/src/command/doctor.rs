@@ -13,6 +13,7 @@ use crate::jobs::{self, engines};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Where the packages put the configuration.
 const CONFIG: &str = "/etc/sagitta/sagitta.toml";
@@ -80,6 +81,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     if let Some(config) = &config {
         findings.push(machine::broker(&config.mqtt.broker));
         findings.push(machine::disk(&config.data));
+        findings.push(machine::clock(SystemTime::now()));
         findings.extend(config.tls.as_ref().map(machine::certificate));
     }
     let mcu = config.as_ref().and_then(|config| config.mcu.as_ref());

@@ -134,7 +134,7 @@ fn disk(folder: &Path) -> Option<(f64, u64)> {
 }
 
 /// Whether systemd-timesyncd has set the clock; `None` where something else keeps it.
-fn clock_synchronised(root: &Path) -> Option<bool> {
+pub(crate) fn clock_synchronised(root: &Path) -> Option<bool> {
     let folder = root.join("run/systemd/timesync");
     folder.is_dir().then(|| folder.join("synchronized").exists())
 }

@@ -2,17 +2,20 @@
 
 use super::Finding;
 use crate::publish::mqtt::BrokerSettings;
+use crate::telemetry::machine::clock_synchronised;
 use crate::tls::{self, Expiry, Tls};
 use models::engine;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A broker of the same site answers within milliseconds.
 const BROKER: Duration = Duration::from_secs(3);
 /// Room for a day of a busy scanner: 100 series of 40 MB with their results.
 const LEAST_FREE_GB: u64 = 8;
+/// 2026-11-01, before which this version was not there: a board without a battery starts in 1970.
+const RELEASED_S: u64 = 1_793_491_200;
 
 pub(super) fn processor() -> Finding {
     let (cores, set) = (kernels::threads::available(), engine::instruction_set());
@@ -43,6 +46,21 @@ pub(super) fn memory() -> Finding {
             Finding::good("memory", text)
         }
         _ => Finding::absent("memory", "the system does not tell", "nothing"),
+    }
+}
+
+/// Whether the clock can be right, and whether somebody keeps it.
+pub(super) fn clock(now: SystemTime) -> Finding {
+    const PART: &str = "clock";
+    const ADVICE: &str = "look at the time server: times in results and logs may be wrong";
+    if now < SystemTime::UNIX_EPOCH + Duration::from_secs(RELEASED_S) {
+        let text = "it is before the release of this program: certificates will be refused";
+        return Finding::wrong(PART, text, ADVICE);
+    }
+    match clock_synchronised(Path::new("/")) {
+        Some(true) => Finding::good(PART, "set by the time server"),
+        Some(false) => Finding::absent(PART, "not yet set by the time server", ADVICE),
+        None => Finding::good(PART, "kept by something other than systemd-timesyncd"),
     }
 }
 
@@ -154,6 +172,11 @@ mod tests {
         assert_eq!(health(None), Health::Absent);
         assert_eq!(health(Some("/dev/null")), Health::Good);
         assert_eq!(health(Some("/dev/no-such-port")), Health::Wrong);
+    }
+
+    #[test]
+    fn a_clock_before_the_release_is_wrong() {
+        assert_eq!(clock(SystemTime::UNIX_EPOCH).health, Health::Wrong);
     }
 
     #[test]
