@@ -22,21 +22,21 @@ fn random_net() -> PatchNet {
         weights: values(pair[0] * pair[1], n as u64 + 1, 2.0 / (pair[0] as f32).sqrt()),
         bias: values(pair[1], n as u64 + 11, 0.1),
     });
-    PatchNet::new(SIDE, layers.collect()).unwrap()
+    PatchNet::new(SIDE, layers.collect()).expect("layers that fit")
 }
 
 /// A net that calls a patch tumour when its mean is above 0.6: one logistic layer.
 fn bright_net() -> PatchNet {
     let count = (SIDE * SIDE) as f32;
     let weights = [-40.0 / count, 40.0 / count].map(|w| vec![w; SIDE * SIDE]).concat();
-    PatchNet::new(SIDE, vec![Layer { weights, bias: vec![24.0, -24.0] }]).unwrap()
+    PatchNet::new(SIDE, vec![Layer { weights, bias: vec![24.0, -24.0] }]).expect("one layer")
 }
 
 /// Sagittal, (P, I, R), pixels of the training, slices 4 mm apart.
 fn grid() -> Grid {
     let axes = [[0.0, penn::PIXEL_MM, 0.0], [0.0, 0.0, -penn::PIXEL_MM], [-4.0, 0.0, 0.0]];
-    let affine = Affine::new(axes, [8.0, -30.0, 40.0]).unwrap();
-    Grid { dims: Dims::new([96, 120, 5]).unwrap(), affine }
+    let affine = Affine::new(axes, [8.0, -30.0, 40.0]).expect("three directions");
+    Grid { dims: Dims::new([96, 120, 5]).expect("few voxels"), affine }
 }
 
 /// 1 in a disc of `mm` about the middle of slices 1 to 3.
@@ -57,7 +57,8 @@ fn found(mm: f64) -> Tumours {
     let body = disc(60.0);
     let (semantic, instances) = (body.map(|v| 49 * v), body.map(|v| 21 * u16::from(v)));
     let masks = Some(Masks { semantic: &semantic, instances: &instances });
-    penn::tumours(Enhanced { image: &image, agent: true, masks }, &bright_net(), 2, 2).unwrap()
+    penn::tumours(Enhanced { image: &image, agent: true, masks }, &bright_net(), 2, 2)
+        .expect("nothing hides it")
 }
 
 #[test]
