@@ -15,6 +15,7 @@ from anatomy import Anatomy
 ADDED = ("tumour", "tumour core", "scar")
 
 BONE = ("body marrow", "arch marrow", "sacral marrow", "cortex", "basivertebral vein", "endplate", "haemangioma")
+EPIDURAL = ("epidural fat", "csf", "ligament", "root", "basivertebral vein")
 # What a bone lesion grows into where it breaks out.
 AROUND = ("epidural fat", "fat", "muscle", "ligament", "csf", "root")
 
@@ -33,7 +34,7 @@ class Kind:
 
 KINDS = {
     "bone": Kind(("body marrow", "body marrow", "arch marrow"), BONE, (6, 50), (1, 1, 1), 0.55),
-    "epidural": Kind(("epidural fat",), ("epidural fat", "csf", "ligament", "root", "basivertebral vein"), (6, 30), (1.7, 0.8, 1), 0.15),
+    "epidural": Kind(("epidural fat",), EPIDURAL, (6, 30), (1.7, 0.8, 1), 0.15),
     "intradural extramedullary": Kind(("csf",), ("csf", "root", "cord", "epidural fat"), (5, 24), (1.3, 0.9, 0.9), 0.15),
     "intramedullary": Kind(("cord",), ("cord", "csf"), (5, 18), (2.6, 0.9, 0.9), 0.15),
 }
@@ -108,7 +109,8 @@ def _ellipsoid(
     box = tuple(slice(int(found[0]), int(found[-1]) + 1) for found in ranges)
     offsets = [(axis[cut] - c) / r for axis, cut, c, r in zip(axes, box, centre, radii, strict=True)]
     z, y, x = np.meshgrid(*offsets, indexing="ij")
-    waves = sum(0.08 * np.sin(rng.uniform(1, 4, 3) @ np.stack([z, y, x]).reshape(3, -1) + rng.uniform(0, 6.3)) for _ in range(3))
+    flat = np.stack([z, y, x]).reshape(3, -1)
+    waves = sum(0.08 * np.sin(rng.uniform(1, 4, 3) @ flat + rng.uniform(0, 6.3)) for _ in range(3))
     return box, np.sqrt(z**2 + y**2 + x**2) + waves.reshape(z.shape)
 
 

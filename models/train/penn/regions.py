@@ -54,7 +54,8 @@ def near(spine: np.ndarray, pixel_mm: float) -> np.ndarray:
     reach = int(MARGIN_MM / pixel_mm)
     offsets = torch.arange(-reach, reach + 1)
     disc = ((offsets[:, None] ** 2 + offsets**2) * pixel_mm**2 <= MARGIN_MM**2).float()
-    return (F.conv2d(torch.from_numpy(spine[:, None].astype(np.float32)), disc[None, None], padding=reach)[:, 0] > 0.5).numpy()
+    planes = torch.from_numpy(spine[:, None].astype(np.float32))
+    return (F.conv2d(planes, disc[None, None], padding=reach)[:, 0] > 0.5).numpy()
 
 
 def cleaned(probability: np.ndarray, spine: np.ndarray, pixel_mm: float) -> np.ndarray:

@@ -9,8 +9,32 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from penn import export, patches, preprocess, regions, ssae
+from anatomy import stream
+from penn import export, lesions, patches, preprocess, regions, ssae
+from penn.gd import exams
 from penn.metrics import Confusion, macro, micro
+
+
+class Drawing(unittest.TestCase):
+    def test_lesions_grow_in_their_tissues_and_leave_the_generators_arrays_alone(self) -> None:
+        anatomy, sizes = next(iter(stream(30_000_000, 1))), []
+        before = anatomy.tissue.copy()
+        for seed in range(12):
+            made = lesions.implant(anatomy, np.random.default_rng(seed))
+            taken = made.tissue != anatomy.tissue
+            names = {anatomy.tissues[n] for n in np.unique(anatomy.tissue[taken])}
+            self.assertFalse(names & {"air", "organ grey", "metal"})
+            sizes.append(int(lesions.truth(made).sum()))
+        np.testing.assert_array_equal(anatomy.tissue, before)
+        self.assertGreater(sum(size > 0 for size in sizes), 5)
+        self.assertGreater(len(set(sizes)), 5)
+
+    def test_the_same_patient_is_the_same_exam_and_tumours_are_near_the_spine(self) -> None:
+        first, again = exams(30_000_000, 1)[0], exams(30_000_000, 1)[0]
+        np.testing.assert_array_equal(first.image, again.image)
+        self.assertTrue(np.isfinite(first.image).all() and first.image.shape == first.classes.shape)
+        self.assertTrue((first.classes == patches.TUMOUR).any())
+        self.assertTrue(first.spine[first.classes == patches.TUMOUR].all())
 
 
 class Patches(unittest.TestCase):

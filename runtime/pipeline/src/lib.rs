@@ -15,6 +15,7 @@ pub mod measure;
 pub mod net;
 pub mod numbering;
 pub mod overlay;
+pub mod penn;
 pub mod posterior;
 pub mod prepare;
 pub mod refusal;
