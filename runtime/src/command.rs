@@ -9,6 +9,7 @@ pub mod replay;
 pub mod run;
 pub mod segment;
 mod table;
+pub mod user;
 
 use crate::decode::folder::FolderError;
 use crate::error::Move;
@@ -41,6 +42,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Says what is on this machine, what is used of it, what is missing and what to do.
     Doctor(doctor::Arguments),
+    /// Names who may log in to the page.
+    User(user::Arguments),
     /// Builds or lists what an engine needs on this device.
     Engine(engine::Arguments),
 }
@@ -66,6 +69,7 @@ impl CommandLine {
             Command::Phantom(arguments) => phantom::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::User(arguments) => user::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
         };
         match outcome {

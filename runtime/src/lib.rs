@@ -30,4 +30,5 @@ pub mod share;
 pub mod supervise;
 pub mod telemetry;
 pub mod tls;
+pub mod users;
 pub mod wire;
