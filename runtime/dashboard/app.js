@@ -3,6 +3,7 @@ import { JobList } from "./jobs.js";
 import { Viewer } from "./viewer.js";
 import { showStages } from "./waterfall.js";
 import { listen } from "./messages.js";
+import { loggedIn } from "./login.js";
 import { refreshAlarms, refreshHealth, showHealth } from "./device.js";
 
 /** Pause between a message and the look at the jobs: messages come in bursts. */
@@ -24,6 +25,7 @@ function refreshSoon() {
   }, REFRESH_PAUSE_MS);
 }
 
+await loggedIn();
 listen({ jobs: refreshSoon, alarms: refreshAlarms, health: showHealth });
 list.refresh();
 refreshHealth();

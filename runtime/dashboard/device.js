@@ -1,5 +1,6 @@
 // How the device is: its alarms, which a person acknowledges, and the figures it sends every few seconds.
 import { seconds, words } from "./jobs.js";
+import { may, post } from "./login.js";
 
 /** What is shown of a health report: label, value, unit. What is not known has no line. */
 const FIGURES = [
@@ -63,7 +64,7 @@ function item(alarm) {
   const when = alarm.active ? `since ${time(alarm.raised)}` : `over since ${time(alarm.cleared)}`;
   const times = alarm.count > 1 ? `, ${alarm.count} times` : "";
   line.append(text("strong", words(alarm.code)), text("span", `${when}${times}`), text("p", alarm.action));
-  if (!alarm.acknowledged) line.append(acknowledge(alarm.code));
+  if (!alarm.acknowledged && may("engineer")) line.append(acknowledge(alarm.code));
   return line;
 }
 
@@ -72,7 +73,7 @@ function acknowledge(code) {
   button.setAttribute("aria-label", `Acknowledge ${words(code)}`);
   button.onclick = async () => {
     button.disabled = true;
-    await fetch(`/api/alarms/${code}/acknowledge`, { method: "POST", headers: { "X-Sagitta": "1" } });
+    await post(`/api/alarms/${code}/acknowledge`);
     refreshAlarms();
   };
   return button;

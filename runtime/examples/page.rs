@@ -7,7 +7,7 @@ mod support;
 
 use page::DrawnSpine;
 use pipeline::Numbering;
-use sagitta::dashboard::{self, DEFAULT_LISTEN};
+use sagitta::dashboard::{self, Access, DEFAULT_LISTEN};
 use sagitta::messages::{Completion, JobStage, JobState, Name};
 use sagitta::outbox::Outbox;
 use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, subscribe};
@@ -47,7 +47,8 @@ async fn main() -> anyhow::Result<()> {
         let _ = tokio::signal::ctrl_c().await;
         stop.send_replace(true);
     });
-    dashboard::serve(listener, Arc::new(DrawnSpine), messages, stopped).await?;
+    dashboard::serve(listener, Access::ThisMachine, Arc::new(DrawnSpine), messages, stopped)
+        .await?;
     publisher.shutdown().await;
     Ok(())
 }

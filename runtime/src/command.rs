@@ -11,6 +11,7 @@ pub mod replay;
 pub mod run;
 pub mod segment;
 mod table;
+pub mod user;
 pub mod verify;
 
 use crate::decode::folder::FolderError;
@@ -46,6 +47,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Proves that the log of who did what is whole.
     Audit(audit::Arguments),
+    /// Names who may log in to the page.
+    User(user::Arguments),
     /// Builds or lists what an engine needs on this device.
     Engine(engine::Arguments),
     /// Proves that files are what a device made, without the device.
@@ -76,6 +79,7 @@ impl CommandLine {
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
+            Command::User(arguments) => user::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),

@@ -5,12 +5,14 @@
 
 mod device;
 mod live;
+mod login;
 mod pictures;
 
 use crate::identity::JobId;
 use crate::messages::{AlarmCode, AlarmMessage, HealthReport, JobResult, JobStatus};
 use crate::publish::mqtt::LiveMessage;
 use crate::render::View;
+use crate::users::{Users, UsersError};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -22,14 +24,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use live::Live;
+pub use login::Access;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, watch};
 
-/// Where the page is served unless configured: this machine only, since it has no login yet.
+/// Where the page is served unless configured: this machine only, which needs no login.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Pictures drawn at once: one per core of the smallest device, the rest waits.
 const MAX_DRAWING: usize = 2;
@@ -39,11 +43,15 @@ const MAX_DRAWING: usize = 2;
 pub struct Settings {
     /// Where the page listens; no page when absent.
     pub bind: Option<SocketAddr>,
+    /// The file of those who may log in, which `sagitta user add` writes; without it whoever is at this machine may do
+    /// everything, and the page listens nowhere else.
+    #[serde(default)]
+    pub users: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { bind: Some(DEFAULT_LISTEN) }
+        Settings { bind: Some(DEFAULT_LISTEN), users: None }
     }
 }
 
@@ -52,7 +60,7 @@ const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The files of the page: path, type, text.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
     ("/icon.svg", "image/svg+xml", include_str!("../dashboard/icon.svg")),
     ("/style.css", "text/css", include_str!("../dashboard/style.css")),
@@ -63,6 +71,7 @@ const FILES: [(&str, &str, &str); 13] = [
     ("/paint.js", "text/javascript", include_str!("../dashboard/paint.js")),
     ("/outline.js", "text/javascript", include_str!("../dashboard/outline.js")),
     ("/inspect.js", "text/javascript", include_str!("../dashboard/inspect.js")),
+    ("/login.js", "text/javascript", include_str!("../dashboard/login.js")),
     ("/waterfall.js", "text/javascript", include_str!("../dashboard/waterfall.js")),
     ("/device.js", "text/javascript", include_str!("../dashboard/device.js")),
     ("/messages.js", "text/javascript", include_str!("../dashboard/messages.js")),
@@ -111,8 +120,26 @@ pub enum DashboardError {
     PortInUse { listen: SocketAddr },
     #[error("the page cannot listen on {listen}: {source}")]
     Listen { listen: SocketAddr, source: std::io::Error },
+    #[error(
+        "the page listens on this machine only as long as nobody is named who may log in: `sagitta user add`, then [dashboard] users"
+    )]
+    Nobody,
+    #[error(transparent)]
+    Users(#[from] UsersError),
     #[error("the page stopped: {0}")]
     Serve(#[from] std::io::Error),
+}
+
+impl Settings {
+    /// Who may use the page. Elsewhere than on this machine somebody must be named.
+    pub fn access(&self) -> Result<Access, DashboardError> {
+        let users = self.users.as_deref().map(Users::read).transpose()?.unwrap_or_default();
+        match (users.is_empty(), self.bind.is_none_or(|bind| bind.ip().is_loopback())) {
+            (false, _) => Ok(Access::Users(Arc::new(users))),
+            (true, true) => Ok(Access::ThisMachine),
+            (true, false) => Err(DashboardError::Nobody),
+        }
+    }
 }
 
 /// Takes the page's port; port 0 takes a free one.
@@ -126,6 +153,7 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, DashboardError> {
 /// Serves the page until `stop` turns true. `live`: the messages our own subscriber receives.
 pub async fn serve(
     listener: TcpListener,
+    access: Access,
     source: Arc<dyn OverlaySource>,
     live: broadcast::Receiver<LiveMessage>,
     mut stop: watch::Receiver<bool>,
@@ -133,7 +161,7 @@ pub async fn serve(
     let local = listener.local_addr()?.ip().is_loopback();
     let live = Live::start(live, stop.clone());
     let drawing = Arc::new(Semaphore::new(MAX_DRAWING));
-    let page = Page { source, drawing, live, local };
+    let page = Page { source, drawing, live };
     let mut router = Router::new()
         .route("/api/jobs", get(jobs))
         .route("/api/jobs/{job}/view", get(pictures::view))
@@ -147,8 +175,7 @@ pub async fn serve(
     for (path, kind, text) in FILES {
         router = router.route(path, get(async move || ([(CONTENT_TYPE, kind)], text)));
     }
-    let router = router
-        .with_state(page)
+    let router = login::guarded(router.with_state(page), access, local)
         .layer(middleware::map_response(with_policy))
         .layer(middleware::from_fn_with_state(local, only_this_machine));
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
@@ -160,8 +187,6 @@ struct Page {
     source: Arc<dyn OverlaySource>,
     drawing: Arc<Semaphore>,
     live: Live,
-    /// It listens on this machine only.
-    local: bool,
 }
 
 impl axum::extract::FromRef<Page> for Live {

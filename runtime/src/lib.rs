@@ -34,5 +34,6 @@ pub mod share;
 pub mod supervise;
 pub mod telemetry;
 pub mod tls;
+pub mod users;
 pub mod watchdog;
 pub mod wire;

@@ -4,6 +4,7 @@ mod intake;
 
 use crate::audit::{Action, Actor, Audit, Ending};
 use crate::config::Config;
+use crate::dashboard::Access;
 use crate::error::Move;
 use crate::health::{Hand, Health, Part};
 use crate::identity::JobId;
@@ -79,6 +80,7 @@ impl Service {
         let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
         let audit = Arc::new(Audit::open(&config.data)?);
         let mut listeners = Listeners::open(&config).await?;
+        let access = config.dashboard.access()?;
         let page_listener = match config.dashboard.bind {
             Some(address) => Some(dashboard::bind(address).await?),
             None => None,
@@ -139,7 +141,7 @@ impl Service {
         threads.push(telemetry.start(stopped.clone())?);
         threads.extend(watchdog::start(progress, board.clone(), stopped.clone())?);
         let page = Page::new(board.clone(), telemetry);
-        let page = page_listener.map(|listener| serve_page(listener, page, heard, stopped));
+        let page = page_listener.map(|listener| serve_page(listener, access, page, heard, stopped));
         tasks.extend(page);
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
         Ok(Service { dicom, dashboard, endpoint, board, live, witness, stop, tasks, threads })
@@ -272,11 +274,12 @@ fn serve_mrd(
 /// The task that serves the page.
 fn serve_page(
     listener: TcpListener,
+    access: Access,
     page: Page,
     heard: broadcast::Receiver<LiveMessage>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let served = dashboard::serve(listener, Arc::new(page), heard, stop);
+    let served = dashboard::serve(listener, access, Arc::new(page), heard, stop);
     tokio::spawn(async move {
         if let Err(error) = served.await {
             tracing::error!("the page ended: {error}");

@@ -6,8 +6,9 @@ mod page;
 mod support;
 
 use page::{DrawnSpine, SLICES};
-use sagitta::dashboard::{self, OverlaySource};
+use sagitta::dashboard::{self, Access, OverlaySource};
 use sagitta::publish::mqtt::LiveMessage;
+use sagitta::users::{Role, Users};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,11 +27,15 @@ struct Server {
 
 impl Server {
     async fn start() -> Server {
+        Server::start_for(Access::ThisMachine).await
+    }
+
+    async fn start_for(access: Access) -> Server {
         let listener = dashboard::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (live, messages) = broadcast::channel(16);
         let (stop, stopped) = watch::channel(false);
-        let served = dashboard::serve(listener, Arc::new(DrawnSpine), messages, stopped);
+        let served = dashboard::serve(listener, access, Arc::new(DrawnSpine), messages, stopped);
         Server { address, live, stop, task: tokio::spawn(served) }
     }
 
@@ -91,7 +96,7 @@ async fn the_page_and_all_it_asks_for_are_served_under_a_strict_policy() {
             }
         }
     }
-    assert_eq!(seen, 12, "{files:?}");
+    assert_eq!(seen, 13, "{files:?}");
 }
 
 #[tokio::test]
@@ -211,4 +216,78 @@ async fn figures_and_alarms_are_shown_scraped_and_acknowledged() {
     assert_eq!(post(&path("too_hot"), own).await, 404, "there is none to see");
     assert_eq!(post(&path("no_such"), own).await, 404);
     server.stop.send_replace(true);
+}
+
+impl Server {
+    /// Status and the cookie that was set, of a request with our own header.
+    async fn send(&self, request: &str, cookie: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let (host, length) = (self.address, body.len());
+        let text = format!(
+            "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-Sagitta: 1\r\n\
+             Cookie: {cookie}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let set = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, set.unwrap_or_default().to_owned())
+    }
+
+    async fn login(&self, name: &str, password: &str) -> (u16, String) {
+        let body = serde_json::json!({ "name": name, "password": password }).to_string();
+        self.send("POST /api/login", "", &body).await
+    }
+}
+
+#[tokio::test]
+async fn roles_hold_and_a_session_ends_at_logout() {
+    let mut users = Users::default();
+    users.set("vera", Role::Viewer, "look only please").unwrap();
+    users.set("egon", Role::Engineer, "may acknowledge").unwrap();
+    let server = Server::start_for(Access::Users(Arc::new(users))).await;
+    assert_eq!(server.send("GET /", "", "").await.0, 200, "the page itself asks for the login");
+    let guarded = ["/api/jobs", "/api/me", "/events", "/metrics", "/api/health"];
+    let slice = format!("/api/jobs/{}/slices/7", job("1.2.3"));
+    for path in guarded.into_iter().chain([slice.as_str()]) {
+        assert_eq!(server.send(&format!("GET {path}"), "", "").await.0, 401, "{path}");
+    }
+    let acknowledge = "POST /api/alarms/destination_away/acknowledge";
+    assert_eq!(server.send(acknowledge, "", "").await.0, 401);
+    for (name, slice_status, acknowledged) in [("vera", 200, 403), ("egon", 200, 204)] {
+        let password = if name == "vera" { "look only please" } else { "may acknowledge" };
+        let (status, set) = server.login(name, password).await;
+        assert_eq!(status, 200);
+        assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict"), "{set}");
+        let cookie = set.split(';').next().unwrap();
+        assert_eq!(server.send(&format!("GET {slice}"), cookie, "").await.0, slice_status);
+        assert_eq!(server.send(acknowledge, cookie, "").await.0, acknowledged, "{name}");
+        assert_eq!(server.send("POST /api/logout", cookie, "").await.0, 204);
+        assert_eq!(server.send("GET /api/jobs", cookie, "").await.0, 401, "the session is over");
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_has_to_wait_and_others_do_not() {
+    let mut users = Users::default();
+    users.set("vera", Role::Viewer, "look only please").unwrap();
+    users.set("egon", Role::Engineer, "may acknowledge").unwrap();
+    let server = Server::start_for(Access::Users(Arc::new(users))).await;
+    for _ in 0..5 {
+        assert_eq!(server.login("vera", "a wrong password").await.0, 401);
+    }
+    assert_eq!(server.login("vera", "look only please").await.0, 429, "even the right one");
+    assert_eq!(server.login("egon", "may acknowledge").await.0, 200);
+    assert_eq!(server.login("nobody", "may acknowledge").await.0, 401);
+}
+
+#[test]
+fn without_users_the_page_listens_on_this_machine_only() {
+    let settings =
+        |bind: &str| dashboard::Settings { bind: Some(bind.parse().unwrap()), users: None };
+    assert!(matches!(settings("127.0.0.1:0").access(), Ok(Access::ThisMachine)));
+    let error = settings("0.0.0.0:0").access().unwrap_err().to_string();
+    assert!(error.contains("sagitta user add"), "{error}");
 }
