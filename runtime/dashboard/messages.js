@@ -54,8 +54,8 @@ function item(topic, kind, job, message, payload) {
   state.dataset.state = state.textContent;
   const summary = document.createElement("summary");
   const line = element("span", "about", "");
-  if (kind !== "state") line.append(part("job-id", job.slice(0, 8)));
-  line.append(news(kind, message));
+  if (topic.includes("/jobs/")) line.append(part("job-id", job.slice(0, 8)));
+  line.append(topic.includes("/jobs/") ? news(kind, message) : ofDevice(message));
   summary.append(time, line, state);
   const details = document.createElement("details");
   const text = Object.keys(message).length ? JSON.stringify(message, null, 1) : payload;
@@ -65,10 +65,19 @@ function item(topic, kind, job, message, payload) {
   return row;
 }
 
+/** The state of the device, an event, an alarm, or what the supervisor says. */
+function ofDevice(message) {
+  if ("session" in message) return `device, session ${message.session}`;
+  return words([message.event ?? message.link, message.code].filter(Boolean).join(": "));
+}
+
+function words(text) {
+  return String(text).replaceAll("_", " ");
+}
+
 function news(kind, message) {
-  if (kind === "state") return `device, session ${message.session ?? "?"}`;
   if (kind === "result") return `${message.vertebrae_count ?? "?"} vertebrae`;
-  return message.state === "complete" ? String(message.reason).replaceAll("_", " ") : about(message);
+  return message.state === "complete" ? words(message.reason) : about(message);
 }
 
 function element(name, className, text) {
