@@ -153,7 +153,7 @@ fn lines_are_as_long_as_what_was_measured() {
         assert!(lengths.iter().zip(&numbers).all(close), "{lengths:?} and {numbers:?}");
         seen += numbers.len();
     }
-    assert!(seen > 20, "{seen} lines");
+    assert!(seen > 10, "{seen} lines");
 }
 
 #[test]
