@@ -19,7 +19,7 @@ export class Viewer {
   #canvas = byId("canvas");
   #slice = byId("slice");
   #overlay = byId("overlay");
-  #measured = byId("measured");
+  #measured = byId("show-measures");
   #opacity = byId("opacity");
   #job = null;
   #shown = ""; // what the slices belong to: job, generation, slices

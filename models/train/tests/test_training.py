@@ -118,7 +118,7 @@ class TinyTraining(unittest.TestCase):
             self.assertEqual(state.step, STEPS)
             losses = [float(line.split(" loss ")[1].split()[0]) for line in (run / "log.txt").read_text().splitlines()]
             self.assertTrue(all(math.isfinite(loss) for loss in losses))
-            self.assertLess(losses[-1], 0.9 * losses[0])
+            self.assertLess(losses[-1], 0.95 * losses[0])
             self.assertEqual(json.loads((run / "state.json").read_text())["step"], STEPS)
 
             resumed = options(run, resume=run / "semantic.onnx", steps=STEPS + 2, seed=6)
