@@ -81,10 +81,7 @@ impl Service {
         let audit = Arc::new(Audit::open(&config.data)?);
         let mut listeners = Listeners::open(&config).await?;
         let access = config.dashboard.access()?;
-        let page_listener = match config.dashboard.bind {
-            Some(address) => Some(dashboard::bind(address).await?),
-            None => None,
-        };
+        let page_listener = listen_for_page(&config).await?;
         let (dicom, page) = (listeners.dicom.local_addr()?, page_listener.as_ref());
         let dashboard = page.map(TcpListener::local_addr).transpose()?;
 
@@ -196,6 +193,14 @@ fn tell(publisher: &Publisher, happening: Happening) {
     if let Err(error) = publisher.event(happening) {
         tracing::error!("an event was not told: {error}; {}", error.whose().advice());
     }
+}
+
+/// Where the page is served, if it is.
+async fn listen_for_page(config: &Config) -> Result<Option<TcpListener>> {
+    Ok(match config.dashboard.bind {
+        Some(address) => Some(dashboard::bind(address).await?),
+        None => None,
+    })
 }
 
 /// What the worker needs.
