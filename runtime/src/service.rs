@@ -121,7 +121,7 @@ impl Service {
             board: board.clone(),
             outbox: outbox.clone(),
             publisher: publisher.clone(),
-            health: health.clone(),
+            progress: progress.clone(),
             counts: intake.counts.clone(),
             tls: tls.clone(),
             mcu: config.mcu.is_some(),

@@ -10,11 +10,11 @@ mod rules;
 
 use crate::audit::{Action, Actor, Audit, Ending};
 use crate::durable;
-use crate::health::Health;
 use crate::ingest::Counts;
 use crate::jobs::board::Board;
 use crate::messages::{AlarmCode, AlarmMessage, Happening, HealthReport, ServiceHealth, Timestamp};
 use crate::outbox::{Outbox, OutboxError};
+use crate::progress::Progress;
 use crate::publish::mqtt::Publisher;
 use crate::tls::Tls;
 use alarms::Alarms;
@@ -40,7 +40,7 @@ pub struct Sources {
     pub board: Arc<Board>,
     pub outbox: Arc<Outbox>,
     pub publisher: Arc<Publisher>,
-    pub health: Arc<Health>,
+    pub progress: Arc<Progress>,
     pub counts: Arc<Counts>,
     pub tls: Option<Tls>,
     /// A supervisor MCU is configured.
@@ -141,7 +141,7 @@ impl Telemetry {
     }
 
     fn measure(&self) -> HealthReport {
-        let Sources { board, outbox, publisher, health, counts, mcu, data, .. } = &self.sources;
+        let Sources { board, outbox, publisher, progress, counts, mcu, data, .. } = &self.sources;
         let backlog = outbox.backlog().unwrap_or_else(|error| {
             tracing::error!("the outbox cannot be read: {error}");
             Default::default()
@@ -152,7 +152,7 @@ impl Telemetry {
             uptime_s: self.started.elapsed().as_secs(),
             machine: machine::read(Path::new("/"), data),
             service: ServiceHealth {
-                stuck: health.stuck(),
+                stuck: progress.stuck(),
                 degraded: figures.degraded(),
                 self_test: figures.self_test,
                 self_test_age_s: figures.self_tested.map(|at| at.elapsed().as_secs()),

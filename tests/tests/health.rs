@@ -64,6 +64,7 @@ fn a_device_tells_how_it_is_and_an_alarm_stays_until_somebody_has_seen_it() {
     let sent = std::fs::read_dir(&folder).unwrap().count();
     assert_eq!(service["instances_stored"], sent, "{health}");
     assert!(service["latency_ms"]["semantic"]["p50"].as_f64().unwrap() > 0.0, "{health}");
+    assert_eq!(service["stuck"], Value::Null, "{health}");
     assert!(health["machine"]["disk_used_percent"].as_f64().unwrap() > 0.0, "{health}");
     let metrics = get(site.page, "/metrics").unwrap();
     assert!(metrics.contains("\nsagitta_service_jobs_done 1\n"), "{metrics}");
