@@ -2,7 +2,7 @@
 //! written. With it anybody who has the device's public key can tell, without the device, whether a file is what it made.
 //!
 //! Only reports are sealed, since they alone hold times: every other output stays a function of its source. The signature is
-//! the last member of the JSON object. It covers [`CONTEXT`] and every byte of the file before the comma in front of it.
+//! the last member of the JSON object. It covers `CONTEXT` and every byte of the file before the comma in front of it.
 
 mod digest;
 mod key;
