@@ -96,7 +96,12 @@ pub fn configuration_sha256(values: &[(&str, &str)]) -> String {
     for (key, value) in values {
         hash.update(format!("{key}={value}\n"));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&hash.finalize())
+}
+
+/// Bytes as small hexadecimal digits: how digests, keys and signatures are written.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";

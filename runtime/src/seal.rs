@@ -10,6 +10,7 @@ mod key;
 pub use digest::{Covers, Digest, Digests, sha256};
 pub use key::{DeviceKey, KeyError, PublicKey};
 
+use crate::identity::hexadecimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -80,7 +81,7 @@ pub fn sealed(report: &str, key: &DeviceKey) -> String {
     let body = report.strip_suffix(END).expect("a pretty JSON object with members");
     let signature = Signature {
         key: key.public().fingerprint(),
-        ed25519: key::hexadecimal(&key.sign(&signed(body))),
+        ed25519: hexadecimal(&key.sign(&signed(body))),
     };
     format!("{body}{}", member(&signature))
 }

@@ -149,6 +149,18 @@ impl Site {
     pub fn page(&self, path: &str) -> Result<String> {
         get(self.page, path)
     }
+
+    /// Says on the page that an alarm was seen; the status.
+    pub fn acknowledge(&self, alarm: &str) -> Result<String> {
+        let mut stream =
+            TcpStream::connect(("127.0.0.1", self.page)).context("connect to the page")?;
+        let head =
+            "Host: localhost\r\nX-Sagitta: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        write!(stream, "POST /api/alarms/{alarm}/acknowledge HTTP/1.1\r\n{head}")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        answer.split(' ').nth(1).map(str::to_owned).context("an answer without a status")
+    }
 }
 
 /// The body of an HTTP answer; a stream of events is cut off after a quarter of a second of silence.

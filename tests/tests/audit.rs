@@ -1,8 +1,6 @@
 //! The audit log of the running service: starts, stops and an acknowledged alarm, over a kill, and what tampering shows.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -15,16 +13,6 @@ use tests::{Appliance, Site};
 /// For a look at the device, an orderly end, a command.
 const LIMIT: Duration = Duration::from_secs(30);
 const ALARM: &str = "engine_fallback";
-
-/// Says on the page that an alarm was seen; the status.
-fn acknowledge(site: &Site) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", site.page)).unwrap();
-    let head = "Host: localhost\r\nX-Sagitta: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    write!(stream, "POST /api/alarms/{ALARM}/acknowledge HTTP/1.1\r\n{head}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().to_owned()
-}
 
 /// `sagitta audit verify`.
 fn verify(site: &Site, more: &[&str]) -> Finished {
@@ -54,7 +42,7 @@ fn starts_stops_and_seen_alarms_are_kept_and_no_change_of_them_goes_unseen() {
     let mut first = Appliance::ready(&site.folder, &config).unwrap();
     let there = || get(site.page, "/api/alarms").ok().filter(|text| text.contains(ALARM));
     wait_until("the alarm", LIMIT, there).unwrap();
-    assert_eq!(acknowledge(&site), "204", "{}", first.log());
+    assert_eq!(site.acknowledge(ALARM).unwrap(), "204", "{}", first.log());
     first.process.signal("TERM").unwrap();
     assert_eq!(first.process.wait(LIMIT).unwrap(), Some(0), "{}", first.log());
     // The second run is cut off.

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 use tests::series::Nagle;
 use tests::site::{get, series_uid};
@@ -26,16 +24,6 @@ fn payloads(site: &Site, end: &str) -> Vec<Value> {
 fn until(site: &Site, end: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let last = || payloads(site, end).into_iter().rfind(|payload| wanted(payload));
     wait_until(end, LOOKS, last).unwrap()
-}
-
-/// Says on the page that an alarm was seen; the status.
-fn acknowledge(site: &Site) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", site.page)).unwrap();
-    let head = "Host: localhost\r\nX-Sagitta: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    write!(stream, "POST /api/alarms/{ALARM}/acknowledge HTTP/1.1\r\n{head}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().to_owned()
 }
 
 /// An engine that is not here: the next one works, and somebody should know.
@@ -75,10 +63,10 @@ fn a_device_tells_how_it_is_and_an_alarm_stays_until_somebody_has_seen_it() {
     let appliance = start(&site, "simd");
     let over = until(&site, ALARM, |alarm| alarm["active"] == false);
     assert_eq!((&over["acknowledged"], &over["raised"]), (&false.into(), &alarm["raised"]));
-    assert_eq!(acknowledge(&site), "204", "{}", appliance.log());
+    assert_eq!(site.acknowledge(ALARM).unwrap(), "204", "{}", appliance.log());
     until(&site, ALARM, |payload| payload.is_null());
     assert_eq!(get(site.page, "/api/alarms").unwrap(), "[]");
-    assert_eq!(acknowledge(&site), "404");
+    assert_eq!(site.acknowledge(ALARM).unwrap(), "404");
 
     // What was, from the first start to the farewell of the second run; the first one was cut off. A message that was not
     // acknowledged before the kill may come again, with its number.

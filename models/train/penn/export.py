@@ -17,7 +17,7 @@ from penn.ssae import Penn
 
 
 def described(reconstruction: str) -> dict[str, str]:
-    """What the service reads out of the card, in its words (models/src/penn.rs)."""
+    """What the service reads out of the card, as keys of its own: nothing reads it yet."""
     threshold = f"{THRESHOLD_SHARE:g} of percentile {THRESHOLD_PERCENTILE:g}"
     limits = f"percentiles {LIMITS[0]:g} to {LIMITS[1]:g}"
     return {

@@ -1,6 +1,7 @@
 //! The chain: how a record hangs on the one before it, and where it breaks. Pure but for [`verify_file`] and [`verify_folder`].
 
 use super::{CURRENT, HEAD};
+use crate::identity::hexadecimal;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -51,8 +52,7 @@ impl FromStr for Head {
 impl Head {
     /// The hash of an entry that follows this record.
     pub(super) fn follow(&self, entry: &[u8]) -> String {
-        let hash = Sha256::new().chain_update(&self.hash).chain_update(entry).finalize();
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&Sha256::new().chain_update(&self.hash).chain_update(entry).finalize())
     }
 
     /// The line a file begins with that goes on behind this record.

@@ -14,7 +14,7 @@ use super::prescan::Limits;
 use super::{Arrival, classes};
 use crate::durable::{self, sync_folder};
 use crate::error::Move;
-use crate::identity::JobId;
+use crate::identity::{JobId, hexadecimal};
 use crate::part10;
 use pool::Pool;
 use sha2::{Digest, Sha256};
@@ -389,7 +389,7 @@ fn same(path: &Path, [prefix, data_set]: [&[u8]; 2]) -> io::Result<bool> {
 fn hash(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     parts.iter().for_each(|part| hasher.update(part));
-    hasher.finalize().iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&hasher.finalize()[..HASH_DIGITS / 2])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::engine::{Engine, Passed};
 use super::{MessageError, Name, Version};
 use crate::decode::selection::Selection;
 use crate::error::Move;
-use crate::identity::JobId;
+use crate::identity::{JobId, hexadecimal};
 use crate::objects;
 use pipeline::{Flag, ModelCard, Numbering, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
@@ -399,7 +399,7 @@ impl Serialize for JobResult {
         map.serialize_entry("precision", &self.engine.precision)?;
         map.serialize_entry("model", &self.model.name)?;
         map.serialize_entry("model_version", &self.model.version)?;
-        map.serialize_entry("weights_sha256", &hex(&self.model.weights_sha256))?;
+        map.serialize_entry("weights_sha256", &hexadecimal(&self.model.weights_sha256))?;
         map.serialize_entry("software", &Version::software())?;
         map.serialize_entry("stages_ms", &self.stages_ms)?;
         map.serialize_entry("total_ms", &self.stages_ms.total_ms())?;
@@ -436,10 +436,6 @@ fn volumes_ml(segmentation: &Segmentation) -> VolumesMl {
 fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     if value.is_finite() { (value * scale).round() / scale } else { 0.0 }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

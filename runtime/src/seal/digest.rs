@@ -1,6 +1,6 @@
 //! Digests of what a result was made from and of what was made.
 
-use super::key::hexadecimal;
+use crate::identity::hexadecimal;
 use crate::part10;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -101,10 +101,6 @@ impl PublicKey {
     }
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The bytes of small hexadecimal digits; `None` for any other text.
 pub(super) fn bytes(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
@@ -132,6 +128,7 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::hexadecimal;
 
     #[test]
     fn keys_and_signatures_are_those_of_rfc_8032() {

@@ -1,6 +1,7 @@
 //! What we tell of a certificate: until when it is valid, for whom, its fingerprint. Reads the few fields it needs from the
 //! DER of X.509 (RFC 5280 section 4.1); whether a certificate is to be believed is rustls' business.
 
+use crate::identity::hexadecimal;
 use sha2::{Digest, Sha256};
 
 const INTEGER: u8 = 0x02;
@@ -47,7 +48,7 @@ pub fn read(der: &[u8]) -> Option<Certificate> {
     Some(Certificate {
         not_after: time(tag, text)?,
         common_name: common_name(subject),
-        fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        fingerprint: hexadecimal(&digest),
     })
 }
 
