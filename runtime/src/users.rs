@@ -42,7 +42,7 @@ impl User {
         self.hash.as_bytes()
     }
 
-    /// Takes some 20 ms and 19 MiB: not for a thread that must not block.
+    /// Takes a core for a while and 19 MiB: not for a thread that must not block.
     pub fn has_password(&self, password: &str) -> bool {
         let Ok(hash) = PasswordHash::new(&self.hash) else { return false };
         PASSWORD.contains(&password.chars().count())

@@ -28,7 +28,7 @@ const IDLE: time::Duration = time::Duration::hours(8);
 /// Wrong passwords in a row until a name has to wait, and how long: 5 guesses a minute are 7000 a day.
 const GUESSES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(60);
-/// Passwords checked at once: each takes a core for a while, and 19 MiB (the memory of Argon2id that OWASP advises).
+/// Passwords checked at once: each takes a core for a while, and 19 MiB (the default of Argon2id in crate `argon2`).
 const CHECKS: usize = 1;
 
 /// Who may do what on the page.
