@@ -2,7 +2,7 @@
 //! the same series gives the same UIDs and, with the stored date, the same bytes.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -34,6 +34,14 @@ fn told(site: &Site, job: &JobId) -> Vec<String> {
     let word =
         |(kind, message): (String, Value)| message["state"].as_str().map_or(kind, str::to_owned);
     heard.into_iter().map(word).collect()
+}
+
+/// The starts whose birth, farewell or loss was heard.
+fn boots(site: &Site) -> BTreeSet<String> {
+    let messages = site.messages.messages().unwrap().into_iter();
+    let states = messages.filter(|(topic, _)| topic.ends_with("/state"));
+    let boot = |payload: &str| serde_json::from_str::<Value>(payload).unwrap()["boot"].to_string();
+    states.map(|(_, payload)| boot(&payload)).collect()
 }
 
 fn name(path: &Path) -> String {
@@ -127,12 +135,14 @@ fn an_end_that_was_not_told_before_a_kill_is_told_at_the_next_start_only() {
     assert_eq!(site.settled(&job).unwrap()["state"], "done", "{}", appliance.log());
     appliance.kill();
 
-    let before = told(&site, &job);
+    let (before, boots) = (told(&site, &job), boots(&site));
     let appliance = site.start().unwrap();
     tests::wait_until("the finished job", LIMIT, || {
         appliance.log().contains("its result is there already").then_some(())
     })
     .unwrap();
+    // Who never was there says no farewell.
+    tests::wait_until("the birth", LIMIT, || (self::boots(&site) != boots).then_some(())).unwrap();
     // Whatever it says at its end comes after all it had to say of the job.
     appliance.process.signal("TERM").unwrap();
     tests::wait_until("the farewell", LIMIT, || {

@@ -105,7 +105,7 @@ async fn play(arguments: &Arguments) -> Result<Outcome> {
     if !arguments.once {
         let page = arguments.page;
         say.line(&format!("the overlay and the messages: http://{page}  (Ctrl-C ends)"));
-        super::run::end().await;
+        super::run::end()?.await;
     }
     messages.abort();
     service.shutdown().await;

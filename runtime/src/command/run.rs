@@ -28,24 +28,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     log("info");
     tracing::info!(file = %arguments.config.display(), "configuration:\n{effective}");
     let runtime = runtime()?;
-    runtime.block_on(service::run(config, end()))?;
+    runtime.block_on(async { service::run(config, end()?).await })?;
     // A job at work ends with the process: its series is in the spool and runs again.
     runtime.shutdown_background();
     Ok(Outcome::Done)
 }
 
-/// Ends with the first SIGTERM or SIGINT.
-pub(super) async fn end() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+/// Ends with the first SIGTERM or SIGINT after this call: one that comes while the service starts ends it in order, too, and
+/// does not kill it. Needs a tokio runtime.
+pub(super) fn end() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    })
 }

@@ -38,8 +38,9 @@ const CONNECT_TIMEOUT_S: u64 = 5;
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause: a broker that comes back is found within this.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// What an orderly end may take: sending the rest and the farewell.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+/// What an orderly end may take: sending the rest and the farewell, with a disk flush for what the broker took; a worn disk
+/// takes a second for one.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 /// Largest packet we take: our own payloads and what surrounds them, and as much again for a broker's properties.
 const MAX_PACKET_BYTES: u32 = 2 * crate::messages::MAX_PAYLOAD_BYTES as u32;
 /// Registered ports of MQTT, without and with TLS.
@@ -309,7 +310,7 @@ impl Publisher {
         &self.identity.topics
     }
 
-    /// Sends what it can and says `offline`, for at most two seconds. What remains stays in the outbox.
+    /// Sends what it can and says `offline`, for at most five seconds. What remains stays in the outbox.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
         let mut connection = self.connection();

@@ -261,7 +261,9 @@ impl<'a> Line<'a> {
 
     /// Publishes how we are, retained; the broker need not say that it has it.
     fn tell_health(&mut self, message: Option<&[u8]>) {
-        let Some(message) = message.filter(|_| self.online) else { return };
+        // Nothing comes after the farewell.
+        let here = self.online && matches!(self.farewell, Farewell::Staying | Farewell::Wanted);
+        let Some(message) = message.filter(|_| here) else { return };
         let topic = self.drain.identity.topics.health();
         // One that finds no room is worth less than what takes it: the next one comes.
         if self.client.try_publish(topic, QoS::AtMostOnce, true, message.to_vec()).is_ok() {
