@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod engine;
 pub mod input;
 pub mod key;
+pub mod order;
 pub mod phantom;
 pub mod replay;
 pub mod run;
@@ -55,6 +56,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Prints the public key of this device, for those who verify what it makes.
     Key(key::Arguments),
+    /// Signs a command for a device; `mosquitto_pub` or a fleet's own tool brings it to the broker.
+    Order(order::Arguments),
 }
 
 /// How a command ended.
@@ -83,6 +86,7 @@ impl CommandLine {
             Command::Engine(arguments) => engine::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),
+            Command::Order(arguments) => order::run(arguments),
         };
         match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused.
 
+use crate::commands::{Operator, Operators};
 use crate::decode::selection;
 use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association, stow};
@@ -49,6 +50,9 @@ pub struct Config {
     /// Where results are sent by C-STORE.
     #[serde(default, rename = "destination")]
     pub destinations: Vec<store::Destination>,
+    /// Whose commands are obeyed.
+    #[serde(default, rename = "operator")]
+    pub operators: Vec<Operator>,
 }
 
 /// A configuration that cannot be used: the site's move.
@@ -95,6 +99,7 @@ impl Config {
         for listed in &self.dicom.peers {
             peer(listed, &self.dicom)?;
         }
+        operators(&self.operators)?;
         for (n, destination) in self.destinations.iter().enumerate() {
             let name = &destination.name;
             if self.destinations[..n].iter().any(|other| other.name == *name) {
@@ -142,6 +147,24 @@ fn peer(listed: &Peer, dicom: &association::Settings) -> Result<(), String> {
     match listed.max_associations {
         Some(0) => Err(format!("max_associations of peer {title:?} must be at least 1")),
         _ => Ok(()),
+    }
+}
+
+/// Two of one name could not be told apart in the audit log, nor two of one key in a command.
+fn operators(operators: &[Operator]) -> Result<(), String> {
+    for (n, operator) in operators.iter().enumerate() {
+        let (name, before) = (operator.name.as_str(), &operators[..n]);
+        if before.iter().any(|other| other.name == operator.name) {
+            return Err(format!("two operators are named {name:?}"));
+        }
+        if operator.may.is_empty() {
+            return Err(format!("operator {name:?} may order nothing: list orders under `may`"));
+        }
+    }
+    match Operators::open(operators) {
+        Ok(opened) if opened.share_a_key() => Err("two operators have the same key".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("the key of an operator: {error}")),
     }
 }
 

@@ -25,7 +25,7 @@ pub mod stow;
 use crate::identity::JobId;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// One association of this run of the service; counts up from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +60,23 @@ impl Counts {
     fn count(&self, stored: bool) {
         let counter = if stored { &self.stored } else { &self.refused };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether series are taken: all ways in ask before they let somebody in. Who is in already may finish.
+#[derive(Debug, Default)]
+pub struct Admission {
+    draining: AtomicBool,
+}
+
+impl Admission {
+    /// Takes nobody more, or everybody again. A restart takes everybody.
+    pub fn drain(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 }
 

@@ -15,14 +15,15 @@ pub mod produce;
 mod self_test;
 pub mod source;
 
+use crate::commands::Ticket;
 use crate::decode;
 use crate::decode::{DicomSeries, selection};
 use crate::error::Move;
 use crate::health::Hand;
 use crate::identity::JobId;
-use crate::messages::{Completion, FailureCode, JobResult, JobState};
+use crate::messages::{Completion, FailureCode, JobResult, JobState, OrderFault};
 use crate::objects::OutputKind;
-use crate::outbox::{Handover, Outbox};
+use crate::outbox::{Handover, Outbox, OutboxError};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
 use crate::seal::{DeviceKey, Digest};
@@ -79,6 +80,8 @@ pub enum Work {
     Series(Job),
     Inline(Inline),
     Ahead(Ahead),
+    /// Somebody has ordered a self-test.
+    SelfTest(Ticket),
 }
 
 /// A series to work on.
@@ -142,6 +145,10 @@ pub fn start(
                 Work::Series(job) => bench.work_or_fail(&job),
                 Work::Inline(inline) => inline.work(&mut bench),
                 Work::Ahead(ahead) => next = ahead.work(&mut bench, &queue),
+                Work::SelfTest(ticket) => {
+                    tested = bench.self_test();
+                    ticket.close(tested.passed().then_some(()).ok_or(OrderFault::SelfTestFailed));
+                }
             }
             bench.hand.rests();
         }
@@ -227,6 +234,9 @@ impl Bench {
         completion: Completion,
         generation: &Generation,
     ) -> Result<(), ProduceError> {
+        if self.outbox.is_cancelled(&job.id, generation.number)? {
+            return Err(OutboxError::Cancelled.into());
+        }
         let mut clock = StageClock::new(job.waited);
         let (board, hand) = (self.board.clone(), self.hand.clone());
         board.begun(&job.id, generation.number, completion);

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod broker;
 pub mod command;
+pub mod commands;
 pub mod config;
 pub mod dashboard;
 pub mod decode;

@@ -4,6 +4,7 @@
 //! come from our own configuration or model cards, and no type here can be built from a DICOM string. The bytes are a
 //! contract (`packaging/asyncapi.yaml`, frozen by `tests/contract.rs`); sending them is left to `publish::mqtt`.
 
+mod command;
 mod engine;
 mod event;
 mod health;
@@ -11,6 +12,7 @@ mod job;
 mod mcu;
 mod time;
 
+pub use command::{CommandReply, OrderFault, OrderKind, Outcome};
 pub use engine::{Engine, EngineKind, Passed, Precision};
 pub use event::{DeviceEvent, Happening};
 pub use health::{
@@ -194,6 +196,16 @@ impl Topics {
     /// The supervisor's journal, one message an entry.
     pub fn mcu_journal(&self) -> String {
         format!("{}/mcu/journal", self.prefix)
+    }
+
+    /// Commands to this device, the only topic that others write.
+    pub fn commands(&self) -> String {
+        format!("{}/cmd", self.prefix)
+    }
+
+    /// What became of a command.
+    pub fn reply(&self, command: &Name) -> String {
+        format!("{}/cmd/{}/reply", self.prefix, command.as_str())
     }
 
     /// Filter for everything this device publishes.

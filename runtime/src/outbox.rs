@@ -6,13 +6,16 @@
 //!
 //! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
 //! `last_seq`, `last_event`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
-//! ((job, destination) -> time in ms, file paths as a JSON list), table `untold` (job -> generation).
+//! ((job, destination) -> time in ms, file paths as a JSON list), table `untold` (job -> generation), tables `commands` and
+//! `cancelled` (`commands`).
 
+mod commands;
 mod deliveries;
 mod ending;
 mod events;
 mod marks;
 
+pub use commands::Begun;
 pub use deliveries::{Delivery, Handover};
 pub use ending::Draft;
 pub use marks::JournalMark;
@@ -52,6 +55,8 @@ pub enum OutboxError {
     TooLarge { bytes: usize },
     #[error("a delivery names a file outside the results folder")]
     Path,
+    #[error("the job was cancelled by a command")]
+    Cancelled,
     #[error("the outbox cannot be read or written: {0}")]
     Store(Box<redb::Error>),
 }
@@ -142,6 +147,7 @@ impl Outbox {
                 }
             }
             transaction.open_table(MESSAGES)?;
+            commands::create(&transaction)?;
             deliveries::create(&transaction)?;
             ending::create(&transaction)?;
             meta.get("last_seq")?.map_or(0, |value| value.value())

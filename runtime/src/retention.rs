@@ -138,6 +138,7 @@ impl Retention {
         self.spool.remove(job).map_err(|error: SpoolError| io::Error::other(error))?;
         // A closed channel means that the service is stopping.
         let _ = self.events.send(Event::Removed(job.clone())).await;
+        self.outbox.forget_cancelled(job).map_err(io::Error::other)?;
         absent_is_fine(fs::remove_dir_all(self.results(job)))
     }
 

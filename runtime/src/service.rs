@@ -3,20 +3,21 @@
 mod intake;
 
 use crate::audit::{Action, Actor, Audit, Ending};
+use crate::commands::{self, Clerk, Commands, Desk, Operators, Rerun, Unproven};
 use crate::config::Config;
 use crate::dashboard::Access;
 use crate::error::Move;
 use crate::health::{Hand, Health, Part};
 use crate::identity::JobId;
-use crate::ingest::Event;
 use crate::ingest::assemble::{self, Assembler, Coming, Decision, Reason};
+use crate::ingest::{Admission, Event};
 use crate::jobs::ahead::Ahead;
 use crate::jobs::board::Board;
 use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
 use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
-use crate::messages::{Completion, FailureCode, Happening, JobState, Version};
+use crate::messages::{Completion, FailureCode, Happening, JobState, OrderFault, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
@@ -105,7 +106,15 @@ impl Service {
             Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
         threads.extend(deliver(&config, &deliveries, tls.as_ref(), &health, &stopped)?);
 
-        tasks.extend(serve_mrd(&config, listeners.mrd.take(), queue.clone(), key, &stopped));
+        let (admission, mrd) = (intake.admission.clone(), listeners.mrd.take());
+        tasks.extend(serve_mrd(&config, mrd, &admission, queue.clone(), key, &stopped));
+        let (unproven, (reruns, again)) = (Arc::default(), mpsc::channel(commands::WAITING));
+        let destinations = config.destinations.clone();
+        let desk = Desk { deliveries, destinations, admission, queue: queue.clone(), reruns };
+        let clerk = Clerk::new(&outbox, &publisher, &audit);
+        let (task, thread) = obey(&config, &endpoint, clerk, desk, &unproven, &stopped)?;
+        tasks.extend(task);
+        threads.extend(thread);
         let (events, incoming) = mpsc::channel(ARRIVALS);
         let assembler = Assembly {
             assembler: Assembler::new(config.complete),
@@ -115,7 +124,7 @@ impl Service {
             results,
             hand: health.hand(Part::Assemble),
         };
-        threads.push(assembler.start(incoming, stopped.clone())?);
+        threads.push(assembler.start(incoming, again, stopped.clone())?);
         let telemetry = Telemetry::new(Sources {
             audit: audit.clone(),
             board: board.clone(),
@@ -123,6 +132,8 @@ impl Service {
             publisher: publisher.clone(),
             progress: progress.clone(),
             counts: intake.counts.clone(),
+            admission: intake.admission.clone(),
+            unproven,
             tls: tls.clone(),
             mcu: config.mcu.is_some(),
             limits: config.retention.limits(),
@@ -268,11 +279,12 @@ fn retention(
 fn serve_mrd(
     config: &Config,
     listener: Option<TcpListener>,
+    admission: &Arc<Admission>,
     queue: SyncSender<Work>,
     key: Vec<u8>,
     stop: &watch::Receiver<bool>,
 ) -> Option<JoinHandle<()>> {
-    let server = Server::new(config.mrd.clone(), queue, key);
+    let server = Server::new(config.mrd.clone(), admission.clone(), queue, key);
     Some(tokio::spawn(server.serve(listener?, stop.clone())))
 }
 
@@ -299,6 +311,31 @@ fn workshop(config: &Config) -> Result<Workshop> {
     let engine = workshop.engine();
     tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
     Ok(workshop)
+}
+
+/// What hears commands and what obeys them, where the configuration names operators.
+fn obey(
+    config: &Config,
+    endpoint: &Endpoint,
+    clerk: Clerk,
+    desk: Desk,
+    unproven: &Arc<Unproven>,
+    stop: &watch::Receiver<bool>,
+) -> Result<(Option<JoinHandle<()>>, Option<thread::JoinHandle<()>>)> {
+    if config.operators.is_empty() {
+        return Ok((None, None));
+    }
+    let (orders, tokens) = mpsc::channel(commands::WAITING);
+    let commands = Commands {
+        operators: Operators::open(&config.operators)?,
+        device: config.mqtt.device_path(),
+        clerk: Arc::new(clerk),
+        desk,
+        unproven: unproven.clone(),
+    };
+    let thread = commands.start(tokens, stop.clone())?;
+    let task = mqtt::commands(&config.mqtt, endpoint.clone(), orders, unproven.clone());
+    Ok((Some(task), Some(thread)))
 }
 
 /// The thread that speaks to the supervisor MCU, where the configuration names one.
@@ -342,26 +379,38 @@ impl Assembly {
     fn start(
         mut self,
         mut events: mpsc::Receiver<Event>,
+        mut reruns: mpsc::Receiver<Rerun>,
         mut stop: watch::Receiver<bool>,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         let runtime = Handle::current();
         thread::Builder::new().name("assemble".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = self.run(&mut events) => {}
+                    () = self.run(&mut events, &mut reruns) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             });
         })
     }
 
-    async fn run(&mut self, events: &mut mpsc::Receiver<Event>) {
+    async fn run(
+        &mut self,
+        events: &mut mpsc::Receiver<Event>,
+        reruns: &mut mpsc::Receiver<Rerun>,
+    ) {
         let start = Instant::now();
         loop {
             let due = self.assembler.next_deadline();
             let pause = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
             self.hand.rests();
-            let event = tokio::time::timeout(pause, events.recv()).await;
+            let event = tokio::select! {
+                event = tokio::time::timeout(pause, events.recv()) => event,
+                Some(Rerun { job, ticket }) = reruns.recv() => {
+                    self.hand.moves();
+                    ticket.close(self.run_again(&job));
+                    continue;
+                }
+            };
             self.hand.moves();
             let event = match event {
                 Ok(None) => return,
@@ -389,6 +438,25 @@ impl Assembly {
     fn look_ahead(&self, Coming { job: id, paths: files, whole }: Coming) {
         // A full queue has better work.
         let _ = self.queue.try_send(Work::Ahead(Ahead { id, files, whole }));
+    }
+
+    /// Makes the result of a series again, that has one or failed.
+    fn run_again(&self, job: &JobId) -> Result<(), OrderFault> {
+        let line = self.board.line(job).ok_or(OrderFault::NoSuchJob)?;
+        let decision = self.assembler.again(job).filter(|_| line.is_settled());
+        let decision = decision.ok_or(OrderFault::JobOpen)?;
+        let completion = completion(decision.reason).ok_or(OrderFault::JobIncomplete)?;
+        let not_stored = |error: String| {
+            tracing::error!(%job, "cannot be made again: {error}; {}", Move::Site.advice());
+            OrderFault::Storage
+        };
+        let generation = generation::of(&self.results, job, decision.have)
+            .and_then(generation::reopen)
+            .map_err(|error| not_stored(error.to_string()))?;
+        self.outbox.forget_cancelled(job).map_err(|error| not_stored(error.to_string()))?;
+        self.board.completed(job, generation.number, completion);
+        self.enqueue(decision, Purpose::Run { completion, generation });
+        Ok(())
     }
 
     fn decide(&self, decision: Decision) {

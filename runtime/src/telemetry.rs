@@ -9,8 +9,9 @@ pub mod metrics;
 mod rules;
 
 use crate::audit::{Action, Actor, Audit, Ending};
+use crate::commands::Unproven;
 use crate::durable;
-use crate::ingest::Counts;
+use crate::ingest::{Admission, Counts};
 use crate::jobs::board::Board;
 use crate::messages::{AlarmCode, AlarmMessage, Happening, HealthReport, ServiceHealth, Timestamp};
 use crate::outbox::{Outbox, OutboxError};
@@ -42,6 +43,8 @@ pub struct Sources {
     pub publisher: Arc<Publisher>,
     pub progress: Arc<Progress>,
     pub counts: Arc<Counts>,
+    pub admission: Arc<Admission>,
+    pub unproven: Arc<Unproven>,
     pub tls: Option<Tls>,
     /// A supervisor MCU is configured.
     pub mcu: bool,
@@ -162,6 +165,8 @@ impl Telemetry {
                 jobs_failed: figures.failed,
                 instances_stored: counts.stored(),
                 instances_refused: counts.refused(),
+                draining: self.sources.admission.is_draining(),
+                commands_ignored: self.sources.unproven.count(),
                 latency_ms: figures.latencies(),
                 engine: figures.engine.map(|engine| engine.kind),
                 precision: figures.engine.map(|engine| engine.precision),

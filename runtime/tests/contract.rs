@@ -2,6 +2,8 @@
 //! frozen; and no field can carry patient data.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "contract/command.rs"]
+mod command;
 #[path = "contract/device.rs"]
 mod device;
 #[path = "contract/mcu.rs"]
@@ -23,8 +25,8 @@ use std::collections::BTreeSet;
 use support::{job, result, status, timings};
 
 /// The schema of every message.
-const SCHEMAS: [&str; 8] =
-    ["state", "status", "result", "health", "alarm", "event", "mcu_link", "mcu_journal"];
+const SCHEMAS: [&str; 9] =
+    ["state", "status", "result", "health", "alarm", "event", "mcu_link", "mcu_journal", "reply"];
 
 fn encode(seq: u64, message: &impl Serialize) -> String {
     let (boot, ts) = (Boot::from_bytes([0xab; 8]), Timestamp::from_millis(1_795_236_169_123));
@@ -47,11 +49,12 @@ const REFUSALS: [RefusalCode; 14] = [
     RefusalCode::TooLarge,
     RefusalCode::NoSpine,
 ];
-const FAILURES: [FailureCode; 6] = [
+const FAILURES: [FailureCode; 7] = [
     FailureCode::Engine,
     FailureCode::Deadline,
     FailureCode::Storage,
     FailureCode::Delivery,
+    FailureCode::Cancelled,
     FailureCode::SelfTest,
     FailureCode::Internal,
 ];
@@ -124,6 +127,7 @@ fn published() -> Vec<(&'static str, Value)> {
     device::reports().iter().for_each(|report| add("health", encode(8, report)));
     device::alarms().iter().for_each(|alarm| add("alarm", encode(8, alarm)));
     device::events().iter().for_each(|event| add("event", encode(8, event)));
+    command::replies().iter().for_each(|reply| add("reply", encode(8, reply)));
     mcu::links().iter().for_each(|link| add("mcu_link", encode(9, link)));
     mcu::entries().iter().for_each(|entry| add("mcu_journal", encode(10, entry)));
     messages
@@ -149,6 +153,9 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
             text.len() == 20 && all(text, &|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
         }
         "^[a-z0-9-]{1,32}$" => Name::new(text).is_ok(),
+        "^[a-z0-9-]{1,32}/[a-z0-9-]{1,32}$" => {
+            text.split_once('/').is_some_and(|(a, b)| Name::new(a).is_ok() && Name::new(b).is_ok())
+        }
         r"^[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}$" => Version::parse(text, "version").is_ok(),
         "^[CTLS][0-9]{1,2}$" => {
             (2..=3).contains(&text.len())
@@ -364,13 +371,18 @@ fn the_documented_topics_are_the_published_ones() {
     let code = AlarmCode::TooHot;
     let (health, alarm, event) = (topics.health(), topics.alarm(code), topics.event());
     let (state, status, result) = (topics.state(), topics.status(&id), topics.result(&id));
-    let published = [state, status, result, health, alarm, event, link, journal].map(|topic| {
-        let topic = topic.replace("/site/device/", "/{site}/{device}/");
-        topic.replace(id.as_str(), "{job}").replace(code.name(), "{code}")
-    });
-    assert_eq!(lines_after("address:"), BTreeSet::from(published));
-    let payloads = SCHEMAS.map(|name| format!("{{$ref: './schemas/{name}.json'}}"));
-    assert_eq!(lines_after("payload:"), BTreeSet::from(payloads));
+    let (commands, reply) = (topics.commands(), topics.reply(&Name::new("a-command").unwrap()));
+    let topics = [state, status, result, health, alarm, event, link, journal, commands, reply].map(
+        |topic| {
+            let topic = topic.replace("/site/device/", "/{site}/{device}/");
+            let topic = topic.replace("a-command", "{command}");
+            topic.replace(id.as_str(), "{job}").replace(code.name(), "{code}")
+        },
+    );
+    assert_eq!(lines_after("address:"), BTreeSet::from(topics));
+    let payloads = SCHEMAS.iter().chain(&["command"]);
+    let payloads = payloads.map(|name| format!("{{$ref: './schemas/{name}.json'}}"));
+    assert_eq!(lines_after("payload:"), payloads.collect());
 }
 
 /// What a person looks up at night is what the program does.

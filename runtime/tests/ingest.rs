@@ -51,6 +51,7 @@ impl Service {
         let (sender, events) = mpsc::channel(10_000);
         let (stop, stopped) = watch::channel(false);
         let services = Services {
+            admission: Arc::default(),
             settings,
             tls: None,
             spool: Arc::new(spool),

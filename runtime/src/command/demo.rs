@@ -227,6 +227,7 @@ async fn start_console(folder: &Path) -> Result<SocketAddr> {
     let (events, mut arrived) = mpsc::channel(64);
     tokio::spawn(async move { while arrived.recv().await.is_some() {} });
     let services = Services {
+        admission: Arc::default(),
         settings: association::Settings::default(),
         tls: None,
         spool: Arc::new(spool),

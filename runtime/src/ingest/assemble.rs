@@ -200,6 +200,11 @@ impl Assembler {
         decisions
     }
 
+    /// The last decision on a series once more; `None` where there was none, or images came since.
+    pub fn again(&self, job: &JobId) -> Option<Decision> {
+        self.series.get(job)?.again(job)
+    }
+
     /// A series that is worth working on before it is complete, after an event: its instances, and whether nothing speaks
     /// against its being whole.
     pub fn ahead(&mut self, now: Duration, event: &Event) -> Option<Coming> {

@@ -141,9 +141,8 @@ impl Receiver {
             wire.abort().await;
             return Err(WireError::UnexpectedPdu.into());
         };
-        let answer = negotiate::answer(&request, &self.settings).and_then(|answer| {
-            Ok((answer, self.register.enter(caller, Some(&request.calling_ae_title))?))
-        });
+        let answer = negotiate::answer(&request, &self.settings)
+            .and_then(|answer| Ok((answer, self.enter(caller, Some(&request.calling_ae_title))?)));
         match answer {
             Ok(((acceptance, contexts), place)) => {
                 wire.limit(largest_pdu(&request.user_variables));

@@ -50,6 +50,9 @@ pub enum Rejection {
     /// It may try again.
     #[error("{0}")]
     Full(&'static str),
+    /// It may try again later.
+    #[error("no more series are taken until a command says so")]
+    Draining,
 }
 
 impl Rejection {
@@ -71,6 +74,10 @@ impl Rejection {
                 let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
                 (AssociationRJResult::Transient, Source::ServiceProviderPresentation(reason))
             }
+            Rejection::Draining => {
+                let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
+                (AssociationRJResult::Transient, Source::ServiceProviderPresentation(reason))
+            }
         };
         AssociationRJ { result, source }
     }
@@ -80,6 +87,8 @@ impl Rejection {
             Rejection::Version | Rejection::TooManyContexts | Rejection::Application => Move::Peer,
             // Titles, lists and numbers of places are written into configurations, at one end or the other.
             Rejection::Called | Rejection::Calling(_) | Rejection::Full(_) => Move::Site,
+            // Somebody of the site has ordered it.
+            Rejection::Draining => Move::Site,
         }
     }
 }
@@ -245,6 +254,7 @@ mod tests {
             (Rejection::Calling(""), [1, 1, 3]),
             (Rejection::Called, [1, 1, 7]),
             (Rejection::Full(""), [2, 3, 2]),
+            (Rejection::Draining, [2, 3, 1]),
         ] {
             let mut bytes = Vec::new();
             let pdu = dicom_ul::pdu::Pdu::AssociationRJ(rejection.pdu());

@@ -3,9 +3,10 @@
 use super::association::Settings;
 use super::commitment::Commitments;
 use super::mpps::Steps;
-use super::peers::Register;
+use super::negotiate::Rejection;
+use super::peers::{Caller, Place, Register};
 use super::spool::Spool;
-use super::{AssociationId, Counts, Event};
+use super::{Admission, AssociationId, Counts, Event};
 use crate::error::Move;
 use crate::tls::Tls;
 use crate::tls::certificate::{self, Certificate};
@@ -33,6 +34,7 @@ const MAX_WAITING: usize = 16;
 #[derive(Debug)]
 pub struct Services {
     pub settings: Settings,
+    pub admission: Arc<Admission>,
     /// `None`: in plain.
     pub tls: Option<Tls>,
     pub spool: Arc<Spool>,
@@ -46,7 +48,8 @@ pub struct Services {
 /// See the module.
 pub struct Receiver {
     pub(super) settings: Settings,
-    pub(super) register: Arc<Register>,
+    admission: Arc<Admission>,
+    register: Arc<Register>,
     tls: Option<TlsAcceptor>,
     pub(super) spool: Arc<Spool>,
     pub(super) steps: Arc<Steps>,
@@ -67,13 +70,15 @@ impl std::fmt::Debug for Receiver {
 
 impl Receiver {
     pub fn new(services: Services) -> Arc<Receiver> {
-        let Services { settings, tls, spool, steps, commitments, counts, events } = services;
+        let Services { settings, admission, tls, spool, steps, commitments, counts, events } =
+            services;
         let register = Register::new(
             settings.peers.clone(),
             settings.max_associations,
             settings.max_associations_per_peer,
         );
         Arc::new(Receiver {
+            admission,
             register: Arc::new(register),
             tls: tls.map(|tls| tls.acceptor()),
             spool,
@@ -86,6 +91,18 @@ impl Receiver {
             next: AtomicU64::new(1),
             settings,
         })
+    }
+
+    /// A place for who calls, as [`Register::enter`] gives it.
+    pub(super) fn enter(
+        &self,
+        caller: &Caller,
+        calling_ae: Option<&str>,
+    ) -> Result<Place, Rejection> {
+        if self.admission.is_draining() {
+            return Err(Rejection::Draining);
+        }
+        self.register.enter(caller, calling_ae)
     }
 
     /// Hands each connection of a listener to `handle` until `shutdown` becomes true (or its sender is gone), then waits for

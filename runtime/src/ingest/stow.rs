@@ -101,7 +101,7 @@ async fn store(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let place = match receiver.register.enter(&caller, None) {
+    let place = match receiver.enter(&caller, None) {
         Ok(place) => place,
         Err(rejection) => return turned_away(&caller, rejection),
     };
@@ -129,7 +129,7 @@ fn turned_away(caller: &Caller, rejection: Rejection) -> Response {
     tracing::warn!(%peer, "request rejected: {rejection}; {advice}");
     let text = format!("{rejection}\n");
     match rejection {
-        Rejection::Full(_) => {
+        Rejection::Full(_) | Rejection::Draining => {
             (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_S)], text).into_response()
         }
         _ => (StatusCode::FORBIDDEN, text).into_response(),

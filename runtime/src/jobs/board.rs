@@ -229,6 +229,11 @@ impl Board {
         }
     }
 
+    /// Nobody waits any more for the deliveries of a generation; whether somebody did.
+    pub fn given_up(&self, job: &JobId, generation: u32) -> bool {
+        self.take(job, |handover| handover.generation == generation).is_some()
+    }
+
     fn take(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool) -> Option<Produced> {
         let mut records = self.records();
         let record = records.get_mut(job)?;

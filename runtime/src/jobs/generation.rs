@@ -66,6 +66,24 @@ pub fn of(results: &Path, job: &JobId, instances: usize) -> io::Result<Generatio
     Ok(Generation { number, made, folder, finished: false })
 }
 
+/// The folder of the last generation that has its report; none where there is no result.
+pub fn last_finished(results: &Path, job: &JobId) -> io::Result<Option<PathBuf>> {
+    let root = results.join(job.as_str());
+    let mut numbers = numbers(&root)?;
+    numbers.sort_unstable();
+    let mut folders = numbers.iter().rev().map(|number| root.join(number.to_string()));
+    Ok(folders.find(|folder| folder.join(report::FILE_NAME).exists()))
+}
+
+/// Takes back that a generation is finished: until its report is written anew, every start makes it again.
+pub fn reopen(generation: Generation) -> io::Result<Generation> {
+    if generation.finished {
+        std::fs::remove_file(generation.folder.join(report::FILE_NAME))?;
+        durable::sync_folder(&generation.folder)?;
+    }
+    Ok(Generation { finished: false, ..generation })
+}
+
 /// An error of the disk is none of the three: to take it for one would make the same instances a new generation.
 fn look(folder: &Path) -> io::Result<Found> {
     match std::fs::read(folder.join(FILE_NAME)) {

@@ -19,7 +19,7 @@ use crate::{durable, files};
 use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
 use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -105,6 +105,7 @@ impl ProduceError {
     pub fn code(&self) -> FailureCode {
         match self {
             ProduceError::SelfTest(_) => FailureCode::SelfTest,
+            ProduceError::Outbox(OutboxError::Cancelled) => FailureCode::Cancelled,
             ProduceError::Net(_) => FailureCode::Engine,
             ProduceError::Read { .. } | ProduceError::Write { .. } | ProduceError::Outbox(_) => {
                 FailureCode::Storage
@@ -150,6 +151,17 @@ fn place(kind: OutputKind) -> &'static str {
         OutputKind::PresentationState => "gsps.dcm",
         OutputKind::Labelmap => "seg-labelmap.dcm",
     }
+}
+
+/// The objects of a kind that were written into the folder of a result, in the order in which they were made.
+pub fn objects_in(folder: &Path, kind: OutputKind) -> std::io::Result<Vec<PathBuf>> {
+    let path = folder.join(place(kind));
+    if is_series(kind) {
+        let mut files = durable::files(&path, "dcm")?;
+        files.sort();
+        return Ok(files);
+    }
+    Ok(path.is_file().then_some(path).into_iter().collect())
 }
 
 /// The loaded nets and what they are called in outputs.

@@ -14,6 +14,7 @@ const EVERY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(super) struct Tested {
     at: Instant,
+    passed: bool,
     /// The engine at work then.
     engine: String,
 }
@@ -22,6 +23,10 @@ impl Tested {
     /// Whether it is time for another one.
     pub(super) fn is_old(&self, bench: &Bench) -> bool {
         self.until_next().is_zero() || bench.workshop.engine().name != self.engine
+    }
+
+    pub(super) fn passed(&self) -> bool {
+        self.passed
     }
 
     pub(super) fn until_next(&self) -> Duration {
@@ -51,6 +56,6 @@ impl Bench {
             self.board.works_on(engine, self.workshop.passed());
         }
         self.hand.rests();
-        Tested { at: Instant::now(), engine }
+        Tested { at: Instant::now(), passed: tested.is_ok(), engine }
     }
 }

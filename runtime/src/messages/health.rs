@@ -80,6 +80,10 @@ pub struct ServiceHealth {
     /// Instances taken and refused by any way in, since the service started.
     pub instances_stored: u64,
     pub instances_refused: u64,
+    /// No more series are taken until a command or a restart says so.
+    pub draining: bool,
+    /// Messages to the topic of commands that no operator had signed, or that came again, since the service started.
+    pub commands_ignored: u64,
     /// Of the last jobs; empty before the first.
     pub latency_ms: Latencies,
     pub engine: Option<EngineKind>,

@@ -143,6 +143,8 @@ pub enum FailureCode {
     Storage,
     /// A destination took no object, for good.
     Delivery,
+    /// A command said so.
+    Cancelled,
     /// The self-test failed: no result of this machine can be believed.
     SelfTest,
     /// A panic or another fault of ours.

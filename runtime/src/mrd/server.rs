@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use crate::error::Move;
+use crate::ingest::Admission;
 use crate::ingest::peers::Network;
 use crate::jobs::Work;
 use crate::wire;
@@ -42,6 +43,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Server {
     pub(super) settings: Settings,
+    admission: Arc<Admission>,
     /// The worker's queue.
     pub(super) queue: SyncSender<Work>,
     /// For the names of jobs.
@@ -52,9 +54,15 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(settings: Settings, queue: SyncSender<Work>, key: Vec<u8>) -> Arc<Server> {
+    pub fn new(
+        settings: Settings,
+        admission: Arc<Admission>,
+        queue: SyncSender<Work>,
+        key: Vec<u8>,
+    ) -> Arc<Server> {
         let (memory, places) = (Semaphore::new(MEMORY_KIB), Semaphore::new(MAX_CONNECTIONS));
-        Arc::new(Server { settings, queue, key, memory: memory.into(), places: places.into() })
+        let (memory, places) = (memory.into(), places.into());
+        Arc::new(Server { settings, admission, queue, key, memory, places })
     }
 
     /// Serves connections until `stop` becomes true (or its sender is gone); those that are open are then cut: their images are
@@ -80,6 +88,10 @@ impl Server {
         if !allow.is_empty() && !allow.iter().any(|network| network.holds(peer)) {
             let advice = Move::Site.advice();
             return tracing::warn!(%peer, "MRD connection refused: [mrd] allow has no such address; {advice}");
+        }
+        if self.admission.is_draining() {
+            let advice = Move::Site.advice();
+            return tracing::warn!(%peer, "MRD connection refused: no more series are taken until a command says so; {advice}");
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let advice = Move::Peer.advice();

@@ -1,6 +1,6 @@
 //! Deliveries of DICOM objects: which files a destination still has to acknowledge.
 
-use super::{Outbox, OutboxError, ending, now_ms};
+use super::{Outbox, OutboxError, commands, ending, now_ms};
 use crate::identity::JobId;
 use redb::{
     ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use tokio::sync::watch;
 
 type Row<'a> = (u64, &'a str);
-const DELIVERIES: TableDefinition<'_, (&str, &str), Row<'static>> =
+pub(super) const DELIVERIES: TableDefinition<'_, (&str, &str), Row<'static>> =
     TableDefinition::new("deliveries");
 
 /// Objects of one job that one destination has not acknowledged.
@@ -69,13 +69,17 @@ pub(super) fn oldest(transaction: &ReadTransaction) -> Result<Option<u64>, Outbo
 impl Outbox {
     /// Records what has to reach which destination, all of a job at once: whoever takes one off the list sees the others.
     /// Deliveries of the same job that still wait are replaced, those to a destination that is configured no more too:
-    /// their objects are superseded by the new ones. The end of the job is to be told from now on.
+    /// their objects are superseded by the new ones. The end of the job is to be told from now on. Nothing is recorded of a
+    /// generation that was cancelled: an error.
     pub fn record_deliveries(
         &self,
         handover: &Handover,
         wanted: &[(&str, Vec<PathBuf>)],
     ) -> Result<(), OutboxError> {
         let (job, transaction) = (handover.job.as_str(), self.write()?);
+        if commands::cancelled(&transaction, &handover.job, handover.generation)? {
+            return Err(OutboxError::Cancelled);
+        }
         {
             let mut deliveries = transaction.open_table(DELIVERIES)?;
             deliveries.retain(|(other, _), _| other != job)?;
@@ -135,7 +139,7 @@ impl Outbox {
 }
 
 /// The paths as the table holds them.
-fn listed(files: &[PathBuf]) -> Result<String, OutboxError> {
+pub(super) fn listed(files: &[PathBuf]) -> Result<String, OutboxError> {
     let paths: Option<Vec<&str>> = files.iter().map(|path| relative(path)).collect();
     Ok(serde_json::json!(paths.ok_or(OutboxError::Path)?).to_string())
 }

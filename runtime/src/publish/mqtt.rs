@@ -10,11 +10,13 @@ mod mcu;
 mod subscriber;
 mod window;
 
-pub use subscriber::{LiveMessage, subscribe};
+pub use subscriber::{LiveMessage, commands, subscribe};
 
 use crate::broker::{self, Broker, BrokerError};
 use crate::error::Move;
-use crate::messages::{Boot, Envelope, JobResult, JobStatus, LinkState, Name, Timestamp, Topics};
+use crate::messages::{
+    Boot, CommandReply, Envelope, JobResult, JobStatus, LinkState, Name, Timestamp, Topics,
+};
 use crate::outbox::{Destination, Draft, Outbox, OutboxError};
 use crate::tls::Tls;
 use health::Latest;
@@ -57,6 +59,13 @@ pub struct Settings {
     pub device: Name,
     #[serde(default)]
     pub broker: BrokerSettings,
+}
+
+impl Settings {
+    /// What commands call the device: `SITE/DEVICE`.
+    pub fn device_path(&self) -> String {
+        format!("{}/{}", self.site.as_str(), self.device.as_str())
+    }
 }
 
 /// Which broker.
@@ -293,6 +302,14 @@ impl Publisher {
             messages.push((self.identity.topics.status(&status.job), &last));
         }
         self.outbox.push_end(Destination::Mqtt, &result.job, result.generation, &messages)
+    }
+
+    /// Publishes what became of a command, and notes that it is answered. Durable when it returns; blocks for one disk flush.
+    pub fn reply(&self, reply: &CommandReply) -> Result<u64, OutboxError> {
+        let (boot, ts) = (self.identity.boot, Timestamp::now());
+        let payload = |seq| Envelope { seq, boot, ts }.encode(reply);
+        let (id, topic) = (reply.command.as_str(), self.identity.topics.reply(&reply.command));
+        self.outbox.push_reply(Destination::Mqtt, id, &topic, payload)
     }
 
     fn push(&self, topic: &str, message: &impl Serialize) -> Result<u64, OutboxError> {

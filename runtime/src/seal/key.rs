@@ -3,6 +3,8 @@
 
 use crate::secret;
 use anyhow::Context;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
@@ -44,7 +46,7 @@ impl DeviceKey {
         Ok(DeviceKey::from_seed(&secret::read(data, FILE_NAME, LOSS)?.with_context(none)?))
     }
 
-    pub(super) fn from_seed(seed: &[u8; secret::BYTES]) -> DeviceKey {
+    pub(crate) fn from_seed(seed: &[u8; secret::BYTES]) -> DeviceKey {
         DeviceKey(Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are a seed"))
     }
 
@@ -64,7 +66,7 @@ pub enum KeyError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path} is no public key of a device: a PEM file with an Ed25519 key, as `sagitta key` prints it, is wanted"
+        "{path} is no public key: a PEM file with an Ed25519 key is wanted, as `sagitta key` and `openssl pkey -pubout` print it"
     )]
     NotKey { path: PathBuf },
 }
@@ -80,6 +82,11 @@ impl PublicKey {
         PublicKey::from_pem(&text).ok_or_else(|| KeyError::NotKey { path: path.to_owned() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_bytes(bytes: [u8; PUBLIC_BYTES]) -> PublicKey {
+        PublicKey(bytes)
+    }
+
     fn from_pem(text: &[u8]) -> Option<PublicKey> {
         let info = SubjectPublicKeyInfoDer::from_pem_slice(text).ok()?;
         let bytes = info.as_ref().strip_prefix(INFO.as_slice())?;
@@ -87,7 +94,7 @@ impl PublicKey {
     }
 
     pub fn to_pem(&self) -> String {
-        let text = base64(&[INFO.as_slice(), &self.0].concat());
+        let text = BASE64_STANDARD.encode([INFO.as_slice(), &self.0].concat());
         format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
     }
 
@@ -96,7 +103,7 @@ impl PublicKey {
         super::sha256(&self.0)[..FINGERPRINT_DIGITS].to_owned()
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
     }
 }
@@ -110,19 +117,6 @@ pub(super) fn bytes(digits: &str) -> Option<Vec<u8>> {
     };
     let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
     pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
-}
-
-/// RFC 4648 base 64 on one line.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, n| bits << 8 | u32::from(*group.get(n).unwrap_or(&0)));
-        let digits = (0..=group.len()).map(|n| DIGITS[(bits >> (18 - 6 * n) & 63) as usize]);
-        text.extend(digits.map(char::from));
-        text.extend(std::iter::repeat_n('=', 3 - group.len()));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::ingest::commitment::Commitments;
 use crate::ingest::mpps::{Step, Steps};
 use crate::ingest::receiver::{Receiver, Services};
 use crate::ingest::spool::Spool;
-use crate::ingest::{Arrival, Counts, Event, Performed, association, stow};
+use crate::ingest::{Admission, Arrival, Counts, Event, Performed, association, stow};
 use crate::tls::Tls;
 use crate::wire::requestor::Route;
 use anyhow::{Context, Result};
@@ -61,6 +61,7 @@ pub(super) struct Intake {
     performed: Vec<Vec<Performed>>,
     commitments: Option<Arc<Commitments>>,
     pub(super) counts: Arc<Counts>,
+    pub(super) admission: Arc<Admission>,
     /// For the listener, where it is to be secure.
     tls: Option<Tls>,
 }
@@ -73,8 +74,8 @@ impl Intake {
         let performed = known.iter().map(|step| step.performed(&spool)).collect();
         let tls = tls.filter(|_| config.dicom.tls).cloned();
         let commitments = commitments(config, &spool, tls.as_ref())?;
-        let counts = Arc::default();
-        Ok(Intake { spool, found, steps, performed, commitments, counts, tls })
+        let (counts, admission) = (Arc::default(), Arc::default());
+        Ok(Intake { spool, found, steps, performed, commitments, counts, admission, tls })
     }
 
     /// Starts the tasks: what was there is brought, while the listener already takes more.
@@ -86,10 +87,11 @@ impl Intake {
         hand: Hand,
         stop: watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let Intake { spool, found, steps, performed, commitments, counts, tls } = self;
+        let Intake { spool, found, steps, performed, commitments, counts, admission, tls } = self;
         let mut tasks = vec![tokio::spawn(bring(found, performed, events.clone()))];
         tasks.extend(commitments.iter().flat_map(|commitments| commitments.start()));
-        let services = Services { settings, tls, spool, steps, commitments, counts, events };
+        let services =
+            Services { settings, admission, tls, spool, steps, commitments, counts, events };
         let receiver = Receiver::new(services);
         let Listeners { dicom, web, .. } = listeners;
         let web = web.map(|web| stow::serve(web, receiver.clone(), stop.clone()));

@@ -34,6 +34,8 @@ pub(crate) fn service() -> ServiceHealth {
         jobs_failed: 1,
         instances_stored: 312,
         instances_refused: 2,
+        draining: false,
+        commands_ignored: 0,
         latency_ms: Latencies::default(),
         engine: None,
         precision: None,

@@ -19,7 +19,7 @@ pub(super) enum State {
     /// Images come in.
     Open,
     /// A decision to run was taken.
-    Done,
+    Done(Reason),
     /// Given up; a late image opens it again.
     GivenUp,
 }
@@ -148,7 +148,7 @@ impl Candidate {
         if self.paths.contains(&arrival.path) {
             return;
         }
-        if self.state == State::Done {
+        if self.is_done() {
             self.generation += 1;
         }
         self.state = State::Open;
@@ -175,11 +175,15 @@ impl Candidate {
             self.state = State::Open;
         }
         // What was run was presumed whole and is not: those that are missing come, or it is told that they did not.
-        if self.state == State::Done && !listed.is_subset(&self.paths) {
+        if self.is_done() && !listed.is_subset(&self.paths) {
             (self.state, self.last_event) = (State::Open, now);
             self.generation += 1;
         }
         self.performed = Some(listed);
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Done(_))
     }
 
     /// Images came, and no decision was taken since.
@@ -227,7 +231,23 @@ impl Candidate {
     }
 
     pub(super) fn decide(&mut self, job: &JobId, reason: Reason) -> Decision {
-        self.state = if reason == Reason::Incomplete { State::GivenUp } else { State::Done };
+        self.state = match reason {
+            Reason::Incomplete => State::GivenUp,
+            _ => State::Done(reason),
+        };
+        self.decision(job, reason)
+    }
+
+    /// The decision that was taken, if it stands.
+    pub(super) fn again(&self, job: &JobId) -> Option<Decision> {
+        match self.state {
+            State::Open => None,
+            State::Done(reason) => Some(self.decision(job, reason)),
+            State::GivenUp => Some(self.decision(job, Reason::Incomplete)),
+        }
+    }
+
+    fn decision(&self, job: &JobId, reason: Reason) -> Decision {
         Decision {
             job: job.clone(),
             generation: self.generation,

@@ -1,12 +1,15 @@
-//! A subscriber to our own topics: what the page and the demo show is what a client of the broker gets.
+//! Subscribers: one to our own topics, so that what the page and the demo show is what a client of the broker gets, and one to
+//! the commands.
 
 use super::{Endpoint, Settings, client_id, pause};
+use crate::commands::Unproven;
 use crate::messages::Topics;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event};
 use serde::Serialize;
-use tokio::sync::broadcast;
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 /// Requests that wait in the client: one subscription.
@@ -27,26 +30,67 @@ pub fn subscribe(
     endpoint: Endpoint,
     live: broadcast::Sender<LiveMessage>,
 ) -> JoinHandle<()> {
-    let filter = Topics::new(&settings.site, &settings.device).all();
-    let client_id = client_id(settings, "page");
-    tokio::spawn(async move {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            if listen(&endpoint, &client_id, &filter, &live).await {
-                attempts = 1;
-            }
-            tokio::time::sleep(pause(attempts)).await;
+    let topics = Topics::new(&settings.site, &settings.device);
+    let (filter, commands) = (topics.all(), topics.commands());
+    let hear = move |publish: Publish| {
+        // What others say to the device is not what it says.
+        if publish.topic == commands {
+            return;
         }
-    })
+        let message = LiveMessage {
+            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            payload: String::from_utf8_lossy(&publish.payload).into_owned(),
+            retained: publish.retain,
+        };
+        // Nobody listens to the channel: nothing is lost, the broker has had it.
+        let _ = live.send(message);
+    };
+    tokio::spawn(listen(endpoint, client_id(settings, "page"), filter, hear))
+}
+
+/// Subscribes to the commands to this device and passes them on to `orders`, unproven as they are; connects again for ever. One
+/// that finds no room, or that a broker has kept, is dropped: commands are for now. Ends when the handle is aborted. Needs a
+/// tokio runtime.
+pub fn commands(
+    settings: &Settings,
+    endpoint: Endpoint,
+    orders: mpsc::Sender<Vec<u8>>,
+    unproven: Arc<Unproven>,
+) -> JoinHandle<()> {
+    let filter = Topics::new(&settings.site, &settings.device).commands();
+    let hear = move |publish: Publish| {
+        if publish.retain {
+            unproven.add("it was retained: commands are for now");
+        } else if orders.try_send(publish.payload.to_vec()).is_err() {
+            unproven.add("too many came at once");
+        }
+    };
+    tokio::spawn(listen(endpoint, client_id(settings, "cmd"), filter, hear))
+}
+
+/// Connects, subscribes and hears, again and again.
+async fn listen(
+    endpoint: Endpoint,
+    client_id: String,
+    filter: String,
+    mut hear: impl FnMut(Publish),
+) {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        if connection(&endpoint, &client_id, &filter, &mut hear).await {
+            attempts = 1;
+        }
+        tokio::time::sleep(pause(attempts)).await;
+    }
 }
 
 /// One connection, to its end; whether it came to be.
-async fn listen(
+async fn connection(
     endpoint: &Endpoint,
     client_id: &str,
     filter: &str,
-    live: &broadcast::Sender<LiveMessage>,
+    hear: &mut impl FnMut(Publish),
 ) -> bool {
     let options = endpoint.options(client_id.to_owned());
     let (client, mut events) = AsyncClient::new(options, CHANNEL);
@@ -59,15 +103,8 @@ async fn listen(
                     break;
                 }
             }
-            Event::Incoming(Packet::Publish(publish)) => {
-                let message = LiveMessage {
-                    topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-                    payload: String::from_utf8_lossy(&publish.payload).into_owned(),
-                    retained: publish.retain,
-                };
-                // Nobody listens to the channel: nothing is lost, the broker has had it.
-                let _ = live.send(message);
-            }
+            Event::Incoming(Packet::SubAck(_)) => tracing::info!(filter, "subscribed"),
+            Event::Incoming(Packet::Publish(publish)) => hear(publish),
             _ => {}
         }
     }
