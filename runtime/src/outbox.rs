@@ -5,7 +5,8 @@
 //! the image, one writer, and its crash tests are part of its repository. Sending is left to `publish`.
 //!
 //! Every call blocks for at most one disk flush. Layout of the file (store version 1): table `meta` (`version`,
-//! `last_seq`, `last_event`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload), table `deliveries`
+//! `last_seq`, `bytes`, `last_event`, `mcu_*`: `marks`), table `messages` (number -> destination, retained, time in ms, topic, payload),
+//! table `urgent` (the numbers of those that overtake), table `deliveries`
 //! ((job, destination) -> time in ms, file paths as a JSON list), table `untold` (job -> generation), tables `commands` and
 //! `cancelled` (`commands`).
 
@@ -35,12 +36,20 @@ const STORE_VERSION: u64 = 1;
 /// Most messages kept: three months of a busy scanner (200 series a day, 15 messages each) without a broker, about
 /// 130 MB at 500 bytes a row. After that somebody must have noticed.
 pub const MAX_MESSAGES: u64 = 270_000;
+/// Most bytes of topics and payloads: twice what so many ordinary messages have. A single one may have 64 KiB.
+pub const MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Above both limits urgent messages have room still: that the box is in trouble is not to be lost in what it says of its work.
+const URGENT_MESSAGES: u64 = 1000;
+const URGENT_BYTES: u64 = 1024 * 1024;
 /// Page cache. Rows are small and leave in order, so a few pages do; redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 type Row<'a> = (u8, bool, u64, &'a str, &'a [u8]);
 const MESSAGES: TableDefinition<'_, u64, Row<'static>> = TableDefinition::new("messages");
+const URGENT: TableDefinition<'_, u64, ()> = TableDefinition::new("urgent");
+/// In `META`: of all topics and payloads.
+const BYTES: &str = "bytes";
 
 /// Why a row could not be stored or read.
 #[derive(Debug, Error)]
@@ -49,8 +58,8 @@ pub enum OutboxError {
     Open { path: PathBuf, source: Box<redb::Error> },
     #[error("the outbox {path} is of store version {found}, this software knows {STORE_VERSION}")]
     Newer { path: PathBuf, found: u64 },
-    #[error("the outbox is full: {MAX_MESSAGES} messages wait for the broker")]
-    Full,
+    #[error("the outbox is full: {messages} messages of {bytes} bytes wait for the broker")]
+    Full { messages: u64, bytes: u64 },
     #[error("a message of {bytes} bytes is larger than {MAX_PAYLOAD_BYTES}")]
     TooLarge { bytes: usize },
     #[error("a delivery names a file outside the results folder")]
@@ -90,6 +99,14 @@ impl Destination {
             Destination::Mqtt => 1,
         }
     }
+}
+
+/// Whether a message waits its turn. Each kind is in order by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    Ordinary,
+    /// Overtakes: how an alarm stands, and what somebody waits for.
+    Urgent,
 }
 
 /// A message that waits.
@@ -146,7 +163,11 @@ impl Outbox {
                     meta.insert("version", STORE_VERSION)?;
                 }
             }
-            transaction.open_table(MESSAGES)?;
+            let messages = transaction.open_table(MESSAGES)?;
+            transaction.open_table(URGENT)?;
+            if meta.get(BYTES)?.is_none() {
+                meta.insert(BYTES, all_bytes(&messages)?)?;
+            }
             commands::create(&transaction)?;
             deliveries::create(&transaction)?;
             ending::create(&transaction)?;
@@ -171,12 +192,13 @@ impl Outbox {
     pub fn push(
         &self,
         destination: Destination,
+        priority: Priority,
         topic: &str,
         retained: bool,
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
         let transaction = self.write()?;
-        let seq = insert(&transaction, destination, topic, retained, payload)?;
+        let seq = insert(&transaction, destination, priority, topic, retained, payload)?;
         transaction.commit()?;
         self.announce(seq);
         Ok(seq)
@@ -187,25 +209,42 @@ impl Outbox {
         self.pushed.send_if_modified(|last| std::mem::replace(last, seq.max(*last)) < seq);
     }
 
-    /// The oldest `limit` messages to `destination` with a number above `after`.
+    /// The oldest `limit` messages to `destination` of a priority with a number above `after`.
     pub fn pending(
         &self,
         destination: Destination,
+        priority: Priority,
         after: u64,
         limit: usize,
     ) -> Result<Vec<Message>, OutboxError> {
         let transaction = self.database.begin_read()?;
         let messages = transaction.open_table(MESSAGES)?;
+        let urgent = transaction.open_table(URGENT)?;
         let mut found = Vec::new();
-        for row in messages.range(after + 1..)? {
-            if found.len() == limit {
-                break;
-            }
-            let (seq, row) = row?;
-            let (code, retained, _, topic, payload) = row.value();
+        let mut take = |seq: u64, (code, retained, _, topic, payload): Row<'_>| {
             if code == destination.code() {
                 let (topic, payload) = (topic.to_owned(), payload.to_vec());
-                found.push(Message { seq: seq.value(), retained, topic, payload });
+                found.push(Message { seq, retained, topic, payload });
+            }
+            found.len() < limit
+        };
+        match priority {
+            _ if limit == 0 => {}
+            Priority::Urgent => {
+                for row in urgent.range(after + 1..)? {
+                    let seq = row?.0.value();
+                    if messages.get(seq)?.is_some_and(|row| !take(seq, row.value())) {
+                        break;
+                    }
+                }
+            }
+            Priority::Ordinary => {
+                for row in messages.range(after + 1..)? {
+                    let (seq, row) = row?;
+                    if urgent.get(seq.value())?.is_none() && !take(seq.value(), row.value()) {
+                        break;
+                    }
+                }
             }
         }
         Ok(found)
@@ -216,9 +255,15 @@ impl Outbox {
         let transaction = self.write()?;
         {
             let mut messages = transaction.open_table(MESSAGES)?;
+            let mut urgent = transaction.open_table(URGENT)?;
+            let mut removed = 0;
             for &seq in confirmed {
-                messages.remove(seq)?;
+                removed += messages.remove(seq)?.map_or(0, |row| row_bytes(row.value()));
+                urgent.remove(seq)?;
             }
+            let mut meta = transaction.open_table(META)?;
+            let bytes = meta.get(BYTES)?.map_or(0, |value| value.value());
+            meta.insert(BYTES, bytes.saturating_sub(removed))?;
         }
         Ok(transaction.commit()?)
     }
@@ -246,14 +291,20 @@ impl Outbox {
 fn insert(
     transaction: &WriteTransaction,
     destination: Destination,
+    priority: Priority,
     topic: &str,
     retained: bool,
     payload: impl FnOnce(u64) -> Vec<u8>,
 ) -> Result<u64, OutboxError> {
     let mut meta = transaction.open_table(META)?;
     let mut messages = transaction.open_table(MESSAGES)?;
-    if messages.len()? >= MAX_MESSAGES {
-        return Err(OutboxError::Full);
+    let (there, bytes) = (messages.len()?, meta.get(BYTES)?.map_or(0, |value| value.value()));
+    let (more, larger) = match priority {
+        Priority::Ordinary => (0, 0),
+        Priority::Urgent => (URGENT_MESSAGES, URGENT_BYTES),
+    };
+    if there >= MAX_MESSAGES + more || bytes >= MAX_BYTES + larger {
+        return Err(OutboxError::Full { messages: there, bytes });
     }
     let seq = meta.get("last_seq")?.map_or(0, |value| value.value()) + 1;
     let payload = payload(seq);
@@ -262,8 +313,25 @@ fn insert(
     }
     let row = (destination.code(), retained, now_ms(), topic, payload.as_slice());
     messages.insert(seq, row)?;
+    if priority == Priority::Urgent {
+        transaction.open_table(URGENT)?.insert(seq, ())?;
+    }
     meta.insert("last_seq", seq)?;
+    meta.insert(BYTES, bytes + row_bytes(row))?;
     Ok(seq)
+}
+
+fn row_bytes((_, _, _, topic, payload): Row<'_>) -> u64 {
+    (topic.len() + payload.len()) as u64
+}
+
+/// Of a file that was written before bytes were counted.
+fn all_bytes(messages: &impl ReadableTable<u64, Row<'static>>) -> Result<u64, OutboxError> {
+    let mut bytes = 0;
+    for row in messages.iter()? {
+        bytes += row_bytes(row?.1.value());
+    }
+    Ok(bytes)
 }
 
 fn now_ms() -> u64 {

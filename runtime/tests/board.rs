@@ -9,7 +9,7 @@ use sagitta::error::Move;
 use sagitta::identity::{JobId, Provenance};
 use sagitta::jobs::board::{Board, Produced, Shown};
 use sagitta::messages::{FailureCode, JobState, Name};
-use sagitta::outbox::{Delivery, Destination, Handover, Outbox};
+use sagitta::outbox::{Delivery, Destination, Handover, Outbox, Priority};
 use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use sagitta::render::Scene;
 use sagitta::report::{EngineReport, FILE_NAME, Files, Report, SeriesReport};
@@ -74,7 +74,7 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
 
 /// The last levels of the topics that wait in the outbox, and the states among the payloads.
 fn told(outbox: &Outbox) -> Vec<String> {
-    let waiting = outbox.pending(Destination::Mqtt, 0, usize::MAX).unwrap();
+    let waiting = outbox.pending(Destination::Mqtt, Priority::Ordinary, 0, usize::MAX).unwrap();
     let word = |payload: &[u8]| {
         let message: serde_json::Value = serde_json::from_slice(payload).unwrap();
         message["state"].as_str().unwrap_or("result").to_owned()

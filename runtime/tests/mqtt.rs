@@ -8,7 +8,7 @@ use pipeline::Numbering;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
-use sagitta::messages::{Completion, JobStage, JobState, Name};
+use sagitta::messages::{AlarmCode, AlarmMessage, Completion, JobStage, JobState, Name, Timestamp};
 use sagitta::outbox::Outbox;
 use sagitta::publish::mqtt::{
     AwayReason, BrokerSettings, Connection, Endpoint, Publisher, Settings, SiteBroker, subscribe,
@@ -227,6 +227,48 @@ async fn what_was_published_before_the_broker_came_arrives_in_order() {
     publisher.shutdown().await;
     assert_eq!(outbox.backlog().unwrap().messages, 0);
     drop(broker);
+}
+
+/// A day without a broker, and the box too hot since a minute: who watches it hears that first.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_overtakes_what_waits_and_the_rest_stays_in_order() {
+    let folder = Folder::new("mqtt-urgent");
+    let (port, job) = (free_port(), job("1.2.3"));
+    let outbox = outbox(&folder);
+    let settings = settings(external(port));
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
+    let publisher = Publisher::start(&settings, endpoint.clone(), outbox.clone());
+    for _ in 0..100 {
+        publisher.status(&status(&job, JobState::Receiving)).unwrap();
+    }
+    let code = AlarmCode::TooHot;
+    let alarm = AlarmMessage {
+        code,
+        severity: code.severity(),
+        active: true,
+        acknowledged: false,
+        raised: Timestamp::now(),
+        cleared: None,
+        count: 1,
+        action: code.action(),
+    };
+    publisher.alarm(&alarm).unwrap();
+    publisher.shutdown().await;
+
+    let _broker = Mosquitto::start(port, folder.path(), "allow_anonymous true");
+    let mut watcher = Watcher::start(port).await;
+    let publisher = Publisher::start(&settings, endpoint, outbox.clone());
+    let mut heard = Vec::new();
+    while heard.len() < 101 {
+        let (topic, message) = timeout(PATIENCE, watcher.messages.recv()).await.unwrap().unwrap();
+        if topic != "state" {
+            heard.push((topic, message["seq"].as_u64().unwrap()));
+        }
+    }
+    assert_eq!(heard.remove(0), ("alarms/too_hot".to_owned(), 101));
+    assert!(heard.iter().map(|(_, seq)| *seq).eq(1..=100), "{heard:?}");
+    publisher.shutdown().await;
+    assert_eq!(outbox.backlog().unwrap().messages, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use link::{
 };
 use sagitta::config::Config;
 use sagitta::health::{Health, Part};
-use sagitta::outbox::{Destination, Outbox};
+use sagitta::outbox::{Destination, Outbox, Priority};
 use sagitta::progress::Progress;
 use sagitta::publish::mqtt::{Endpoint, Publisher};
 use sagitta::supervise;
@@ -134,7 +134,7 @@ impl Service {
 
     /// Payloads on the supervisor's topic `kind`.
     fn said(&self, kind: &str) -> Vec<Value> {
-        let rows = self.outbox.pending(Destination::Mqtt, 0, 1_000).unwrap();
+        let rows = self.outbox.pending(Destination::Mqtt, Priority::Ordinary, 0, 1_000).unwrap();
         let rows = rows.iter().filter(|row| row.topic.ends_with(&format!("/mcu/{kind}")));
         rows.map(|row| serde_json::from_slice(&row.payload).unwrap()).collect()
     }

@@ -196,7 +196,7 @@ fn a_result_is_sent_again_made_again_and_the_device_drained_by_signed_commands()
     // What was ordered stands in the audit log, by whom, and the log is whole.
     let mut audit = Command::new(sagitta().unwrap());
     let log = site.folder.join("data/audit");
-    audit.args(["audit", "verify"]).arg(&log);
+    audit.args(["audit", "verify"]).arg(log.join("audit.log"));
     run(&mut audit, LIMIT).unwrap().success().unwrap();
     let entries = std::fs::read_to_string(log.join("audit.log")).unwrap();
     for order in ["resend", "reprocess", "self_test", "drain", "resume"] {

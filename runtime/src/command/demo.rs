@@ -198,6 +198,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
         jobs: jobs::Settings::default(),
         mcu: None,
         destinations: vec![to("console", console, &kinds)],
+        operators: Vec::new(),
     })
 }
 

@@ -73,6 +73,7 @@ pub enum SigningKeyError {
 }
 
 /// The private key of somebody who signs.
+#[derive(Debug)]
 pub struct SigningKey(Ed25519KeyPair);
 
 impl SigningKey {

@@ -107,11 +107,11 @@ fn pixels(value: u8) -> Vec<u8> {
     [b"\xe0\x7f\x10\x00OW\0\0", &20_000u32.to_le_bytes()[..], &[value; 20_000]].concat()
 }
 
-/// Waits until the pool has a blank.
-fn blank(root: &Path) -> PathBuf {
+/// Waits until the pool has a blank to give.
+fn blank(spool: &Spool) -> PathBuf {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     loop {
-        if let Some(path) = pool::left(root).unwrap().pop() {
+        if let Some(path) = spool.pool.blanks().pop() {
             return path;
         }
         assert!(std::time::Instant::now() < deadline, "no blank was made");
@@ -125,7 +125,7 @@ fn what_a_power_cut_leaves_in_the_pool_is_found_when_it_is_whole() {
     let (spool, _) = Spool::open(&root, b"key").unwrap();
     let set = data_set("1.2.3.4", &pixels(0));
     let first = spool.store(&header("1.2.3.4"), &set).unwrap();
-    let place = blank(&root);
+    let place = blank(&spool);
     // Any content that is no more than padding: the same length of file.
     let set = data_set("1.2.3.5", &pixels(1));
     let second = spool.store(&header("1.2.3.5"), &set).unwrap();

@@ -332,7 +332,7 @@ mod tests {
     /// Everything that a server with so little memory says to these bytes, and the memory it has afterwards.
     async fn exchange(bytes: &[u8]) -> (Vec<u8>, usize) {
         let (queue, _waiting) = std::sync::mpsc::sync_channel(1);
-        let server = Server::new(Settings::default(), queue, b"key".to_vec());
+        let server = Server::new(Settings::default(), Arc::default(), queue, b"key".to_vec());
         server.memory.forget_permits(server.memory.available_permits() - LEFT_KIB);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

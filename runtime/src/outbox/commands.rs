@@ -2,7 +2,7 @@
 //! transaction that notes its end. And jobs that were cancelled.
 
 use super::deliveries::{DELIVERIES, listed};
-use super::{Destination, Outbox, OutboxError, insert, now_ms};
+use super::{Destination, Outbox, OutboxError, Priority, insert, now_ms};
 use crate::identity::JobId;
 use redb::{
     ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
@@ -84,7 +84,7 @@ impl Outbox {
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
         let transaction = self.write()?;
-        let seq = insert(&transaction, destination, topic, false, payload)?;
+        let seq = insert(&transaction, destination, Priority::Urgent, topic, false, payload)?;
         {
             let mut commands = transaction.open_table(COMMANDS)?;
             let begun = commands.get(id)?.map(|row| (row.value().0, row.value().2.to_owned()));

@@ -1,7 +1,7 @@
 //! The end of a job, told once: a note that it is still to be told stands from the record of its deliveries on, and goes
 //! in the transaction that stores the messages. What the messages say is others' business.
 
-use super::{Destination, Outbox, OutboxError};
+use super::{Destination, Outbox, OutboxError, Priority};
 use crate::identity::JobId;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -46,7 +46,14 @@ impl Outbox {
         let transaction = self.write()?;
         let mut last = 0;
         for (topic, payload) in messages {
-            last = super::insert(&transaction, destination, topic, false, payload)?;
+            last = super::insert(
+                &transaction,
+                destination,
+                Priority::Ordinary,
+                topic,
+                false,
+                payload,
+            )?;
         }
         {
             let mut untold = transaction.open_table(UNTOLD)?;

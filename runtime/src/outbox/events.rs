@@ -1,6 +1,6 @@
 //! Events: numbered without a gap by a count of their own, which is kept in the transaction that stores the message.
 
-use super::{Destination, Draft, META, Outbox, OutboxError, insert};
+use super::{Destination, Draft, META, Outbox, OutboxError, Priority, insert};
 use redb::ReadableTable;
 
 const LAST_EVENT: &str = "last_event";
@@ -17,14 +17,16 @@ impl Outbox {
     ) -> Result<u64, OutboxError> {
         let transaction = self.write()?;
         if let Some((topic, payload)) = about {
-            insert(&transaction, destination, &topic, true, payload)?;
+            insert(&transaction, destination, Priority::Urgent, &topic, true, payload)?;
         }
         let number = {
             let meta = transaction.open_table(META)?;
             let last = meta.get(LAST_EVENT)?.map(|value| value.value());
             last.unwrap_or(0) + 1
         };
-        let seq = insert(&transaction, destination, topic, false, |seq| payload(seq, number))?;
+        let seq = insert(&transaction, destination, Priority::Ordinary, topic, false, |seq| {
+            payload(seq, number)
+        })?;
         transaction.open_table(META)?.insert(LAST_EVENT, number)?;
         transaction.commit()?;
         self.announce(seq);

@@ -1,7 +1,7 @@
 //! Numbers kept with the messages they belong to: what was pushed and that it was pushed are one transaction, so a message
 //! made from an outside record is stored once, also over kill -9.
 
-use super::{Destination, META, Outbox, OutboxError, insert};
+use super::{Destination, META, Outbox, OutboxError, Priority, insert};
 
 /// What is kept of the supervisor's journal: the last entry that became a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Outbox {
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
         let transaction = self.write()?;
-        let seq = insert(&transaction, destination, topic, false, payload)?;
+        let seq = insert(&transaction, destination, Priority::Ordinary, topic, false, payload)?;
         {
             let mut meta = transaction.open_table(META)?;
             meta.insert(SEQUENCE, u64::from(mark.sequence))?;

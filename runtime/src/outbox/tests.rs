@@ -25,7 +25,11 @@ impl Drop for Folder {
 }
 
 fn push(outbox: &Outbox, text: &str) -> u64 {
-    outbox.push(Destination::Mqtt, "t", false, |seq| format!("{text}{seq}").into_bytes()).unwrap()
+    outbox
+        .push(Destination::Mqtt, Priority::Ordinary, "t", false, |seq| {
+            format!("{text}{seq}").into_bytes()
+        })
+        .unwrap()
 }
 
 #[test]
@@ -38,7 +42,7 @@ fn rows_survive_a_reopen_and_numbers_go_on() {
     }
     let outbox = Outbox::open(&folder.file()).unwrap();
     assert_eq!(*outbox.pushed().borrow(), 3);
-    let left = outbox.pending(Destination::Mqtt, 0, 10).unwrap();
+    let left = outbox.pending(Destination::Mqtt, Priority::Ordinary, 0, 10).unwrap();
     let (topic, payload) = ("t".to_owned(), b"b2".to_vec());
     assert_eq!(left, [Message { seq: 2, retained: false, topic, payload }]);
     outbox.remove(&[2]).unwrap();
@@ -53,7 +57,12 @@ fn pending_is_in_order_above_a_number_and_limited() {
         assert_eq!(push(&outbox, "m"), seq);
     }
     let numbers = |after, limit| -> Vec<u64> {
-        outbox.pending(Destination::Mqtt, after, limit).unwrap().iter().map(|m| m.seq).collect()
+        outbox
+            .pending(Destination::Mqtt, Priority::Ordinary, after, limit)
+            .unwrap()
+            .iter()
+            .map(|m| m.seq)
+            .collect()
     };
     assert_eq!(numbers(1, 2), [2, 3]);
     assert_eq!(numbers(4, 9), [5]);
@@ -68,7 +77,7 @@ fn a_message_that_is_too_large_is_refused_and_leaves_no_gap() {
     let folder = Folder::new("outbox-large");
     let outbox = Outbox::open(&folder.file()).unwrap();
     let large = |_| vec![b' '; MAX_PAYLOAD_BYTES + 1];
-    let refused = outbox.push(Destination::Mqtt, "t", false, large);
+    let refused = outbox.push(Destination::Mqtt, Priority::Ordinary, "t", false, large);
     assert!(matches!(refused, Err(OutboxError::TooLarge { bytes: 65_537 })));
     assert_eq!(push(&outbox, "next"), 1);
 }
@@ -149,7 +158,7 @@ fn an_entry_and_its_mark_are_stored_together() {
     }
     let outbox = Outbox::open(&folder.file()).unwrap();
     assert_eq!(outbox.journal_mark().unwrap(), Some(mark), "a refused message leaves no mark");
-    assert_eq!(outbox.pending(Destination::Mqtt, 1, 10).unwrap()[0].topic, "j");
+    assert_eq!(outbox.pending(Destination::Mqtt, Priority::Ordinary, 1, 10).unwrap()[0].topic, "j");
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn an_end_is_told_with_all_its_messages_or_not_at_all_and_then_only_once() {
     let whole: [Draft<'_>; 2] = [("result".to_owned(), &payload), ("status".to_owned(), &payload)];
     outbox.push_end(Destination::Mqtt, &job, 1, &whole).unwrap();
     assert!(!outbox.is_untold(&job, 1).unwrap());
-    let told = outbox.pending(Destination::Mqtt, 0, 9).unwrap();
+    let told = outbox.pending(Destination::Mqtt, Priority::Ordinary, 0, 9).unwrap();
     let told: Vec<_> = told.iter().map(|m| (m.topic.as_str(), m.payload.as_slice())).collect();
     assert_eq!(told, [("result", &b"1"[..]), ("status", b"2")]);
     assert_eq!(*outbox.pushed().borrow(), 2, "who waits for messages is told of them");
@@ -199,10 +208,113 @@ fn events_have_no_gap_over_a_reopen_and_come_with_what_they_are_about_or_not_at_
     let alarm = |seq: u64| format!("{seq}").into_bytes();
     assert_eq!(event(&outbox, Some(("alarm".to_owned(), &alarm))).unwrap(), 2);
     assert_eq!(*outbox.pushed().borrow(), 4);
-    let rows = outbox.pending(Destination::Mqtt, 1, 9).unwrap();
-    let seen: Vec<_> = rows
-        .iter()
-        .map(|row| (row.topic.as_str(), row.retained, std::str::from_utf8(&row.payload).unwrap()))
-        .collect();
-    assert_eq!(seen, [("event", false, "2/1"), ("alarm", true, "3"), ("event", false, "4/2")]);
+    let seen = |priority| -> Vec<(String, bool, String)> {
+        let rows = outbox.pending(Destination::Mqtt, priority, 1, 9).unwrap().into_iter();
+        let text = |payload| String::from_utf8(payload).unwrap();
+        rows.map(|row| (row.topic, row.retained, text(row.payload))).collect()
+    };
+    let row =
+        |topic: &str, retained, payload: &str| (topic.to_owned(), retained, payload.to_owned());
+    let events = [row("event", false, "2/1"), row("event", false, "4/2")];
+    assert_eq!(seen(Priority::Ordinary), events, "events stay in order");
+    assert_eq!(seen(Priority::Urgent), [row("alarm", true, "3")]);
+}
+
+#[test]
+fn urgent_messages_are_a_row_of_their_own_and_leave_it_when_they_are_confirmed() {
+    let folder = Folder::new("outbox-urgent");
+    let urgent = |outbox: &Outbox| {
+        let payload = |seq: u64| seq.to_string().into_bytes();
+        outbox.push(Destination::Mqtt, Priority::Urgent, "u", true, payload)
+    };
+    let numbers = |outbox: &Outbox, priority, after, limit| -> Vec<u64> {
+        let rows = outbox.pending(Destination::Mqtt, priority, after, limit).unwrap();
+        rows.iter().map(|row| row.seq).collect()
+    };
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert_eq!([1, 2, 3].map(|_| push(&outbox, "m")), [1, 2, 3]);
+        assert_eq!(
+            [urgent(&outbox).unwrap(), push(&outbox, "m"), urgent(&outbox).unwrap()],
+            [4, 5, 6]
+        );
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    assert_eq!(numbers(&outbox, Priority::Urgent, 0, 9), [4, 6]);
+    assert_eq!(numbers(&outbox, Priority::Urgent, 0, 1), [4]);
+    assert_eq!(numbers(&outbox, Priority::Urgent, 4, 9), [6]);
+    assert_eq!(numbers(&outbox, Priority::Ordinary, 0, 9), [1, 2, 3, 5]);
+    assert_eq!(numbers(&outbox, Priority::Ordinary, 3, 1), [5]);
+    outbox.remove(&[1, 2, 3, 4]).unwrap();
+    assert_eq!(numbers(&outbox, Priority::Urgent, 0, 9), [6]);
+    assert_eq!(numbers(&outbox, Priority::Ordinary, 0, 9), [5]);
+}
+
+#[test]
+fn a_full_outbox_still_takes_what_is_urgent() {
+    let folder = Folder::new("outbox-full");
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    let bytes = |outbox: &Outbox| {
+        let transaction = outbox.write().unwrap();
+        let meta = transaction.open_table(META).unwrap();
+        meta.get(BYTES).unwrap().unwrap().value()
+    };
+    let pushed = push(&outbox, "four");
+    assert_eq!(bytes(&outbox), 1 + 5, "topic `t` and payload `four1`");
+    // As if the rest of a quarter of a gigabyte were there.
+    let transaction = outbox.write().unwrap();
+    transaction.open_table(META).unwrap().insert(BYTES, MAX_BYTES).unwrap();
+    transaction.commit().unwrap();
+    let refused = outbox.push(Destination::Mqtt, Priority::Ordinary, "t", false, |_| vec![b'x']);
+    assert!(matches!(refused, Err(OutboxError::Full { messages: 1, bytes: MAX_BYTES })));
+    outbox.push(Destination::Mqtt, Priority::Urgent, "t", true, |_| vec![b'x']).unwrap();
+    assert_eq!(bytes(&outbox), MAX_BYTES + 2);
+    outbox.remove(&[pushed]).unwrap();
+    assert_eq!(bytes(&outbox), MAX_BYTES - 4);
+    push(&outbox, "room again");
+}
+
+#[test]
+fn a_command_is_begun_once_until_it_expires_and_forgotten_only_when_it_is_answered() {
+    let folder = Folder::new("outbox-commands");
+    let (now, soon) = (now_ms(), now_ms() + 3_600_000);
+    {
+        let outbox = Outbox::open(&folder.file()).unwrap();
+        assert_eq!(outbox.begin_command("a", soon, "about a").unwrap(), Begun::Now);
+        assert_eq!(outbox.begin_command("b", now - 1, "about b").unwrap(), Begun::Now);
+        outbox.push_reply(Destination::Mqtt, "a", "r", |seq| vec![seq as u8]).unwrap();
+    }
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    assert_eq!(outbox.begin_command("a", soon, "").unwrap(), Begun::Before, "over a restart");
+    let left = vec![("b".to_owned(), "about b".to_owned())];
+    assert_eq!(outbox.unanswered_commands().unwrap(), left, "expired, and not answered");
+    outbox.push_reply(Destination::Mqtt, "b", "r", |seq| vec![seq as u8]).unwrap();
+    assert_eq!(outbox.unanswered_commands().unwrap(), []);
+    assert_eq!(outbox.begin_command("b", soon, "").unwrap(), Begun::Now, "it is long forgotten");
+    let replies = outbox.pending(Destination::Mqtt, Priority::Urgent, 0, 9).unwrap();
+    assert_eq!(replies.len(), 2, "who waits for a reply does not wait for what came before");
+}
+
+#[test]
+fn nothing_is_delivered_of_a_cancelled_generation_until_it_is_wanted_again() {
+    let folder = Folder::new("outbox-cancelled");
+    let job = JobId::new(b"k", "1.2.3");
+    let files = |name: &str| vec![PathBuf::from(name)];
+    let outbox = Outbox::open(&folder.file()).unwrap();
+    outbox.record_deliveries(&handover(&job, 1), &[("pacs", files("a"))]).unwrap();
+    outbox.cancel(&job, 1).unwrap();
+    assert!(outbox.is_cancelled(&job, 1).unwrap() && !outbox.is_cancelled(&job, 2).unwrap());
+    assert_eq!(outbox.pending_deliveries().unwrap(), []);
+    let again = outbox.record_deliveries(&handover(&job, 2), &[("pacs", files("a"))]);
+    assert!(matches!(again, Err(OutboxError::Cancelled)));
+    let late = Handover { generation: 2, ..handover(&job, 3) };
+    outbox.record_deliveries(&late, &[("pacs", files("b"))]).unwrap();
+    outbox.forget_cancelled(&job).unwrap();
+    outbox.record_deliveries(&handover(&job, 4), &[("pacs", files("a"))]).unwrap();
+    // What waits already stays, what does not is added.
+    outbox.record_again(&job, &[("pacs", files("c")), ("console", files("c"))]).unwrap();
+    let waiting = outbox.pending_deliveries().unwrap().into_iter();
+    let mut waiting: Vec<_> = waiting.map(|to| (to.destination, to.files)).collect();
+    waiting.sort();
+    assert_eq!(waiting, [("console".to_owned(), files("c")), ("pacs".to_owned(), files("a"))]);
 }

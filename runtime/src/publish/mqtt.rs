@@ -17,7 +17,7 @@ use crate::error::Move;
 use crate::messages::{
     Boot, CommandReply, Envelope, JobResult, JobStatus, LinkState, Name, Timestamp, Topics,
 };
-use crate::outbox::{Destination, Draft, Outbox, OutboxError};
+use crate::outbox::{Destination, Draft, Outbox, OutboxError, Priority};
 use crate::tls::Tls;
 use health::Latest;
 use rumqttc::v5::MqttOptions;
@@ -315,7 +315,7 @@ impl Publisher {
     fn push(&self, topic: &str, message: &impl Serialize) -> Result<u64, OutboxError> {
         let (boot, ts) = (self.identity.boot, Timestamp::now());
         let payload = |seq| Envelope { seq, boot, ts }.encode(message);
-        self.outbox.push(Destination::Mqtt, topic, false, payload)
+        self.outbox.push(Destination::Mqtt, Priority::Ordinary, topic, false, payload)
     }
 
     /// Where the connection stands, as it changes.

@@ -144,6 +144,12 @@ impl Pool {
         Some(state.blanks.swap_remove(found))
     }
 
+    /// The blanks that [`Pool::take`] may give.
+    #[cfg(test)]
+    pub(super) fn blanks(&self) -> Vec<PathBuf> {
+        self.shared.lock().blanks.iter().map(|blank| blank.path.clone()).collect()
+    }
+
     /// Makes the renames durable that took blanks away. Blocks on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         match sync_folder(&self.shared.folder) {

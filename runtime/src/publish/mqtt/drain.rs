@@ -8,7 +8,7 @@
 use super::window::{Sent, WINDOW, Window};
 use super::{AwayReason, Connection, Endpoint, Identity, pause};
 use crate::messages::{DeviceState, Envelope, Presence, Timestamp, Version};
-use crate::outbox::{Destination, Outbox, OutboxError};
+use crate::outbox::{Destination, Outbox, OutboxError, Priority};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, PubAck, PubAckReason};
 use rumqttc::v5::mqttbytes::{Error as MqttError, QoS};
@@ -166,8 +166,9 @@ struct Line<'a> {
     drain: &'a Drain,
     client: AsyncClient,
     window: Window,
-    /// Rows up to here were handed over or are not there.
-    cursor: u64,
+    /// Rows up to here were handed over or are not there: those that overtake, and the others.
+    urgent: u64,
+    ordinary: u64,
     /// Rows the broker confirmed, still in the outbox.
     acknowledged: Vec<u64>,
     /// When the last acknowledgement came, or the window stopped being empty.
@@ -183,7 +184,8 @@ impl<'a> Line<'a> {
             drain,
             client,
             window: Window::default(),
-            cursor: 0,
+            urgent: 0,
+            ordinary: 0,
             acknowledged: Vec::new(),
             heard: Instant::now(),
             online: false,
@@ -207,7 +209,7 @@ impl<'a> Line<'a> {
             Farewell::Staying | Farewell::Wanted => self.top_up(pushed)?,
             Farewell::Said | Farewell::Leaving => {}
         }
-        let rest = !self.window.is_empty() || self.cursor < pushed;
+        let rest = !self.window.is_empty() || self.urgent.min(self.ordinary) < pushed;
         match self.farewell {
             Farewell::Wanted if !rest => {
                 self.say(Presence::Offline);
@@ -225,23 +227,27 @@ impl<'a> Line<'a> {
     }
 
     fn top_up(&mut self, pushed: u64) -> Result<(), End> {
-        let room = self.window.room();
-        if self.cursor >= pushed || room == 0 {
-            return Ok(());
+        self.urgent = self.hand_over(Priority::Urgent, self.urgent, pushed)?;
+        self.ordinary = self.hand_over(Priority::Ordinary, self.ordinary, pushed)?;
+        Ok(())
+    }
+
+    /// Hands over rows behind `cursor` as far as there is room; up to where.
+    fn hand_over(&mut self, priority: Priority, cursor: u64, pushed: u64) -> Result<u64, End> {
+        let (mut cursor, room) = (cursor, self.window.room());
+        if cursor >= pushed || room == 0 {
+            return Ok(cursor);
         }
-        let rows = self.drain.outbox.pending(Destination::Mqtt, self.cursor, room)?;
+        let rows = self.drain.outbox.pending(Destination::Mqtt, priority, cursor, room)?;
         let all = rows.len() < room;
         for row in rows {
             let sent =
                 self.client.try_publish(row.topic, QoS::AtLeastOnce, row.retained, row.payload);
             sent.expect("the channel holds a whole window and topics are valid");
             self.hand(Sent::Row(row.seq));
-            self.cursor = row.seq;
+            cursor = row.seq;
         }
-        if all {
-            self.cursor = self.cursor.max(pushed);
-        }
-        Ok(())
+        Ok(if all { cursor.max(pushed) } else { cursor })
     }
 
     fn hand(&mut self, sent: Sent) {

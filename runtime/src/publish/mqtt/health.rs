@@ -5,7 +5,7 @@ use super::Publisher;
 use crate::messages::{
     AlarmCode, AlarmMessage, DeviceEvent, Envelope, Happening, HealthReport, Timestamp,
 };
-use crate::outbox::{Destination, Draft, OutboxError};
+use crate::outbox::{Destination, Draft, OutboxError, Priority};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -76,6 +76,6 @@ impl Publisher {
         let (boot, ts) = (self.identity.boot, Timestamp::now());
         let payload = |seq| Envelope { seq, boot, ts }.encode(alarm);
         let topic = self.identity.topics.alarm(alarm.code);
-        self.outbox.push(Destination::Mqtt, &topic, true, payload)
+        self.outbox.push(Destination::Mqtt, Priority::Urgent, &topic, true, payload)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Publisher;
 use crate::messages::{Envelope, LinkState, McuEntry, McuLink, Timestamp};
-use crate::outbox::{Destination, JournalMark, OutboxError};
+use crate::outbox::{Destination, JournalMark, OutboxError, Priority};
 
 impl Publisher {
     /// Publishes how the link stands, retained. Durable when it returns; blocks for one disk flush.
@@ -10,7 +10,8 @@ impl Publisher {
         *self.mcu.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(link.link);
         let (boot, ts) = (self.identity.boot, Timestamp::now());
         let payload = |seq| Envelope { seq, boot, ts }.encode(link);
-        self.outbox.push(Destination::Mqtt, &self.identity.topics.mcu_link(), true, payload)
+        let topic = self.identity.topics.mcu_link();
+        self.outbox.push(Destination::Mqtt, Priority::Ordinary, &topic, true, payload)
     }
 
     /// Publishes an entry of the supervisor's journal, and remembers that it did: once, over restarts too.
