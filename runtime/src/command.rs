@@ -141,6 +141,8 @@ fn log(default: &str) {
         // A journal or a file shows colours as noise.
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // It would be told on the same stderr, and a panic of whoever logs: a log file on a full disk ended the thread.
+        .log_internal_errors(false)
         .init();
 }
 

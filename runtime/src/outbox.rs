@@ -15,6 +15,7 @@ mod deliveries;
 mod ending;
 mod events;
 mod marks;
+mod store;
 
 pub use commands::Begun;
 pub use deliveries::{Delivery, Handover};
@@ -23,11 +24,9 @@ pub use marks::JournalMark;
 
 use crate::error::Move;
 use crate::messages::{MAX_PAYLOAD_BYTES, Timestamp};
-use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
-};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use std::path::{Path, PathBuf};
+use store::Store;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -41,9 +40,6 @@ pub const MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Above both limits urgent messages have room still: that the box is in trouble is not to be lost in what it says of its work.
 const URGENT_MESSAGES: u64 = 1000;
 const URGENT_BYTES: u64 = 1024 * 1024;
-/// Page cache. Rows are small and leave in order, so a few pages do; redb's own default is 1 GiB.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
-
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 type Row<'a> = (u8, bool, u64, &'a str, &'a [u8]);
 const MESSAGES: TableDefinition<'_, u64, Row<'static>> = TableDefinition::new("messages");
@@ -132,7 +128,7 @@ pub struct Backlog {
 /// The durable outbox. One process opens a file at a time (redb locks it).
 #[derive(Debug)]
 pub struct Outbox {
-    database: Database,
+    store: Store,
     pushed: watch::Sender<u64>,
     /// Counts up with every record of deliveries in this run.
     recorded: watch::Sender<u64>,
@@ -141,17 +137,8 @@ pub struct Outbox {
 impl Outbox {
     /// Opens or creates the file.
     pub fn open(path: &Path) -> Result<Outbox, OutboxError> {
-        let failed = |error: redb::Error| OutboxError::Open {
-            path: path.to_owned(),
-            source: Box::new(error),
-        };
-        let mut builder = Database::builder();
-        let database =
-            builder.set_cache_size(CACHE_BYTES).create(path).map_err(|e| failed(e.into()))?;
-        let outbox =
-            Outbox { database, pushed: watch::Sender::new(0), recorded: watch::Sender::new(0) };
-        let transaction = outbox.write()?;
-        let last_seq = {
+        let store = Store::open(path)?;
+        let last_seq = store.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
             let version = meta.get("version")?.map(|value| value.value());
             match version {
@@ -159,32 +146,20 @@ impl Outbox {
                     return Err(OutboxError::Newer { path: path.to_owned(), found });
                 }
                 Some(_) => {}
-                None => {
-                    meta.insert("version", STORE_VERSION)?;
-                }
+                None => drop(meta.insert("version", STORE_VERSION)?),
             }
             let messages = transaction.open_table(MESSAGES)?;
             transaction.open_table(URGENT)?;
             if meta.get(BYTES)?.is_none() {
                 meta.insert(BYTES, all_bytes(&messages)?)?;
             }
-            commands::create(&transaction)?;
-            deliveries::create(&transaction)?;
-            ending::create(&transaction)?;
-            meta.get("last_seq")?.map_or(0, |value| value.value())
-        };
-        transaction.commit()?;
-        outbox.pushed.send_replace(last_seq);
-        Ok(outbox)
-    }
-
-    fn write(&self) -> Result<WriteTransaction, OutboxError> {
-        let mut transaction = self.database.begin_write()?;
-        // redb's default, restated because the promise of this file hangs on it.
-        transaction
-            .set_durability(Durability::Immediate)
-            .expect("no savepoint exists in this database");
-        Ok(transaction)
+            commands::create(transaction)?;
+            deliveries::create(transaction)?;
+            ending::create(transaction)?;
+            Ok(meta.get("last_seq")?.map_or(0, |value| value.value()))
+        })?;
+        let (pushed, recorded) = (watch::Sender::new(last_seq), watch::Sender::new(0));
+        Ok(Outbox { store, pushed, recorded })
     }
 
     /// Stores a message and returns its number: one more than the last, over restarts too. `payload` is made with the
@@ -197,9 +172,9 @@ impl Outbox {
         retained: bool,
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
-        let transaction = self.write()?;
-        let seq = insert(&transaction, destination, priority, topic, retained, payload)?;
-        transaction.commit()?;
+        let seq = self.store.write(|transaction| {
+            insert(transaction, destination, priority, topic, retained, payload)
+        })?;
         self.announce(seq);
         Ok(seq)
     }
@@ -217,43 +192,43 @@ impl Outbox {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Message>, OutboxError> {
-        let transaction = self.database.begin_read()?;
-        let messages = transaction.open_table(MESSAGES)?;
-        let urgent = transaction.open_table(URGENT)?;
-        let mut found = Vec::new();
-        let mut take = |seq: u64, (code, retained, _, topic, payload): Row<'_>| {
-            if code == destination.code() {
-                let (topic, payload) = (topic.to_owned(), payload.to_vec());
-                found.push(Message { seq, retained, topic, payload });
-            }
-            found.len() < limit
-        };
-        match priority {
-            _ if limit == 0 => {}
-            Priority::Urgent => {
-                for row in urgent.range(after + 1..)? {
-                    let seq = row?.0.value();
-                    if messages.get(seq)?.is_some_and(|row| !take(seq, row.value())) {
-                        break;
+        self.store.read(|transaction| {
+            let messages = transaction.open_table(MESSAGES)?;
+            let urgent = transaction.open_table(URGENT)?;
+            let mut found = Vec::new();
+            let mut take = |seq: u64, (code, retained, _, topic, payload): Row<'_>| {
+                if code == destination.code() {
+                    let (topic, payload) = (topic.to_owned(), payload.to_vec());
+                    found.push(Message { seq, retained, topic, payload });
+                }
+                found.len() < limit
+            };
+            match priority {
+                _ if limit == 0 => {}
+                Priority::Urgent => {
+                    for row in urgent.range(after + 1..)? {
+                        let seq = row?.0.value();
+                        if messages.get(seq)?.is_some_and(|row| !take(seq, row.value())) {
+                            break;
+                        }
+                    }
+                }
+                Priority::Ordinary => {
+                    for row in messages.range(after + 1..)? {
+                        let (seq, row) = row?;
+                        if urgent.get(seq.value())?.is_none() && !take(seq.value(), row.value()) {
+                            break;
+                        }
                     }
                 }
             }
-            Priority::Ordinary => {
-                for row in messages.range(after + 1..)? {
-                    let (seq, row) = row?;
-                    if urgent.get(seq.value())?.is_none() && !take(seq.value(), row.value()) {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// Takes confirmed messages out. A number that is not there counts as taken out.
     pub fn remove(&self, confirmed: &[u64]) -> Result<(), OutboxError> {
-        let transaction = self.write()?;
-        {
+        self.store.write(|transaction| {
             let mut messages = transaction.open_table(MESSAGES)?;
             let mut urgent = transaction.open_table(URGENT)?;
             let mut removed = 0;
@@ -264,8 +239,8 @@ impl Outbox {
             let mut meta = transaction.open_table(META)?;
             let bytes = meta.get(BYTES)?.map_or(0, |value| value.value());
             meta.insert(BYTES, bytes.saturating_sub(removed))?;
-        }
-        Ok(transaction.commit()?)
+            Ok(())
+        })
     }
 
     /// The number of the last message pushed, as it changes.
@@ -274,15 +249,16 @@ impl Outbox {
     }
 
     pub fn backlog(&self) -> Result<Backlog, OutboxError> {
-        let transaction = self.database.begin_read()?;
-        let messages = transaction.open_table(MESSAGES)?;
-        let oldest = messages.first()?.map(|(_, row)| row.value().2);
-        let age = |then| now_ms().saturating_sub(then);
-        Ok(Backlog {
-            messages: messages.len()?,
-            deliveries: deliveries::count(&transaction)?,
-            oldest_age_ms: oldest.map(age),
-            oldest_delivery_age_ms: deliveries::oldest(&transaction)?.map(age),
+        self.store.read(|transaction| {
+            let messages = transaction.open_table(MESSAGES)?;
+            let oldest = messages.first()?.map(|(_, row)| row.value().2);
+            let age = |then| now_ms().saturating_sub(then);
+            Ok(Backlog {
+                messages: messages.len()?,
+                deliveries: deliveries::count(transaction)?,
+                oldest_age_ms: oldest.map(age),
+                oldest_delivery_age_ms: deliveries::oldest(transaction)?.map(age),
+            })
         })
     }
 }

@@ -5,7 +5,7 @@ use super::deliveries::{DELIVERIES, listed};
 use super::{Destination, Outbox, OutboxError, Priority, insert, now_ms};
 use crate::identity::JobId;
 use redb::{
-    ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 use std::path::PathBuf;
 
@@ -58,21 +58,18 @@ impl Outbox {
         until_ms: u64,
         about: &str,
     ) -> Result<Begun, OutboxError> {
-        let transaction = self.write()?;
-        let begun = {
+        self.store.write(|transaction| {
             let (mut commands, now) = (transaction.open_table(COMMANDS)?, now_ms());
             commands.retain(|_, (until, answered, _)| until > now || !answered)?;
             if commands.get(id)?.is_some() {
-                Begun::Before
+                Ok(Begun::Before)
             } else if commands.len()? >= MAX_COMMANDS {
-                Begun::Full
+                Ok(Begun::Full)
             } else {
                 commands.insert(id, (until_ms, false, about))?;
-                Begun::Now
+                Ok(Begun::Now)
             }
-        };
-        transaction.commit()?;
-        Ok(begun)
+        })
     }
 
     /// Stores the reply to a command, and that it is answered: both or none.
@@ -83,59 +80,60 @@ impl Outbox {
         topic: &str,
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
-        let transaction = self.write()?;
-        let seq = insert(&transaction, destination, Priority::Urgent, topic, false, payload)?;
-        {
+        let seq = self.store.write(|transaction| {
             let mut commands = transaction.open_table(COMMANDS)?;
             let begun = commands.get(id)?.map(|row| (row.value().0, row.value().2.to_owned()));
             if let Some((until, about)) = begun {
                 commands.insert(id, (until, true, about.as_str()))?;
             }
-        }
-        transaction.commit()?;
+            insert(transaction, destination, Priority::Urgent, topic, false, payload)
+        })?;
         self.announce(seq);
         Ok(seq)
     }
 
     /// The commands that were begun and not answered: id, and what was to be said of each.
     pub fn unanswered_commands(&self) -> Result<Vec<(String, String)>, OutboxError> {
-        let transaction = self.database.begin_read()?;
-        let mut found = Vec::new();
-        for row in transaction.open_table(COMMANDS)?.iter()? {
-            let (id, row) = row?;
-            let (_, answered, about) = row.value();
-            if !answered {
-                found.push((id.value().to_owned(), about.to_owned()));
+        self.store.read(|transaction| {
+            let mut found = Vec::new();
+            for row in transaction.open_table(COMMANDS)?.iter()? {
+                let (id, row) = row?;
+                let (_, answered, about) = row.value();
+                if !answered {
+                    found.push((id.value().to_owned(), about.to_owned()));
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// Notes that a generation is not to be finished, and takes what waits of its job off the list.
     pub fn cancel(&self, job: &JobId, generation: u32) -> Result<(), OutboxError> {
-        let transaction = self.write()?;
-        transaction.open_table(CANCELLED)?.insert(job.as_str(), generation)?;
-        transaction.open_table(DELIVERIES)?.retain(|(other, _), _| other != job.as_str())?;
-        Ok(transaction.commit()?)
+        self.store.write(|transaction| {
+            transaction.open_table(CANCELLED)?.insert(job.as_str(), generation)?;
+            transaction.open_table(DELIVERIES)?.retain(|(other, _), _| other != job.as_str())?;
+            Ok(())
+        })
     }
 
     pub fn is_cancelled(&self, job: &JobId, generation: u32) -> Result<bool, OutboxError> {
-        let transaction = self.database.begin_read()?;
-        is_there(&transaction.open_table(CANCELLED)?, job, generation)
+        self.store
+            .read(|transaction| is_there(&transaction.open_table(CANCELLED)?, job, generation))
     }
 
     /// Forgets that a job was cancelled: it is wanted again, or deleted.
     pub fn forget_cancelled(&self, job: &JobId) -> Result<(), OutboxError> {
-        let there = {
-            let transaction = self.database.begin_read()?;
-            transaction.open_table(CANCELLED)?.get(job.as_str())?.is_some()
+        let there = |transaction: &ReadTransaction| {
+            Ok(transaction.open_table(CANCELLED)?.get(job.as_str())?.is_some())
         };
-        if !there {
+        // No flush of a disk for the many that were not.
+        if !self.store.read(there)? {
             return Ok(());
         }
-        let transaction = self.write()?;
-        transaction.open_table(CANCELLED)?.remove(job.as_str())?;
-        Ok(transaction.commit()?)
+        self.store.write(|transaction| {
+            transaction.open_table(CANCELLED)?.remove(job.as_str())?;
+            Ok(())
+        })
     }
 
     /// Records what has to reach which destination once more. Where something of the job waits for one already, that stays. Of
@@ -145,8 +143,8 @@ impl Outbox {
         job: &JobId,
         wanted: &[(&str, Vec<PathBuf>)],
     ) -> Result<(), OutboxError> {
-        let (at, transaction) = (now_ms(), self.write()?);
-        {
+        let at = now_ms();
+        self.store.write(|transaction| {
             let mut deliveries = transaction.open_table(DELIVERIES)?;
             for (destination, files) in wanted {
                 let (key, paths) = ((job.as_str(), *destination), listed(files)?);
@@ -154,8 +152,8 @@ impl Outbox {
                     deliveries.insert(key, (at, paths.as_str()))?;
                 }
             }
-        }
-        transaction.commit()?;
+            Ok(())
+        })?;
         self.recorded.send_modify(|n| *n += 1);
         Ok(())
     }

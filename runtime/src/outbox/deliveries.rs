@@ -3,8 +3,7 @@
 use super::{Outbox, OutboxError, commands, ending, now_ms};
 use crate::identity::JobId;
 use redb::{
-    ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 use std::path::{Component, Path, PathBuf};
 use tokio::sync::watch;
@@ -76,20 +75,19 @@ impl Outbox {
         handover: &Handover,
         wanted: &[(&str, Vec<PathBuf>)],
     ) -> Result<(), OutboxError> {
-        let (job, transaction) = (handover.job.as_str(), self.write()?);
-        if commands::cancelled(&transaction, &handover.job, handover.generation)? {
-            return Err(OutboxError::Cancelled);
-        }
-        {
+        let job = handover.job.as_str();
+        self.store.write(|transaction| {
+            if commands::cancelled(transaction, &handover.job, handover.generation)? {
+                return Err(OutboxError::Cancelled);
+            }
             let mut deliveries = transaction.open_table(DELIVERIES)?;
             deliveries.retain(|(other, _), _| other != job)?;
             for (destination, files) in wanted {
                 let paths = listed(files)?;
                 deliveries.insert((job, *destination), (handover.recorded_ms, paths.as_str()))?;
             }
-        }
-        ending::note(&transaction, &handover.job, handover.generation)?;
-        transaction.commit()?;
+            ending::note(transaction, &handover.job, handover.generation)
+        })?;
         self.recorded.send_modify(|n| *n += 1);
         Ok(())
     }
@@ -101,17 +99,19 @@ impl Outbox {
 
     /// Every delivery that waits, oldest first.
     pub fn pending_deliveries(&self) -> Result<Vec<Delivery>, OutboxError> {
-        let transaction = self.database.begin_read()?;
-        let deliveries = transaction.open_table(DELIVERIES)?;
-        let mut found = Vec::new();
-        for row in deliveries.iter()? {
-            let (key, row) = row?;
-            let ((job, destination), (recorded_ms, paths)) = (key.value(), row.value());
-            let job = JobId::parse(job).expect("only job ids are written here");
-            let files = serde_json::from_str(paths).expect("only lists of paths are written here");
-            let destination = destination.to_owned();
-            found.push(Delivery { job, destination, files, recorded_ms });
-        }
+        let mut found = self.store.read(|transaction| {
+            let mut found = Vec::new();
+            for row in transaction.open_table(DELIVERIES)?.iter()? {
+                let (key, row) = row?;
+                let ((job, destination), (recorded_ms, paths)) = (key.value(), row.value());
+                let job = JobId::parse(job).expect("only job ids are written here");
+                let files =
+                    serde_json::from_str(paths).expect("only lists of paths are written here");
+                let destination = destination.to_owned();
+                found.push(Delivery { job, destination, files, recorded_ms });
+            }
+            Ok(found)
+        })?;
         found.sort_by_key(|delivery| delivery.recorded_ms);
         Ok(found)
     }
@@ -121,8 +121,7 @@ impl Outbox {
     pub fn remove_delivery(&self, delivery: &Delivery) -> Result<bool, OutboxError> {
         let key = (delivery.job.as_str(), delivery.destination.as_str());
         let paths = listed(&delivery.files)?;
-        let transaction = self.write()?;
-        let same = {
+        self.store.write(|transaction| {
             let mut deliveries = transaction.open_table(DELIVERIES)?;
             let there = deliveries.get(key)?.map(|row| {
                 let (recorded_ms, there) = row.value();
@@ -131,10 +130,8 @@ impl Outbox {
             if there == Some(true) {
                 deliveries.remove(key)?;
             }
-            there == Some(true)
-        };
-        transaction.commit()?;
-        Ok(same)
+            Ok(there == Some(true))
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The end of a job, told once: a note that it is still to be told stands from the record of its deliveries on, and goes
 //! in the transaction that stores the messages. What the messages say is others' business.
 
-use super::{Destination, Outbox, OutboxError, Priority};
+use super::{Destination, Outbox, OutboxError, Priority, insert};
 use crate::identity::JobId;
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 /// Job -> generation whose end is still to be told.
 const UNTOLD: TableDefinition<'_, &str, u32> = TableDefinition::new("untold");
@@ -30,9 +30,10 @@ pub(super) fn note(
 impl Outbox {
     /// Whether the deliveries of this generation were recorded and its end was not told.
     pub fn is_untold(&self, job: &JobId, generation: u32) -> Result<bool, OutboxError> {
-        let transaction = self.database.begin_read()?;
-        let untold = transaction.open_table(UNTOLD)?;
-        Ok(untold.get(job.as_str())?.is_some_and(|row| row.value() == generation))
+        self.store.read(|transaction| {
+            let untold = transaction.open_table(UNTOLD)?.get(job.as_str())?;
+            Ok(untold.is_some_and(|row| row.value() == generation))
+        })
     }
 
     /// Stores the messages that tell the end of a generation, all or none, and with them that it is told.
@@ -43,26 +44,19 @@ impl Outbox {
         generation: u32,
         messages: &[Draft<'_>],
     ) -> Result<(), OutboxError> {
-        let transaction = self.write()?;
-        let mut last = 0;
-        for (topic, payload) in messages {
-            last = super::insert(
-                &transaction,
-                destination,
-                Priority::Ordinary,
-                topic,
-                false,
-                payload,
-            )?;
-        }
-        {
+        let last = self.store.write(|transaction| {
+            let mut last = 0;
+            for (topic, payload) in messages {
+                let ordinary = Priority::Ordinary;
+                last = insert(transaction, destination, ordinary, topic, false, payload)?;
+            }
             let mut untold = transaction.open_table(UNTOLD)?;
             let noted = untold.get(job.as_str())?.map(|row| row.value());
             if noted == Some(generation) {
                 untold.remove(job.as_str())?;
             }
-        }
-        transaction.commit()?;
+            Ok(last)
+        })?;
         self.announce(last);
         Ok(())
     }

@@ -15,20 +15,17 @@ impl Outbox {
         topic: &str,
         payload: impl FnOnce(u64, u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
-        let transaction = self.write()?;
-        if let Some((topic, payload)) = about {
-            insert(&transaction, destination, Priority::Urgent, &topic, true, payload)?;
-        }
-        let number = {
-            let meta = transaction.open_table(META)?;
-            let last = meta.get(LAST_EVENT)?.map(|value| value.value());
-            last.unwrap_or(0) + 1
-        };
-        let seq = insert(&transaction, destination, Priority::Ordinary, topic, false, |seq| {
-            payload(seq, number)
+        let (seq, number) = self.store.write(|transaction| {
+            if let Some((topic, payload)) = about {
+                insert(transaction, destination, Priority::Urgent, &topic, true, payload)?;
+            }
+            let last = transaction.open_table(META)?.get(LAST_EVENT)?.map(|value| value.value());
+            let number = last.unwrap_or(0) + 1;
+            let payload = |seq| payload(seq, number);
+            let seq = insert(transaction, destination, Priority::Ordinary, topic, false, payload)?;
+            transaction.open_table(META)?.insert(LAST_EVENT, number)?;
+            Ok((seq, number))
         })?;
-        transaction.open_table(META)?.insert(LAST_EVENT, number)?;
-        transaction.commit()?;
         self.announce(seq);
         Ok(number)
     }

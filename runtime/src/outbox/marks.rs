@@ -24,31 +24,31 @@ impl Outbox {
         mark: JournalMark,
         payload: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<u64, OutboxError> {
-        let transaction = self.write()?;
-        let seq = insert(&transaction, destination, Priority::Ordinary, topic, false, payload)?;
-        {
+        let seq = self.store.write(|transaction| {
+            let seq = insert(transaction, destination, Priority::Ordinary, topic, false, payload)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert(SEQUENCE, u64::from(mark.sequence))?;
             meta.insert(RUN, u64::from(mark.run))?;
             meta.insert(AT_MS, mark.at_ms)?;
-        }
-        transaction.commit()?;
+            Ok(seq)
+        })?;
         self.announce(seq);
         Ok(seq)
     }
 
     /// The last entry that became a message.
     pub fn journal_mark(&self) -> Result<Option<JournalMark>, OutboxError> {
-        use redb::ReadableDatabase;
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let read = |name| Ok::<_, OutboxError>(meta.get(name)?.map(|value| value.value()));
-        let (Some(sequence), Some(run), Some(at_ms)) = (read(SEQUENCE)?, read(RUN)?, read(AT_MS)?)
-        else {
-            return Ok(None);
-        };
-        // They were 32 bits when they were kept.
-        let (sequence, run) = (sequence as u32, run as u32);
-        Ok(Some(JournalMark { sequence, run, at_ms }))
+        self.store.read(|transaction| {
+            let meta = transaction.open_table(META)?;
+            let read = |name| Ok::<_, OutboxError>(meta.get(name)?.map(|value| value.value()));
+            let (Some(sequence), Some(run), Some(at_ms)) =
+                (read(SEQUENCE)?, read(RUN)?, read(AT_MS)?)
+            else {
+                return Ok(None);
+            };
+            // They were 32 bits when they were kept.
+            let (sequence, run) = (sequence as u32, run as u32);
+            Ok(Some(JournalMark { sequence, run, at_ms }))
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::identity::JobId;
+use redb::Database;
 
 /// A folder of its own for one test, removed at the end.
 struct Folder(PathBuf);
@@ -255,16 +256,18 @@ fn a_full_outbox_still_takes_what_is_urgent() {
     let folder = Folder::new("outbox-full");
     let outbox = Outbox::open(&folder.file()).unwrap();
     let bytes = |outbox: &Outbox| {
-        let transaction = outbox.write().unwrap();
-        let meta = transaction.open_table(META).unwrap();
-        meta.get(BYTES).unwrap().unwrap().value()
+        let read = |transaction: &redb::ReadTransaction| {
+            Ok(transaction.open_table(META)?.get(BYTES)?.unwrap().value())
+        };
+        outbox.store.read(read).unwrap()
     };
     let pushed = push(&outbox, "four");
     assert_eq!(bytes(&outbox), 1 + 5, "topic `t` and payload `four1`");
     // As if the rest of a quarter of a gigabyte were there.
-    let transaction = outbox.write().unwrap();
-    transaction.open_table(META).unwrap().insert(BYTES, MAX_BYTES).unwrap();
-    transaction.commit().unwrap();
+    let fill = |transaction: &WriteTransaction| {
+        Ok(drop(transaction.open_table(META)?.insert(BYTES, MAX_BYTES)?))
+    };
+    outbox.store.write(fill).unwrap();
     let refused = outbox.push(Destination::Mqtt, Priority::Ordinary, "t", false, |_| vec![b'x']);
     assert!(matches!(refused, Err(OutboxError::Full { messages: 1, bytes: MAX_BYTES })));
     outbox.push(Destination::Mqtt, Priority::Urgent, "t", true, |_| vec![b'x']).unwrap();

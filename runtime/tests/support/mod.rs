@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "the example page uses it too")]
 
+pub(crate) mod watcher;
+
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::{Flag, Numbering, Vertebra};
 use pipeline::{ModelCard, Segmentation, Structure, VertebraId};
