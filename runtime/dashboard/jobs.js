@@ -15,13 +15,22 @@ export function about(job) {
     case "running": return words(job.stage);
     case "refused": return words(job.code);
     case "failed": return `${words(job.code)}, ${job.move === "sagitta" ? "please report" : `the ${job.move}'s move`}`;
+    case "done": return short(job) ?? `${job.instances} instances`;
     case "incomplete": return `${job.have} of ${job.expect ?? "?"} instances`;
     default: return `${job.instances} instances`;
   }
 }
 
+/** Where a destination did not take all: how many of which. */
+function short(job) {
+  const lacking = (job.destinations ?? []).filter((destination) => destination.refused);
+  const texts = lacking.map(({ destination, taken, refused }) => `destination ${destination} refused ${refused} of ${taken + refused}`);
+  return texts.length ? texts.join(", ") : null;
+}
+
 function detail(job) {
   if (!job.result) return about(job);
+  if (short(job)) return short(job);
   const count = job.result.vertebrae_count;
   return `${count} ${count === 1 ? "vertebra" : "vertebrae"} · ${job.slices} slices · ${seconds(job.result.total_ms)}`;
 }

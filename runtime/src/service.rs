@@ -21,7 +21,7 @@ use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::progress::Progress;
-use crate::publish::deliveries::Deliveries;
+use crate::publish::deliveries::{Deliveries, Recipient};
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
 use crate::retention::Retention;
@@ -237,12 +237,13 @@ fn deliver(
     health: &Arc<Health>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<thread::JoinHandle<()>>> {
-    let start = |destination: &Destination| {
+    let start = |(number, destination): (u32, &Destination)| {
         let hand = health.hand(Part::Deliveries);
         let route = destination.route(tls).map_err(anyhow::Error::msg)?;
-        Ok(deliveries.start(destination.name.clone(), route, hand, stop.clone())?)
+        let to = Recipient { number, name: destination.name.clone(), route };
+        Ok(deliveries.start(to, hand, stop.clone())?)
     };
-    config.destinations.iter().map(start).collect()
+    (1..).zip(&config.destinations).map(start).collect()
 }
 
 /// What deletes what is old.

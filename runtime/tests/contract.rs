@@ -15,7 +15,7 @@ use sagitta::decode::selection::{Class, Confidence, Reason, Selection};
 use sagitta::error::Move;
 use sagitta::messages::{
     AlarmCode, Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage,
-    JobState, JobStatus, Name, Passed, Presence, Timestamp, Topics, Version,
+    JobState, JobStatus, Name, Passed, Presence, Receipt, Shortfall, Timestamp, Topics, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -70,6 +70,18 @@ fn job_states() -> Vec<JobState> {
     states
 }
 
+/// Every way in which a destination can fall short, beside one that has all.
+fn receipts() -> Vec<Vec<Receipt>> {
+    let whole = Receipt { destination: 2, taken: 38, shortfall: None };
+    let codes = [FailureCode::Storage, FailureCode::Delivery];
+    let moves = [Move::Peer, Move::Site, Move::Sagitta];
+    let of = |code| moves.map(|whose| Shortfall { refused: 1, code, whose });
+    let shortfalls = codes.into_iter().flat_map(of);
+    let beside =
+        |shortfall| vec![Receipt { destination: 1, taken: 37, shortfall: Some(shortfall) }, whole];
+    shortfalls.map(beside).collect()
+}
+
 /// Every class, confidence and reason.
 fn selections() -> Vec<Selection> {
     let of = |class, confidence| Selection {
@@ -95,6 +107,12 @@ fn published() -> Vec<(&'static str, Value)> {
         let mut status = status(&job("1.2.3"), state);
         status.stages_ms = timings();
         add("status", encode(7, &status));
+    }
+    for destinations in receipts() {
+        add(
+            "status",
+            encode(7, &JobStatus { destinations, ..status(&job("1.2.3"), JobState::Done) }),
+        );
     }
     for because in State::ALL {
         for engine in [EngineKind::Tensorrt, EngineKind::Cuda] {

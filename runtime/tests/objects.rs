@@ -15,7 +15,7 @@ use fixture::{
 use pipeline::Numbering;
 use sagitta::error::Move;
 use sagitta::objects::{ObjectError, OutputKind, build};
-use sagitta::publish::store::{self, Destination, StoreError, StoredObject};
+use sagitta::publish::store::{self, Destination, Patience, StoreError, StoredObject};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -320,7 +320,7 @@ impl Drop for Receiver {
 }
 
 async fn send(to: &Destination, objects: &[StoredObject]) -> Result<(), StoreError> {
-    store::send(&to.name, &to.route(None).unwrap(), objects).await
+    store::send(&to.name, &to.route(None).unwrap(), objects, Patience::Again).await
 }
 
 async fn probe(to: &Destination) -> Result<Vec<OutputKind>, StoreError> {
@@ -442,5 +442,11 @@ async fn warnings_count_as_stored_and_failures_do_not() {
         let error = send(&receiver_answering(status).await, &objects).await.unwrap_err();
         assert!(matches!(error, StoreError::Status { status: s, .. } if s == status), "{error}");
         assert_eq!(error.retry_can_help(), retry, "{error}");
+        assert!(!error.is_away(), "{error}");
     }
+    // The last try leaves out what there is no room for, and counts it.
+    let full = receiver_answering(0xA700).await;
+    let sent = store::send(&full.name, &full.route(None).unwrap(), &objects, Patience::Last).await;
+    let error = sent.unwrap_err();
+    assert!(error.to_string().contains("out of resources"), "{error}");
 }

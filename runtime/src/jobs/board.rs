@@ -4,11 +4,10 @@ mod figures;
 
 pub use figures::Figures;
 
-use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{
-    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, SelfTest,
-    Timings,
+    Completion, Engine, JobResult, JobStage, JobState, JobStatus, Passed, Receipt, SelfTest,
+    Shortfall, Timings,
 };
 use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
@@ -48,6 +47,8 @@ pub struct Produced {
     handover: Handover,
     /// Seals the report.
     key: Arc<DeviceKey>,
+    /// By destination, of those that are through.
+    receipts: BTreeMap<u32, Receipt>,
     /// When the outputs were there: from then on it is the deliveries' time.
     since: Instant,
 }
@@ -60,7 +61,17 @@ impl Produced {
         handover: Handover,
         key: Arc<DeviceKey>,
     ) -> Produced {
-        Produced { result, report, folder, handover, key, since: Instant::now() }
+        let (receipts, since) = (BTreeMap::new(), Instant::now());
+        Produced { result, report, folder, handover, key, receipts, since }
+    }
+
+    /// How the job ends: failed where destinations were to have the result and none has any of it.
+    fn outcome(&self) -> JobState {
+        let taken = self.receipts.values().any(|receipt| receipt.taken > 0);
+        match self.receipts.values().find_map(|receipt| receipt.shortfall) {
+            Some(Shortfall { code, whose, .. }) if !taken => JobState::Failed { code, whose },
+            _ => JobState::Done,
+        }
     }
 }
 
@@ -76,6 +87,8 @@ pub struct Record {
     pub timings: Timings,
     /// The engine that should have made the result and did not.
     pub fallback: Option<Passed>,
+    /// What the destinations have of the result, once all are through.
+    pub receipts: Vec<Receipt>,
     pub shown: Option<Shown>,
     /// Why the series is not for us.
     pub refusal: Option<Refusal>,
@@ -146,6 +159,7 @@ impl Board {
             record.generation = generation;
             record.timings = Timings::default();
             record.fallback = None;
+            record.receipts.clear();
             record.refusal = None;
         });
         self.change(job, JobState::Complete { reason });
@@ -206,26 +220,21 @@ impl Board {
         }
     }
 
-    /// Every destination acknowledged (or there was none) what `handed_over` names: report and numbers go out. Nothing
-    /// happens where that result was superseded, failed with another destination, or was handed over by an earlier run of
-    /// the service: its series runs again and is delivered again.
-    pub fn finished(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool) {
-        if let Some(produced) = self.take(job, handed_over) {
-            self.end(job, produced);
+    /// What a destination has of what `handed_over` names: it is through.
+    pub fn received(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool, receipt: Receipt) {
+        let mut records = self.records();
+        let produced = records.get_mut(job).and_then(|record| record.produced.as_mut());
+        if let Some(produced) = produced.filter(|produced| handed_over(&produced.handover)) {
+            produced.receipts.insert(receipt.destination, receipt);
         }
     }
 
-    /// A destination will not take what `handed_over` names: the job failed, whatever the others do.
-    pub fn undeliverable(
-        &self,
-        job: &JobId,
-        handed_over: impl Fn(&Handover) -> bool,
-        code: FailureCode,
-        whose: Move,
-    ) {
-        let Some(produced) = self.take(job, handed_over) else { return };
-        if self.line(job).is_some_and(|line| line.generation == produced.result.generation) {
-            self.change(job, JobState::Failed { code, whose });
+    /// Every destination is through (or there was none) with what `handed_over` names: report and numbers go out. Nothing
+    /// happens where that result was superseded, or was handed over by an earlier run of the service: its series runs again
+    /// and is delivered again.
+    pub fn finished(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool) {
+        if let Some(produced) = self.take(job, handed_over) {
+            self.end(job, produced);
         }
     }
 
@@ -237,22 +246,25 @@ impl Board {
 
     /// The report first: a kill before the end is told finds the note that it is untold, and the series runs again.
     fn end(&self, job: &JobId, produced: Produced) {
+        let state = produced.outcome();
+        let receipts: Vec<Receipt> = produced.receipts.into_values().collect();
         let mut result = produced.result;
         result.stages_ms.add(JobStage::Deliver, produced.since.elapsed());
-        let report = produced.report.timed(result.stages_ms.clone());
+        let report = produced.report.timed(result.stages_ms.clone()).received(&receipts);
         if let Err(error) = report.write(&produced.folder, Some(&produced.key)) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
         }
         let status = self.update(job, |record| {
             if record.generation == result.generation {
                 record.timings = result.stages_ms.clone();
-                record.state = JobState::Done;
+                record.state = state;
+                record.receipts = receipts;
                 record.announced = true;
             }
             record.report = Some(report);
             record.result = Some(result.clone());
         });
-        self.count(|figures| figures.add(&result.stages_ms));
+        self.count(|figures| figures.end(state, &result.stages_ms));
         // A newer generation has the line: it tells its own end.
         let status = status.filter(|status| status.generation == result.generation);
         if let Err(error) = self.publisher.end(&result, status.as_ref()) {
@@ -325,6 +337,7 @@ impl Record {
             order,
             timings: Timings::default(),
             fallback: None,
+            receipts: Vec::new(),
             shown: None,
             refusal: None,
             result: None,
@@ -337,6 +350,7 @@ impl Record {
     }
 
     pub fn status(&self) -> JobStatus {
+        let short = self.receipts.iter().any(|receipt| receipt.shortfall.is_some());
         JobStatus {
             job: self.job.clone(),
             generation: self.generation,
@@ -345,6 +359,7 @@ impl Record {
             elapsed_ms: self.since.elapsed().as_millis() as u64,
             stages_ms: self.timings.clone(),
             fallback: self.fallback,
+            destinations: if short { self.receipts.clone() } else { Vec::new() },
         }
     }
 

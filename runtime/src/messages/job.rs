@@ -1,7 +1,7 @@
 //! The messages of a job: its life and its numbers.
 
 use super::engine::{Engine, Passed};
-use super::{MessageError, Name, Version};
+use super::{MessageError, Name, Receipt, Version};
 use crate::decode::selection::Selection;
 use crate::error::Move;
 use crate::identity::{JobId, hexadecimal};
@@ -141,7 +141,7 @@ pub enum FailureCode {
     Deadline,
     /// An output could not be written.
     Storage,
-    /// A destination took no object, for good.
+    /// No destination took any object, for good.
     Delivery,
     /// The self-test failed: no result of this machine can be believed.
     SelfTest,
@@ -162,6 +162,8 @@ pub enum JobState {
     },
     /// Results are on their way to the destinations.
     Sending,
+    /// Somebody has the results, or nobody was to have them. Where a destination took only a part or nothing, the
+    /// [receipts](super::Receipt) of the status say so.
     Done,
     /// The series is not for us.
     Refused {
@@ -196,6 +198,9 @@ pub struct JobStatus {
     /// From the end of the run on: the engine that did not make the result although it should have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Passed>,
+    /// Of every destination, where one of them did not take all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Receipt>,
 }
 
 /// The model of a result, as its card names it.
