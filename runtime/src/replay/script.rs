@@ -274,6 +274,8 @@ pub(crate) fn header(index: usize, declared: Declared) -> Header {
         spacing: Some([0.8, 0.8]),
         echo: Some(1),
         temporal_position: None,
+        time_points: 0,
+        concatenation: None,
         declared,
     }
 }
