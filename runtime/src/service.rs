@@ -15,6 +15,7 @@ use crate::jobs::board::Board;
 use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
+use crate::jobs::verdict::{Verdict, Verdicts};
 use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
 use crate::messages::{Completion, FailureCode, Happening, JobState, Version};
 use crate::mrd::server::Server;
@@ -98,6 +99,7 @@ impl Service {
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let health = Health::new();
         let bench = bench(&config, &board, &outbox, &key, &health)?;
+        let verdicts = bench.verdicts.clone();
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let progress = Progress::new(&config, &health, &publisher);
         threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
@@ -113,6 +115,7 @@ impl Service {
             outbox: outbox.clone(),
             queue,
             results,
+            verdicts,
             hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, stopped.clone())?);
@@ -215,18 +218,32 @@ fn bench(
     let workshop = workshop(config)?;
     let (_, engine) = workshop.tags()?;
     board.works_on(engine, workshop.passed());
+    let results = config.data.join("results");
+    let verdicts = verdicts(config, &workshop, results.clone())?;
     Ok(Bench {
         workshop,
         board: board.clone(),
         outbox: outbox.clone(),
         destinations: config.destinations.clone(),
-        results: config.data.join("results"),
+        results,
+        verdicts,
         levels: Levels::new(config.data.join("levels"), key.to_vec()),
         companions: Companions::new(config.data.join("companions"), key.to_vec()),
         selection: config.selection.clone(),
         key: Arc::new(device_key),
         hand: Arc::new(health.hand(Part::Jobs)),
     })
+}
+
+/// What was said before of series of which nothing is made, by this software, its nets and the site's table.
+fn verdicts(config: &Config, workshop: &Workshop, results: PathBuf) -> Result<Verdicts> {
+    let (weights, table) = (workshop.weights(), serde_json::to_string(&config.selection)?);
+    let judges = [
+        ("software", env!("CARGO_PKG_VERSION")),
+        ("weights", weights.as_str()),
+        ("selection", table.as_str()),
+    ];
+    Ok(Verdicts::new(results, &judges))
 }
 
 /// The threads that bring results to their destinations, one for each.
@@ -335,6 +352,7 @@ struct Assembly {
     outbox: Arc<Outbox>,
     queue: SyncSender<Work>,
     results: PathBuf,
+    verdicts: Verdicts,
     hand: Hand,
 }
 
@@ -394,6 +412,10 @@ impl Assembly {
 
     fn decide(&self, decision: Decision) {
         let job = &decision.job;
+        if let Some(verdict) = self.verdicts.of(&decision) {
+            tracing::info!(%job, "it was judged before");
+            return self.board.found(job, verdict.state());
+        }
         let Some(completion) = completion(decision.reason) else { return self.give_up(decision) };
         // The assembler counts from its own start; the disk knows what was made before.
         let generation = match generation::of(&self.results, job, decision.have) {
@@ -406,7 +428,7 @@ impl Assembly {
         };
         if generation.finished && self.is_told(job, generation.number) {
             tracing::info!(%job, "its result is there already");
-            return self.board.found_done(job);
+            return self.board.found(job, JobState::Done);
         }
         let (instances, generation_number) = (decision.have, generation.number);
         tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, certainty = ?decision.reason.certainty(), "complete");
@@ -433,7 +455,9 @@ impl Assembly {
         match decision.expect.map(|n| n as u32).filter(|&expect| have < expect) {
             Some(expect) => {
                 tracing::warn!(%job, have, expect, "incomplete: instances are missing; the sender's move");
-                self.board.change(job, JobState::Incomplete { have, expect: Some(expect) });
+                let verdict = Verdict::Incomplete { have, expect: Some(expect) };
+                self.board.change(job, verdict.state());
+                self.verdicts.keep(job, decision.have, verdict);
             }
             None => self.enqueue(decision, Purpose::Explain { have }),
         }
