@@ -14,6 +14,7 @@ pub mod levels;
 pub mod produce;
 mod self_test;
 pub mod source;
+pub mod verdict;
 
 use crate::decode;
 use crate::decode::{DicomSeries, selection};
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::watch;
+use verdict::{Verdict, Verdicts};
 
 /// Complete series that may wait: half an hour of a busy scanner. Beyond, decisions wait for a place, then the answers of
 /// the receiver: the sender is slowed down and nothing is lost.
@@ -103,6 +105,8 @@ pub struct Bench {
     /// What the series of a study know of one another.
     pub levels: Levels,
     pub companions: Companions,
+    /// What was said of series of which nothing is made.
+    pub verdicts: Verdicts,
     /// What the site takes.
     pub selection: selection::Settings,
     /// Seals reports.
@@ -167,7 +171,9 @@ impl Bench {
             Purpose::Run { completion, generation } => self.produce(job, *completion, generation),
             Purpose::Explain { have } => self.decode(job).map(|_| {
                 tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
-                self.board.change(&job.id, JobState::Incomplete { have: *have, expect: None });
+                let verdict = Verdict::Incomplete { have: *have, expect: None };
+                self.board.change(&job.id, verdict.state());
+                self.verdicts.keep(&job.id, job.files.len(), verdict);
             }),
         };
         let state = match worked {
@@ -175,7 +181,9 @@ impl Bench {
             Err(ProduceError::Refused(refusal)) => {
                 let advice = Move::Peer.advice();
                 tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}; {advice}");
-                return self.board.refused(&job.id, refusal);
+                let code = refusal.code;
+                self.board.refused(&job.id, refusal);
+                return self.verdicts.keep(&job.id, job.files.len(), Verdict::Refused { code });
             }
             Err(error) => {
                 let whose = error.whose_move();
@@ -237,7 +245,7 @@ impl Bench {
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
         let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
         let (mut dicom, inputs) = self.decode(job)?;
-        let company = self.companions.meet(&dicom, &job.id).map_err(levels_at)?;
+        let company = self.companions.meet(&dicom, &job.id, generation).map_err(levels_at)?;
         if let Some(better) = company.better {
             return Err(left_for(&better, &dicom).into());
         }
@@ -253,11 +261,14 @@ impl Bench {
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
-            replaces: company.worse,
+            supersedes: company.worse,
             labelmap: self.destinations.iter().any(|to| to.wants(OutputKind::Labelmap)),
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
         self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
+        if let Source::Dicom(dicom) = &source {
+            self.companions.keep(dicom, &job.id, generation.number).map_err(levels_at)?;
+        }
         clock.end();
         tell_engine(job, &product);
         let handover = Handover::new(&job.id, generation.number);

@@ -43,6 +43,7 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
         engine: "simd f32".to_owned(),
         configuration_sha256: String::new(),
         generation: handover.generation,
+        supersedes: None,
     };
     let series = SeriesReport {
         name: handover.job.to_string(),
@@ -157,10 +158,10 @@ async fn a_result_of_an_earlier_run_is_no_news_unless_something_else_was_said() 
     let (board, outbox) = board(folder.path());
     let (found, sent_again) = (job("1.2.3"), job("1.2.4"));
     board.arrived(&found, true);
-    board.found_done(&found);
+    board.found(&found, JobState::Done);
     assert_eq!(board.line(&found).unwrap().state, JobState::Done);
     assert_eq!(told(&outbox), [""; 0]);
     board.arrived(&sent_again, false);
-    board.found_done(&sent_again);
+    board.found(&sent_again, JobState::Done);
     assert_eq!(told(&outbox), ["receiving", "done"]);
 }

@@ -211,12 +211,12 @@ impl Board {
         self.notify();
     }
 
-    /// The result was made, delivered and told before. Says so only where something else was said in this run.
-    pub fn found_done(&self, job: &JobId) {
+    /// How the job ended was told before. Says so only where something else was said in this run.
+    pub fn found(&self, job: &JobId, end: JobState) {
         if self.line(job).is_some_and(|line| line.announced) {
-            self.change(job, JobState::Done);
+            self.change(job, end);
         } else {
-            self.update(job, |record| record.state = JobState::Done);
+            self.update(job, |record| record.state = end);
         }
     }
 

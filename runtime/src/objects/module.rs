@@ -290,14 +290,29 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| derived_uid(&["frame of reference", &self.series_uid]))
     }
 
-    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-7
-    /// for the first result, 11-17 for the second, so a superseding series does not take its
-    /// predecessor's number.
     fn series_number(&self, kind: OutputKind) -> i64 {
-        let source = number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64;
-        let at = OutputKind::ALL.iter().position(|&k| k == kind).map_or(0, |at| at as i64 + 1);
-        let generation = (self.provenance.generation.max(1) - 1).min(NUMBERED_GENERATIONS - 1);
-        source.rem_euclid(SOURCE_NUMBER_LIMIT) * 100 + i64::from(generation) * 10 + at
+        number(self.source_number(), self.provenance.generation, kind)
+    }
+
+    fn source_number(&self) -> i64 {
+        number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64
+    }
+
+    /// What a reader is told who may have an earlier result: the number of the series to leave aside.
+    fn revision(&self, kind: OutputKind) -> String {
+        let Provenance { generation, supersedes, .. } = self.provenance;
+        let earlier = match supersedes {
+            _ if *generation > 1 => Some((self.source_number(), generation - 1)),
+            Some(twin) => twin.series_number.map(|number| (number, twin.generation)),
+            None => None,
+        };
+        match earlier {
+            Some((source, generation)) => {
+                format!(" REVISED, supersedes {}", number(source, generation, kind))
+            }
+            None if self.provenance.is_revision() => " REVISED".to_owned(),
+            None => String::new(),
+        }
     }
 
     /// `AI labels T2 sag`: what it is, then the source's own words as far as they fit.
@@ -311,10 +326,7 @@ impl<'a> Context<'a> {
             OutputKind::PresentationState => "outlines",
             OutputKind::Labelmap => "label map",
         };
-        let revision = match self.provenance.generation {
-            0 | 1 => String::new(),
-            n => format!(" (result {n}, supersedes {})", n - 1),
-        };
+        let revision = self.revision(kind);
         // Escape sequences of ISO 2022 text must not be cut: such a description is left out.
         let whole = |words: &String| !words.contains(|c: char| c.is_control());
         let source = value_of(self.header(), tags::SERIES_DESCRIPTION).filter(whole);
@@ -435,6 +447,14 @@ impl<'a> Context<'a> {
     }
 }
 
+/// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-7 for the
+/// first result, 11-17 for the second, so a superseding series does not take its predecessor's number.
+fn number(source: i64, generation: u32, kind: OutputKind) -> i64 {
+    let at = OutputKind::ALL.iter().position(|&k| k == kind).map_or(0, |at| at as i64 + 1);
+    let generation = (generation.max(1) - 1).min(NUMBERED_GENERATIONS - 1);
+    source.rem_euclid(SOURCE_NUMBER_LIMIT) * 100 + i64::from(generation) * 10 + at
+}
+
 fn file_meta(class: &str, instance: &str) -> Result<FileMetaTable, dicom_object::meta::Error> {
     FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(class)
@@ -470,6 +490,8 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
         engine,
         configuration_sha256,
         generation,
+        // Within the configuration.
+        supersedes: _,
     } = provenance;
     let generation = generation.to_string();
     let made_by =
