@@ -3,6 +3,7 @@
 //! One thread works them off, because one network fills the machine; the queue is bounded. A panic is our bug and ends
 //! one job, not the service.
 
+mod again;
 pub mod ahead;
 pub mod board;
 pub mod clock;
@@ -27,6 +28,7 @@ use crate::outbox::{Handover, Outbox};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
 use crate::seal::{DeviceKey, Digest};
+pub use again::Again;
 use ahead::Ahead;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
@@ -34,7 +36,7 @@ use companions::Companions;
 use generation::Generation;
 use inline::Inline;
 use levels::Levels;
-use pipeline::{Refusal, RefusalCode, Use};
+use pipeline::{Refusal, RefusalCode, Segmentation, Use};
 use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -111,6 +113,8 @@ pub struct Bench {
     pub selection: selection::Settings,
     /// Seals reports.
     pub key: Arc<DeviceKey>,
+    /// Series whose levels became known after they had a result.
+    pub again: Again,
     /// Says that the job at work moves on.
     pub hand: Arc<Hand>,
 }
@@ -133,7 +137,7 @@ pub fn start(
         let (mut next, mut tested) = (None, bench.self_test());
         loop {
             let pause = tested.until_next();
-            let work = next.take().map_or_else(|| queue.recv_timeout(pause), Ok);
+            let work = next.take().map_or_else(|| bench.again.or_next(&queue, pause), Ok);
             if *stop.borrow() || matches!(work, Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
@@ -214,12 +218,13 @@ impl Bench {
         };
         let source = Source::Dicom(Box::new(series));
         if self.levels.are_kept(&source, &job.id) {
-            return;
+            return self.number_again(&source);
         }
         let Ok(segmentation) = self.workshop.read_levels(&source) else { return };
         match self.levels.keep(&source, &job.id, &segmentation) {
             Ok(true) => {
                 tracing::info!(job = %job.id, "its levels are kept for other series of the study");
+                self.number_again(&source);
             }
             Ok(false) => {}
             Err(error) => {
@@ -265,15 +270,32 @@ impl Bench {
             labelmap: self.destinations.iter().any(|to| to.wants(OutputKind::Labelmap)),
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
-        self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
-        if let Source::Dicom(dicom) = &source {
-            self.companions.keep(dicom, &job.id, generation.number).map_err(levels_at)?;
-        }
+        let told = self.tell_study(job, completion, generation, &source, &product.segmentation);
+        told.map_err(levels_at)?;
         clock.end();
         tell_engine(job, &product);
         let handover = Handover::new(&job.id, generation.number);
         self.show(job, completion, generation, &product, &clock, &handover)?;
         self.hand_over(&handover, &product)
+    }
+
+    /// Keeps what other series of the study may want to know of a result, and sees to those that waited for it.
+    fn tell_study(
+        &mut self,
+        job: &Job,
+        completion: Completion,
+        generation: &Generation,
+        source: &Source,
+        segmentation: &Segmentation,
+    ) -> std::io::Result<()> {
+        if self.levels.keep(source, &job.id, segmentation)? {
+            self.number_again(source);
+        }
+        self.levels.remember(source, &job.id, &job.files, completion, segmentation)?;
+        match source {
+            Source::Dicom(dicom) => self.companions.keep(dicom, &job.id, generation.number),
+            Source::Volume(_) => Ok(()),
+        }
     }
 
     /// Puts the result where the page and the last acknowledgement find it.

@@ -16,7 +16,7 @@ use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
 use crate::jobs::verdict::{Verdict, Verdicts};
-use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
+use crate::jobs::{self, Again, Bench, Job, Purpose, Work, engines, generation};
 use crate::messages::{Completion, FailureCode, Happening, JobState, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
@@ -230,6 +230,7 @@ fn bench(
         levels: Levels::new(config.data.join("levels"), key.to_vec()),
         companions: Companions::new(config.data.join("companions"), key.to_vec()),
         selection: config.selection.clone(),
+        again: Again::default(),
         key: Arc::new(device_key),
         hand: Arc::new(health.hand(Part::Jobs)),
     })

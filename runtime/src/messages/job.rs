@@ -8,7 +8,7 @@ use crate::identity::{JobId, hexadecimal};
 use crate::objects;
 use pipeline::{Flag, ModelCard, Numbering, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A part of the way of a series through the device, in the order in which they happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,7 +109,7 @@ impl Serialize for Timings {
 }
 
 /// Why a series counts as complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Completion {
     /// As many instances as the header announced, without a gap.
