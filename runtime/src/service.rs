@@ -103,9 +103,7 @@ impl Service {
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let progress = Progress::new(&config, &health, &publisher);
         threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
-        let deliveries =
-            Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
-        threads.extend(deliver(&config, &deliveries, tls.as_ref(), &health, &stopped)?);
+        threads.extend(deliver(&config, &board, &outbox, tls.as_ref(), &health, &stopped)?);
 
         tasks.extend(serve_mrd(&config, listeners.mrd.take(), queue.clone(), key, &stopped));
         let (events, incoming) = mpsc::channel(ARRIVALS);
@@ -250,11 +248,14 @@ fn verdicts(config: &Config, workshop: &Workshop, results: PathBuf) -> Result<Ve
 /// The threads that bring results to their destinations, one for each.
 fn deliver(
     config: &Config,
-    deliveries: &Deliveries,
+    board: &Arc<Board>,
+    outbox: &Arc<Outbox>,
     tls: Option<&Tls>,
     health: &Arc<Health>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<thread::JoinHandle<()>>> {
+    let (outbox, board) = (outbox.clone(), board.clone());
+    let deliveries = Deliveries { outbox, board, results: config.data.join("results") };
     let start = |(number, destination): (u32, &Destination)| {
         let hand = health.hand(Part::Deliveries);
         let route = destination.route(tls).map_err(anyhow::Error::msg)?;

@@ -50,8 +50,8 @@ fn play(headers: Vec<Header>) -> Vec<(Duration, Decision)> {
 }
 
 /// The five time points of an XA acquisition, an object each.
-fn time_points() -> Vec<Header> {
-    let scratch = Scratch::new("completeness-xa");
+fn time_points(test: &str) -> Vec<Header> {
+    let scratch = Scratch::new(test);
     unpack("siemens-prisma-xa30-sag-epi-enhanced", &scratch.0);
     let folder = std::fs::read_dir(&scratch.0).unwrap().next().unwrap().unwrap().path();
     let mut files: Vec<_> =
@@ -63,7 +63,7 @@ fn time_points() -> Vec<Header> {
 /// The series was called sure, and judged, with its first object, and again with each other one.
 #[test]
 fn a_series_of_several_objects_is_waited_for() {
-    let headers = time_points();
+    let headers = time_points("completeness-counted");
     assert_eq!(headers[0].declared.siemens_time_points, Some(5));
     assert_eq!((headers[0].time_points, headers[0].number_of_frames), (1, Some(63)));
     let decisions = play(headers.clone());
@@ -85,7 +85,7 @@ fn a_series_of_several_objects_is_waited_for() {
 
 #[test]
 fn objects_whose_number_nobody_tells_are_waited_for_by_silence() {
-    let mut headers = time_points();
+    let mut headers = time_points("completeness-silence");
     for header in &mut headers {
         header.declared = Default::default();
     }
@@ -97,7 +97,7 @@ fn objects_whose_number_nobody_tells_are_waited_for_by_silence() {
 
 #[test]
 fn the_parts_of_a_concatenation_are_counted() {
-    let mut headers = time_points();
+    let mut headers = time_points("completeness-parts");
     for (n, header) in headers.iter_mut().enumerate() {
         header.declared = Default::default();
         let uid = format!("1.2.{}", n / 3);

@@ -59,7 +59,12 @@ const FAILURES: [FailureCode; 6] = [
 /// Every state a job can be in.
 fn job_states() -> Vec<JobState> {
     let mut states = vec![JobState::Receiving, JobState::Sending, JobState::Done];
-    let reasons = [Completion::CountKnown, Completion::AssociationRelease, Completion::Silence];
+    let reasons = [
+        Completion::CountKnown,
+        Completion::AssociationRelease,
+        Completion::Silence,
+        Completion::SeriesEnd,
+    ];
     states.extend(reasons.map(|reason| JobState::Complete { reason }));
     states.extend(JobStage::ALL.map(|stage| JobState::Running { stage }));
     states.extend(REFUSALS.map(|code| JobState::Refused { code }));

@@ -37,6 +37,12 @@ fn refused_and_incomplete_series_are_told_once() {
     let before = [&refused, &incomplete].map(|job| told(&site, job));
     assert_eq!(before.clone().map(|told| told.last().unwrap().clone()), ["refused", "incomplete"]);
 
+    // It is told first: a kill in between tells it again.
+    let kept = |job: &JobId| {
+        let file = site.results(job).with_file_name("verdict.json");
+        wait_until("the verdict on the disk", JOB, || file.exists().then_some(())).unwrap();
+    };
+    [&refused, &incomplete].into_iter().for_each(kept);
     appliance.kill();
     let appliance = start(&site, left_out);
     let judged = || (appliance.log().matches("it was judged before").count() == 2).then_some(());

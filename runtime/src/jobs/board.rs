@@ -154,6 +154,21 @@ impl Board {
         }
     }
 
+    /// A series came whole, and the worker begins it: its generation, one more for each time.
+    pub fn opened(&self, job: &JobId, images: u32, reason: Completion) -> u32 {
+        let before = self.line(job).filter(Record::is_settled);
+        let generation = before.map_or(1, |line| line.generation + 1);
+        {
+            let mut records = self.records();
+            let order = records.values().map(|r| r.order + 1).max().unwrap_or(0);
+            let record = records.entry(job.clone()).or_insert_with(|| Record::new(job, order));
+            record.instances = images;
+            forget_oldest(&mut records);
+        }
+        self.open(job, generation, reason);
+        generation
+    }
+
     fn open(&self, job: &JobId, generation: u32, reason: Completion) {
         self.update(job, |record| {
             record.generation = generation;
@@ -269,6 +284,27 @@ impl Board {
         let status = status.filter(|status| status.generation == result.generation);
         if let Err(error) = self.publisher.end(&result, status.as_ref()) {
             tracing::error!(job = %job, "an end is not told: {error}; {}", error.whose().advice());
+        }
+    }
+
+    /// The result of a series went back to who waited for it. No report is written: nothing of it is on the disk.
+    pub fn answered(&self, shown: Shown, result: JobResult) {
+        let status = {
+            let mut records = self.records();
+            let status = records.get_mut(&result.job).map(|record| {
+                record.timings = result.stages_ms.clone();
+                record.fallback = result.fallback;
+                (record.shown, record.result) = (Some(shown), Some(result.clone()));
+                (record.state, record.announced) = (JobState::Done, true);
+                record.status()
+            });
+            hide_oldest(&mut records);
+            status
+        };
+        self.notify();
+        self.count(|figures| figures.end(JobState::Done, &result.stages_ms));
+        if let Err(error) = self.publisher.end(&result, status.as_ref()) {
+            tracing::error!(job = %result.job, "an end is not told: {error}; {}", error.whose().advice());
         }
     }
 

@@ -118,8 +118,27 @@ impl Levels {
         job: &JobId,
         segmentation: &Segmentation,
     ) -> io::Result<bool> {
+        self.keep_at(self.name(source).as_deref(), job, segmentation)
+    }
+
+    /// What other series of a frame of reference know, for a result that nobody repeats. `None`: nobody knows the frame.
+    pub fn known_at(&self, frame: Option<&str>, job: &JobId) -> Neighbours {
+        let Some(frame) = frame else { return Neighbours::default() };
+        others(&self.folder.join(frame), job).unwrap_or_else(|error| {
+            tracing::warn!(%job, "levels of its study cannot be read: {error}; the site's move");
+            Neighbours::default()
+        })
+    }
+
+    /// As [`Levels::keep`], for a frame of reference by its name.
+    pub fn keep_at(
+        &self,
+        frame: Option<&str>,
+        job: &JobId,
+        segmentation: &Segmentation,
+    ) -> io::Result<bool> {
         let doubtful = segmentation.flags.contains(&Flag::LandmarksDisagree);
-        let Some(frame) = self.frame(source) else { return Ok(false) };
+        let Some(frame) = frame else { return Ok(false) };
         if doubtful || !segmentation.numbering.is_by_own_landmark() {
             return Ok(false);
         }
@@ -129,7 +148,7 @@ impl Levels {
         };
         let vertebrae = segmentation.vertebrae.iter().map(entry).collect();
         let file = File { job: job.clone(), vertebrae };
-        durable::write(&place(&frame, job), &serde_json::to_vec(&file)?)?;
+        durable::write(&place(&self.folder.join(frame), job), &serde_json::to_vec(&file)?)?;
         Ok(true)
     }
 
@@ -173,8 +192,12 @@ impl Levels {
 
     /// The folder for the frame of reference of `source`, `None` where it has none.
     fn frame(&self, source: &Source) -> Option<PathBuf> {
+        self.name(source).map(|frame| self.folder.join(frame))
+    }
+
+    fn name(&self, source: &Source) -> Option<String> {
         let Source::Dicom(dicom) = source else { return None };
-        frame_of(dicom, &self.site_key).map(|frame| self.folder.join(frame))
+        frame_of(dicom, &self.site_key)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::seal::{Digest, Digests};
 use crate::{durable, files};
 use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
-use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
+use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series, Stage};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -254,16 +254,19 @@ impl Workshop {
         }
     }
 
-    /// Segments a series of which no file is made: nobody knows its study, and it has one generation.
+    /// Segments a series of which no file is made.
     pub fn answer(
         &mut self,
         series: &Series,
-        tell: &mut dyn FnMut(),
+        neighbours: &Neighbours,
+        clock: &mut StageClock,
+        tell: &mut dyn FnMut(JobStage),
     ) -> Result<(Segmentation, Provenance), SegmentError> {
         self.believed()?;
-        let (segmentation, ran) = self.engines.segment(series, &[], &mut |_| tell())?;
+        let mut begin = |stage: Stage| clock.begin(stage.into(), tell);
+        let (segmentation, ran) = self.engines.segment(series, &neighbours.known(), &mut begin)?;
         self.engine = engine_report(ran, self.threads);
-        Ok((segmentation, self.provenance(&Neighbours::default(), None, 1)))
+        Ok((segmentation, self.provenance(neighbours, None, 1)))
     }
 
     /// Works on a series that is still coming; see [`pipeline::look_ahead()`].

@@ -118,6 +118,8 @@ pub enum Completion {
     AssociationRelease,
     /// Nothing came for a while and there is no gap.
     Silence,
+    /// The scanner ended the series on a connection that waits for its result.
+    SeriesEnd,
 }
 
 impl Completion {
@@ -127,6 +129,7 @@ impl Completion {
             Completion::CountKnown => "as many as announced",
             Completion::AssociationRelease => "the association was released",
             Completion::Silence => "nothing more came",
+            Completion::SeriesEnd => "the scanner ended it",
         }
     }
 }

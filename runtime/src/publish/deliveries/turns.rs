@@ -11,7 +11,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// Who has made room has the results within this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Tries of one delivery in one run of the service: with these pauses they last a day, as long as files are kept by default.
-const MOST_TRIES: u32 = 295;
+const MOST_TRIES: u32 = 296;
 
 /// What was tried in vain, and when it may be tried again.
 #[derive(Debug, Default)]
