@@ -15,13 +15,23 @@ export function about(job) {
     case "running": return words(job.stage);
     case "refused": return words(job.code);
     case "failed": return `${words(job.code)}, ${job.move === "sagitta" ? "please report" : `the ${job.move}'s move`}`;
+    case "done": return short(job) ?? `${job.instances} instances`;
     case "incomplete": return `${job.have} of ${job.expect ?? "?"} instances`;
     default: return `${job.instances} instances`;
   }
 }
 
-function detail(job) {
+/** Where a destination did not take all: how many of which. */
+function short(job) {
+  const lacking = (job.destinations ?? []).filter((destination) => destination.refused);
+  const texts = lacking.map(({ destination, taken, refused }) => `destination ${destination} refused ${refused} of ${taken + refused}`);
+  return texts.length ? texts.join(", ") : null;
+}
+
+function detail(job, successor) {
   if (!job.result) return about(job);
+  if (successor) return `superseded by ${successor.slice(0, 8)}`;
+  if (short(job)) return short(job);
   const count = job.result.vertebrae_count;
   return `${count} ${count === 1 ? "vertebra" : "vertebrae"} · ${job.slices} slices · ${seconds(job.result.total_ms)}`;
 }
@@ -60,11 +70,14 @@ export class JobList {
     const focused = document.activeElement?.dataset?.job;
     const current = this.#current();
     this.#empty.hidden = this.#jobs.length > 0;
-    this.#list.replaceChildren(...this.#jobs.map((job) => this.#row(job, job === current)));
+    // A better image of the same acquisition came later: its result takes the place of the other's.
+    const better = new Map(this.#jobs.map((job) => [job.result?.replaces, job.job]));
+    const row = (job) => this.#row(job, job === current, better.get(job.job));
+    this.#list.replaceChildren(...this.#jobs.map(row));
     if (focused) this.#list.querySelector(`[data-job="${focused}"]`)?.focus();
   }
 
-  #row(job, current) {
+  #row(job, current, successor) {
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.job = job.job;
@@ -73,7 +86,7 @@ export class JobList {
     id.title = job.job;
     const state = part("state", WORDS[job.state] ?? job.state);
     state.dataset.state = job.state;
-    button.append(id, state, part("job-detail", detail(job)));
+    button.append(id, state, part("job-detail", detail(job, successor)));
     button.addEventListener("click", () => {
       this.#chosen = job.job;
       this.#draw();

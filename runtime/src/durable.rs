@@ -36,6 +36,14 @@ pub fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == extension)).collect())
 }
 
+/// What is not there need not be deleted.
+pub fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder and the missing ones above it, each with its name durable.
 fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {

@@ -23,6 +23,24 @@ pub struct Provenance {
     pub configuration_sha256: String,
     /// 1 for the first result of a series; counts up when late images make a new one.
     pub generation: u32,
+    /// The result of another series that this one takes the place of.
+    pub supersedes: Option<Superseded>,
+}
+
+impl Provenance {
+    /// Whether somebody may have an earlier result that this one takes the place of.
+    pub fn is_revision(&self) -> bool {
+        self.generation > 1 || self.supersedes.is_some()
+    }
+}
+
+/// A result of a less corrected image of the same acquisition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    pub job: JobId,
+    pub generation: u32,
+    /// Of its source.
+    pub series_number: Option<i64>,
 }
 
 /// A net by name, version and the SHA-256 of its weights.

@@ -3,6 +3,7 @@
 //! One thread works them off, because one network fills the machine; the queue is bounded. A panic is our bug and ends
 //! one job, not the service.
 
+mod again;
 pub mod ahead;
 pub mod board;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod levels;
 pub mod produce;
 mod self_test;
 pub mod source;
+pub mod verdict;
 
 use crate::commands::Ticket;
 use crate::decode;
@@ -27,6 +29,7 @@ use crate::outbox::{Handover, Outbox, OutboxError};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
 use crate::seal::{DeviceKey, Digest};
+pub use again::Again;
 use ahead::Ahead;
 use board::{Board, Produced, Shown};
 use clock::StageClock;
@@ -34,7 +37,7 @@ use companions::Companions;
 use generation::Generation;
 use inline::Inline;
 use levels::Levels;
-use pipeline::{Refusal, RefusalCode, Use};
+use pipeline::{Refusal, RefusalCode, Segmentation, Use};
 use produce::{ProduceError, Product, Request, Workshop};
 use serde::{Deserialize, Serialize};
 use source::Source;
@@ -44,6 +47,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::watch;
+use verdict::{Verdict, Verdicts};
 
 /// Complete series that may wait: half an hour of a busy scanner. Beyond, decisions wait for a place, then the answers of
 /// the receiver: the sender is slowed down and nothing is lost.
@@ -106,10 +110,14 @@ pub struct Bench {
     /// What the series of a study know of one another.
     pub levels: Levels,
     pub companions: Companions,
+    /// What was said of series of which nothing is made.
+    pub verdicts: Verdicts,
     /// What the site takes.
     pub selection: selection::Settings,
     /// Seals reports.
     pub key: Arc<DeviceKey>,
+    /// Series whose levels became known after they had a result.
+    pub again: Again,
     /// Says that the job at work moves on.
     pub hand: Arc<Hand>,
 }
@@ -132,7 +140,7 @@ pub fn start(
         let (mut next, mut tested) = (None, bench.self_test());
         loop {
             let pause = tested.until_next();
-            let work = next.take().map_or_else(|| queue.recv_timeout(pause), Ok);
+            let work = next.take().map_or_else(|| bench.again.or_next(&queue, pause), Ok);
             if *stop.borrow() || matches!(work, Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
@@ -174,7 +182,9 @@ impl Bench {
             Purpose::Run { completion, generation } => self.produce(job, *completion, generation),
             Purpose::Explain { have } => self.decode(job).map(|_| {
                 tracing::warn!(job = %job.id, have, "incomplete: more was meant to come; the sender's move");
-                self.board.change(&job.id, JobState::Incomplete { have: *have, expect: None });
+                let verdict = Verdict::Incomplete { have: *have, expect: None };
+                self.board.change(&job.id, verdict.state());
+                self.verdicts.keep(&job.id, job.files.len(), verdict);
             }),
         };
         let state = match worked {
@@ -182,7 +192,9 @@ impl Bench {
             Err(ProduceError::Refused(refusal)) => {
                 let advice = Move::Peer.advice();
                 tracing::info!(job = %job.id, code = ?refusal.code, "refused: {refusal}; {advice}");
-                return self.board.refused(&job.id, refusal);
+                let code = refusal.code;
+                self.board.refused(&job.id, refusal);
+                return self.verdicts.keep(&job.id, job.files.len(), Verdict::Refused { code });
             }
             Err(error) => {
                 let whose = error.whose_move();
@@ -213,12 +225,13 @@ impl Bench {
         };
         let source = Source::Dicom(Box::new(series));
         if self.levels.are_kept(&source, &job.id) {
-            return;
+            return self.number_again(&source);
         }
         let Ok(segmentation) = self.workshop.read_levels(&source) else { return };
         match self.levels.keep(&source, &job.id, &segmentation) {
             Ok(true) => {
                 tracing::info!(job = %job.id, "its levels are kept for other series of the study");
+                self.number_again(&source);
             }
             Ok(false) => {}
             Err(error) => {
@@ -247,7 +260,7 @@ impl Bench {
         clock.begin(crate::messages::JobStage::Volume, &mut begin);
         let levels_at = |source| ProduceError::Write { path: generation.folder.clone(), source };
         let (mut dicom, inputs) = self.decode(job)?;
-        let company = self.companions.meet(&dicom, &job.id).map_err(levels_at)?;
+        let company = self.companions.meet(&dicom, &job.id, generation).map_err(levels_at)?;
         if let Some(better) = company.better {
             return Err(left_for(&better, &dicom).into());
         }
@@ -263,16 +276,36 @@ impl Bench {
             folder: generation.folder.clone(),
             made: generation.made.clone(),
             generation: generation.number,
-            replaces: company.worse,
+            supersedes: company.worse,
             labelmap: self.destinations.iter().any(|to| to.wants(OutputKind::Labelmap)),
         };
         let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
-        self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
+        let told = self.tell_study(job, completion, generation, &source, &product.segmentation);
+        told.map_err(levels_at)?;
         clock.end();
         tell_engine(job, &product);
         let handover = Handover::new(&job.id, generation.number);
         self.show(job, completion, generation, &product, &clock, &handover)?;
         self.hand_over(&handover, &product)
+    }
+
+    /// Keeps what other series of the study may want to know of a result, and sees to those that waited for it.
+    fn tell_study(
+        &mut self,
+        job: &Job,
+        completion: Completion,
+        generation: &Generation,
+        source: &Source,
+        segmentation: &Segmentation,
+    ) -> std::io::Result<()> {
+        if self.levels.keep(source, &job.id, segmentation)? {
+            self.number_again(source);
+        }
+        self.levels.remember(source, &job.id, &job.files, completion, segmentation)?;
+        match source {
+            Source::Dicom(dicom) => self.companions.keep(dicom, &job.id, generation.number),
+            Source::Volume(_) => Ok(()),
+        }
     }
 
     /// Puts the result where the page and the last acknowledgement find it.

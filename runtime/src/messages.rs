@@ -10,6 +10,7 @@ mod event;
 mod health;
 mod job;
 mod mcu;
+mod receipt;
 mod time;
 
 pub use command::{CommandReply, OrderFault, OrderKind, Outcome};
@@ -24,6 +25,7 @@ pub use job::{
     ResultFlag, Timings, VertebraEntry, VolumesMl,
 };
 pub use mcu::{LinkState, McuCause, McuEntry, McuEvent, McuLink, McuPower, McuRail};
+pub use receipt::{Receipt, Shortfall};
 pub use time::Timestamp;
 
 use crate::identity::JobId;

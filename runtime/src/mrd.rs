@@ -9,6 +9,7 @@ pub mod reply;
 pub mod roi;
 pub mod server;
 pub mod session;
+pub mod study;
 pub mod wire;
 #[cfg(test)]
 mod wire_tests;

@@ -13,6 +13,7 @@ mod element;
 mod header;
 mod measurements;
 mod module;
+mod naming;
 mod presentation;
 mod segmentation;
 

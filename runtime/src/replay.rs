@@ -11,7 +11,7 @@ pub mod verdict;
 
 use crate::ingest::assemble::{Certainty, Reason};
 use play::Rules;
-use script::{Examination, Random};
+use script::{Examination, Random, Script};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,31 +46,25 @@ pub struct Row {
     /// By what the count was known; `none` where it was not.
     pub announced: script::Announced,
     pub decisions: usize,
+    pub min_ms: u64,
     pub p50_ms: u64,
     pub p99_ms: u64,
     pub max_ms: u64,
 }
 
-/// Plays at least `series` series, each examination to rules of its own that `rules` makes.
+/// Plays at least `series` series, each script to rules of its own that `rules` makes: what they learn of its sender holds for
+/// all its examinations.
 pub fn run<R: Rules>(series: usize, seed: u64, rules: impl Fn() -> R) -> Report {
     let mut report = Report { seed, ..Report::default() };
-    let mut delays: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
-    let mut examination_seed = Random::new(seed);
+    let mut delays = Delays::new();
+    let mut script_seed = Random::new(seed);
     while report.series < series {
-        let examination = Examination::invent(examination_seed.next());
-        let decisions = play::play(&mut rules(), &examination);
-        for (index, planned) in examination.series.iter().enumerate() {
-            let judged = verdict::judge(&examination, index, &decisions);
-            report.series += 1;
-            report.images += planned.delivered.len();
-            report.early += judged.early;
-            report.unaware += judged.unaware;
-            report.violations += judged.violations.len();
-            let room = TOLD.saturating_sub(report.told.len());
-            report.told.extend(judged.violations.into_iter().take(room));
-            if let Some((reason, delay)) = judged.last {
-                delays.entry((reason, planned.announced)).or_default().push(delay);
+        let (script, mut rules) = (Script::invent(script_seed.next()), rules());
+        for examination in &script.examinations {
+            if report.series >= series {
+                break;
             }
+            report.add(examination, &mut rules, &mut delays);
         }
     }
     report.rules = delays
@@ -80,12 +74,34 @@ pub fn run<R: Rules>(series: usize, seed: u64, rules: impl Fn() -> R) -> Report 
     report
 }
 
+/// By rule and by what the count was known.
+type Delays = BTreeMap<(Reason, script::Announced), Vec<Duration>>;
+
+impl Report {
+    fn add(&mut self, examination: &Examination, rules: &mut impl Rules, delays: &mut Delays) {
+        let decisions = play::play(rules, examination);
+        for (index, planned) in examination.series.iter().enumerate() {
+            let judged = verdict::judge(examination, index, &decisions);
+            self.series += 1;
+            self.images += planned.delivered.len();
+            self.early += judged.early;
+            self.unaware += judged.unaware;
+            self.violations += judged.violations.len();
+            let room = TOLD.saturating_sub(self.told.len());
+            self.told.extend(judged.violations.into_iter().take(room));
+            if let Some((reason, delay)) = judged.last {
+                delays.entry((reason, planned.announced)).or_default().push(delay);
+            }
+        }
+    }
+}
+
 fn row(reason: Reason, announced: script::Announced, mut delays: Vec<Duration>) -> Row {
     delays.sort_unstable();
     let at = |percent: usize| {
         delays[(delays.len() * percent / 100).min(delays.len() - 1)].as_millis() as u64
     };
-    let (p50_ms, p99_ms, max_ms) = (at(50), at(99), at(100));
+    let (min_ms, p50_ms, p99_ms, max_ms) = (at(0), at(50), at(99), at(100));
     let (certainty, decisions) = (reason.certainty(), delays.len());
-    Row { reason, certainty, announced, decisions, p50_ms, p99_ms, max_ms }
+    Row { reason, certainty, announced, decisions, min_ms, p50_ms, p99_ms, max_ms }
 }

@@ -3,7 +3,7 @@
 use crate::decode::selection::Selection;
 use crate::identity::{JobId, Provenance};
 use crate::jobs::source::Source;
-use crate::messages::{OutputKind, Timings};
+use crate::messages::{OutputKind, Receipt, Timings};
 use crate::seal::{self, DeviceKey, Digest, Digests};
 use pipeline::measure::{Curvature, Quality, VertebraMeasures};
 use pipeline::{Flag, LikelyLevels, Numbering, Plane, Segmentation};
@@ -41,6 +41,9 @@ pub struct Report {
     /// Most memory this process has held, MiB; `None` where the system does not tell.
     pub peak_memory_mib: Option<u64>,
     pub outputs: Outputs,
+    /// What every destination has of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Receipt>,
     /// Of the files that the series was read from, sorted.
     pub inputs: Vec<Digest>,
     /// Of every file that was made but this one.
@@ -216,6 +219,7 @@ impl Report {
             confidence: segmentation.confidence,
             peak_memory_mib: None,
             outputs: files.outputs,
+            destinations: Vec::new(),
             inputs: files.inputs,
             files: files.digests,
         }
@@ -226,6 +230,12 @@ impl Report {
         self.total_ms = stages.total_ms();
         self.stages = stages;
         self.peak_memory_mib = peak_memory_mib();
+        self
+    }
+
+    /// The same report with what the destinations have.
+    pub fn received(mut self, receipts: &[Receipt]) -> Report {
+        self.destinations = receipts.to_vec();
         self
     }
 }

@@ -1,6 +1,7 @@
 //! What is deleted, and when: series with their results once they are older than the site keeps them, and the oldest ones
 //! earlier where the disk fills up. Never what is still to be worked on or delivered.
 
+use crate::durable::absent_is_fine;
 use crate::identity::JobId;
 use crate::ingest::Event;
 use crate::ingest::mpps;
@@ -168,13 +169,6 @@ fn delete_files(folder: &Path, now: SystemTime, keep: Duration) -> io::Result<()
         }
     }
     Ok(())
-}
-
-fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -16,13 +16,14 @@ use crate::jobs::board::Board;
 use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
+use crate::jobs::verdict::{Verdict, Verdicts};
+use crate::jobs::{self, Again, Bench, Job, Purpose, Work, engines, generation};
 use crate::messages::{Completion, FailureCode, Happening, JobState, OrderFault, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::progress::Progress;
-use crate::publish::deliveries::Deliveries;
+use crate::publish::deliveries::{Deliveries, Recipient};
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
 use crate::retention::Retention;
@@ -99,6 +100,7 @@ impl Service {
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let health = Health::new();
         let bench = bench(&config, &board, &outbox, &key, &health)?;
+        let verdicts = bench.verdicts.clone();
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let progress = Progress::new(&config, &health, &publisher);
         threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
@@ -122,6 +124,7 @@ impl Service {
             outbox: outbox.clone(),
             queue,
             results,
+            verdicts,
             hand: health.hand(Part::Assemble),
         };
         threads.push(assembler.start(incoming, again, stopped.clone())?);
@@ -226,18 +229,33 @@ fn bench(
     let workshop = workshop(config)?;
     let (_, engine) = workshop.tags()?;
     board.works_on(engine, workshop.passed());
+    let results = config.data.join("results");
+    let verdicts = verdicts(config, &workshop, results.clone())?;
     Ok(Bench {
         workshop,
         board: board.clone(),
         outbox: outbox.clone(),
         destinations: config.destinations.clone(),
-        results: config.data.join("results"),
+        results,
+        verdicts,
         levels: Levels::new(config.data.join("levels"), key.to_vec()),
         companions: Companions::new(config.data.join("companions"), key.to_vec()),
         selection: config.selection.clone(),
+        again: Again::default(),
         key: Arc::new(device_key),
         hand: Arc::new(health.hand(Part::Jobs)),
     })
+}
+
+/// What was said before of series of which nothing is made, by this software, its nets and the site's table.
+fn verdicts(config: &Config, workshop: &Workshop, results: PathBuf) -> Result<Verdicts> {
+    let (weights, table) = (workshop.weights(), serde_json::to_string(&config.selection)?);
+    let judges = [
+        ("software", env!("CARGO_PKG_VERSION")),
+        ("weights", weights.as_str()),
+        ("selection", table.as_str()),
+    ];
+    Ok(Verdicts::new(results, &judges))
 }
 
 /// The threads that bring results to their destinations, one for each.
@@ -248,12 +266,13 @@ fn deliver(
     health: &Arc<Health>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<thread::JoinHandle<()>>> {
-    let start = |destination: &Destination| {
+    let start = |(number, destination): (u32, &Destination)| {
         let hand = health.hand(Part::Deliveries);
         let route = destination.route(tls).map_err(anyhow::Error::msg)?;
-        Ok(deliveries.start(destination.name.clone(), route, hand, stop.clone())?)
+        let to = Recipient { number, name: destination.name.clone(), route };
+        Ok(deliveries.start(to, hand, stop.clone())?)
     };
-    config.destinations.iter().map(start).collect()
+    (1..).zip(&config.destinations).map(start).collect()
 }
 
 /// What deletes what is old.
@@ -371,6 +390,7 @@ struct Assembly {
     outbox: Arc<Outbox>,
     queue: SyncSender<Work>,
     results: PathBuf,
+    verdicts: Verdicts,
     hand: Hand,
 }
 
@@ -461,6 +481,10 @@ impl Assembly {
 
     fn decide(&self, decision: Decision) {
         let job = &decision.job;
+        if let Some(verdict) = self.verdicts.of(&decision) {
+            tracing::info!(%job, "it was judged before");
+            return self.board.found(job, verdict.state());
+        }
         let Some(completion) = completion(decision.reason) else { return self.give_up(decision) };
         // The assembler counts from its own start; the disk knows what was made before.
         let generation = match generation::of(&self.results, job, decision.have) {
@@ -473,7 +497,7 @@ impl Assembly {
         };
         if generation.finished && self.is_told(job, generation.number) {
             tracing::info!(%job, "its result is there already");
-            return self.board.found_done(job);
+            return self.board.found(job, JobState::Done);
         }
         let (instances, generation_number) = (decision.have, generation.number);
         tracing::info!(%job, instances, generation = generation_number, reason = ?decision.reason, certainty = ?decision.reason.certainty(), "complete");
@@ -500,7 +524,9 @@ impl Assembly {
         match decision.expect.map(|n| n as u32).filter(|&expect| have < expect) {
             Some(expect) => {
                 tracing::warn!(%job, have, expect, "incomplete: instances are missing; the sender's move");
-                self.board.change(job, JobState::Incomplete { have, expect: Some(expect) });
+                let verdict = Verdict::Incomplete { have, expect: Some(expect) };
+                self.board.change(job, verdict.state());
+                self.verdicts.keep(job, decision.have, verdict);
             }
             None => self.enqueue(decision, Purpose::Explain { have }),
         }

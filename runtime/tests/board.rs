@@ -8,7 +8,7 @@ use pipeline::{Numbering, Plane};
 use sagitta::error::Move;
 use sagitta::identity::{JobId, Provenance};
 use sagitta::jobs::board::{Board, Produced, Shown};
-use sagitta::messages::{FailureCode, JobState, Name};
+use sagitta::messages::{FailureCode, JobState, Name, Receipt, Shortfall};
 use sagitta::outbox::{Delivery, Destination, Handover, Outbox, Priority};
 use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use sagitta::render::Scene;
@@ -43,6 +43,7 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
         engine: "simd f32".to_owned(),
         configuration_sha256: String::new(),
         generation: handover.generation,
+        supersedes: None,
     };
     let series = SeriesReport {
         name: handover.job.to_string(),
@@ -82,6 +83,12 @@ fn told(outbox: &Outbox) -> Vec<String> {
     waiting.iter().map(|message| word(&message.payload)).collect()
 }
 
+/// Of a destination that took and refused so many objects.
+fn receipt(destination: u32, taken: u32, refused: u32) -> Receipt {
+    let (code, whose) = (FailureCode::Delivery, Move::Site);
+    Receipt { destination, taken, shortfall: Some(Shortfall { refused, code, whose }) }
+}
+
 fn delivery(job: &JobId, recorded_ms: u64) -> Delivery {
     let (destination, files) = ("console".to_owned(), vec![format!("{job}/1/seg.dcm").into()]);
     Delivery { job: job.clone(), destination, files, recorded_ms }
@@ -98,8 +105,7 @@ async fn a_delivery_of_an_earlier_run_does_not_end_the_job_at_work() {
     let handover = Handover { job: job.clone(), generation: 1, recorded_ms: 2 };
     produce(&board, &handover, folder.path());
     let (old, new) = (delivery(&job, 1), delivery(&job, 2));
-    let whose = Move::Site;
-    board.undeliverable(&job, |this| this.recorded(&old), FailureCode::Delivery, whose);
+    board.received(&job, |this| this.recorded(&old), receipt(1, 0, 1));
     board.finished(&job, |this| this.recorded(&old));
     assert_eq!(told(&outbox), [""; 0]);
     assert!(!folder.path().join(FILE_NAME).exists());
@@ -112,8 +118,38 @@ async fn a_delivery_of_an_earlier_run_does_not_end_the_job_at_work() {
     assert!(!outbox.is_untold(&job, 1).unwrap());
     assert!(folder.path().join(FILE_NAME).exists());
     assert_eq!(board.line(&job).unwrap().state, JobState::Done);
+    assert_eq!(board.line(&job).unwrap().status().destinations, []);
     board.finished(&job, |this| this.recorded(&new));
     assert_eq!(told(&outbox), ["sending", "result", "done"], "told once");
+}
+
+/// A result that one of two destinations refused was told as failed, without its numbers and its report, and was made again
+/// at every start.
+#[tokio::test]
+async fn what_a_destination_refuses_takes_nothing_from_the_end_of_the_job() {
+    for (taken, state) in [(37, "done"), (0, "failed")] {
+        let folder = Folder::new("board-refused");
+        let (board, outbox) = board(folder.path());
+        let job = job("1.2.3");
+        board.arrived(&job, true);
+        let handover = Handover { job: job.clone(), generation: 1, recorded_ms: 2 };
+        produce(&board, &handover, folder.path());
+        outbox.record_deliveries(&handover, &[("console", vec!["seg.dcm".into()])]).unwrap();
+        let receipts = [receipt(1, taken, 1), receipt(2, 0, 38)];
+        receipts
+            .iter()
+            .for_each(|&receipt| board.received(&job, |this| *this == handover, receipt));
+        board.finished(&job, |this| *this == handover);
+        assert_eq!(told(&outbox), ["result", state]);
+        assert!(!outbox.is_untold(&job, 1).unwrap(), "it is not made again");
+        let line = board.line(&job).unwrap();
+        assert_eq!(line.status().destinations, receipts);
+        assert_eq!(line.state == JobState::Done, taken > 0, "{:?}", line.state);
+        let report = std::fs::read(folder.path().join(FILE_NAME)).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(report["destinations"], serde_json::json!(receipts));
+        assert_eq!(board.figures().failed, u64::from(taken == 0));
+    }
 }
 
 #[tokio::test]
@@ -122,10 +158,10 @@ async fn a_result_of_an_earlier_run_is_no_news_unless_something_else_was_said() 
     let (board, outbox) = board(folder.path());
     let (found, sent_again) = (job("1.2.3"), job("1.2.4"));
     board.arrived(&found, true);
-    board.found_done(&found);
+    board.found(&found, JobState::Done);
     assert_eq!(board.line(&found).unwrap().state, JobState::Done);
     assert_eq!(told(&outbox), [""; 0]);
     board.arrived(&sent_again, false);
-    board.found_done(&sent_again);
+    board.found(&sent_again, JobState::Done);
     assert_eq!(told(&outbox), ["receiving", "done"]);
 }

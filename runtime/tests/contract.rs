@@ -17,7 +17,7 @@ use sagitta::decode::selection::{Class, Confidence, Reason, Selection};
 use sagitta::error::Move;
 use sagitta::messages::{
     AlarmCode, Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage,
-    JobState, JobStatus, Name, Passed, Presence, Timestamp, Topics, Version,
+    JobState, JobStatus, Name, Passed, Presence, Receipt, Shortfall, Timestamp, Topics, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -62,7 +62,12 @@ const FAILURES: [FailureCode; 7] = [
 /// Every state a job can be in.
 fn job_states() -> Vec<JobState> {
     let mut states = vec![JobState::Receiving, JobState::Sending, JobState::Done];
-    let reasons = [Completion::CountKnown, Completion::AssociationRelease, Completion::Silence];
+    let reasons = [
+        Completion::CountKnown,
+        Completion::AssociationRelease,
+        Completion::Silence,
+        Completion::SeriesEnd,
+    ];
     states.extend(reasons.map(|reason| JobState::Complete { reason }));
     states.extend(JobStage::ALL.map(|stage| JobState::Running { stage }));
     states.extend(REFUSALS.map(|code| JobState::Refused { code }));
@@ -71,6 +76,18 @@ fn job_states() -> Vec<JobState> {
     }
     states.extend([Some(15), None].map(|expect| JobState::Incomplete { have: 11, expect }));
     states
+}
+
+/// Every way in which a destination can fall short, beside one that has all.
+fn receipts() -> Vec<Vec<Receipt>> {
+    let whole = Receipt { destination: 2, taken: 38, shortfall: None };
+    let codes = [FailureCode::Storage, FailureCode::Delivery];
+    let moves = [Move::Peer, Move::Site, Move::Sagitta];
+    let of = |code| moves.map(|whose| Shortfall { refused: 1, code, whose });
+    let shortfalls = codes.into_iter().flat_map(of);
+    let beside =
+        |shortfall| vec![Receipt { destination: 1, taken: 37, shortfall: Some(shortfall) }, whole];
+    shortfalls.map(beside).collect()
 }
 
 /// Every class, confidence and reason.
@@ -98,6 +115,12 @@ fn published() -> Vec<(&'static str, Value)> {
         let mut status = status(&job("1.2.3"), state);
         status.stages_ms = timings();
         add("status", encode(7, &status));
+    }
+    for destinations in receipts() {
+        add(
+            "status",
+            encode(7, &JobStatus { destinations, ..status(&job("1.2.3"), JobState::Done) }),
+        );
     }
     for because in State::ALL {
         for engine in [EngineKind::Tensorrt, EngineKind::Cuda] {

@@ -14,8 +14,9 @@ use fixture::{
 };
 use pipeline::Numbering;
 use sagitta::error::Move;
+use sagitta::identity::{JobId, Provenance, Superseded};
 use sagitta::objects::{ObjectError, OutputKind, build};
-use sagitta::publish::store::{self, Destination, StoreError, StoredObject};
+use sagitta::publish::store::{self, Destination, Patience, StoreError, StoredObject};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -229,7 +230,28 @@ fn the_same_input_gives_the_same_bytes_and_another_generation_other_uids() {
     let series = |object, tag| dump(object).element(tag).unwrap().to_str().unwrap().into_owned();
     assert_eq!(series(&first[0], tags::SERIES_NUMBER), "701");
     assert_eq!(series(&second[0], tags::SERIES_NUMBER), "711");
-    assert!(series(&second[0], tags::SERIES_DESCRIPTION).contains("supersedes 1"));
+    let words = |object| series(object, tags::SERIES_DESCRIPTION);
+    assert!(!words(&first[0]).contains("REVISED"), "{}", words(&first[0]));
+    assert!(words(&second[0]).starts_with("AI labels REVISED, supersedes 701 "));
+}
+
+/// The result of a better corrected image of the same acquisition came without a word that the other one is superseded.
+#[test]
+fn the_result_of_a_better_image_names_the_series_to_leave_aside() {
+    let described = |series_number, generation| {
+        let job = JobId::new(b"key", "1.2");
+        let supersedes = Some(Superseded { job, generation: 2, series_number });
+        let provenance = Provenance { supersedes, generation, ..provenance() };
+        let result = result(Numbering::FromSacrum);
+        let built =
+            build(&source(Form::Classic), &result, &provenance, &made(), &captures()).unwrap();
+        let bytes = std::io::Cursor::new(built[0].bytes[128..].to_vec());
+        let object = dicom_object::from_reader(bytes).unwrap();
+        object.element(tags::SERIES_DESCRIPTION).unwrap().to_str().unwrap().into_owned()
+    };
+    assert!(described(Some(5), 1).starts_with("AI labels REVISED, supersedes 511 "));
+    assert!(described(None, 1).starts_with("AI labels REVISED "));
+    assert!(described(Some(5), 2).starts_with("AI labels REVISED, supersedes 701 "), "its own");
 }
 
 #[test]
@@ -320,7 +342,7 @@ impl Drop for Receiver {
 }
 
 async fn send(to: &Destination, objects: &[StoredObject]) -> Result<(), StoreError> {
-    store::send(&to.name, &to.route(None).unwrap(), objects).await
+    store::send(&to.name, &to.route(None).unwrap(), objects, Patience::Again).await
 }
 
 async fn probe(to: &Destination) -> Result<Vec<OutputKind>, StoreError> {
@@ -442,5 +464,11 @@ async fn warnings_count_as_stored_and_failures_do_not() {
         let error = send(&receiver_answering(status).await, &objects).await.unwrap_err();
         assert!(matches!(error, StoreError::Status { status: s, .. } if s == status), "{error}");
         assert_eq!(error.retry_can_help(), retry, "{error}");
+        assert!(!error.is_away(), "{error}");
     }
+    // The last try leaves out what there is no room for, and counts it.
+    let full = receiver_answering(0xA700).await;
+    let sent = store::send(&full.name, &full.route(None).unwrap(), &objects, Patience::Last).await;
+    let error = sent.unwrap_err();
+    assert!(error.to_string().contains("out of resources"), "{error}");
 }

@@ -34,6 +34,24 @@ fn a_hundred_thousand_series_break_no_rule() {
     assert_eq!(report.violations, 0, "{:?}", report.told);
 }
 
+/// Rules were made anew for each examination, so that no sender of the play had time to teach anything.
+#[test]
+fn what_a_sender_teaches_holds_for_its_later_examinations() {
+    let fixed = Settings { learn: false, ..Settings::default() };
+    let silence = |settings: Settings| {
+        let rows = service(settings).rules.into_iter();
+        let delays = rows.filter(|row| row.reason == Reason::Silence);
+        let delays: Vec<_> = delays.map(|row| (row.min_ms, row.max_ms)).collect();
+        let of = |delay: fn(&(u64, u64)) -> u64| delays.iter().map(delay);
+        (of(|row| row.0).min().unwrap(), of(|row| row.1).max().unwrap())
+    };
+    let (shortest, longest) = silence(Settings::default());
+    assert_eq!(shortest, 1_000, "of a sender that never pauses");
+    assert!((8_000..8_100).contains(&longest), "of one that does: {longest}");
+    let (shortest, longest) = silence(fixed);
+    assert!(shortest == fixed.silence_ms && longest < shortest + 100, "{shortest} {longest}");
+}
+
 #[test]
 fn one_seed_plays_one_script() {
     let report = |seed| run(200, seed, || Assembler::new(Settings::default()));

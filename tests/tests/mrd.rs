@@ -107,6 +107,32 @@ fn what_cannot_be_segmented_goes_back_with_the_reason() {
         "originals": false, "texts": [], "closed": true,
     });
     assert_eq!(client("plain"), expected, "{}", appliance.log());
+    everybody_is_told(&site, &appliance);
+}
+
+/// The same series of the same measurement twice: refused, then segmented. Only the scanner was told before.
+fn everybody_is_told(site: &Site, appliance: &Appliance) {
+    let heard = |kind: &str| -> Vec<Value> {
+        let messages = site.messages.messages().unwrap().into_iter();
+        let ours = messages.filter(|(topic, _)| topic.ends_with(&format!("/{kind}")));
+        ours.map(|(_, payload)| serde_json::from_str(&payload).unwrap())
+            .filter(|message: &Value| message.get("job").is_some())
+            .collect()
+    };
+    let end = || heard("status").into_iter().find(|status| status["state"] == "done");
+    let done = wait_until("the last status", LIMIT, end)
+        .unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
+    assert_eq!((&done["generation"], &done["instances"]), (&json!(2), &json!(17)), "{done}");
+    let statuses = heard("status");
+    let of = |state: &str| statuses.iter().filter(|s| s["state"] == state).collect::<Vec<_>>();
+    let [refused] = of("refused")[..] else { panic!("{statuses:?}") };
+    assert_eq!((&refused["code"], &refused["generation"]), (&json!("not_sagittal"), &json!(1)));
+    assert!(of("complete").iter().all(|status| status["reason"] == "series_end"));
+    let [result] = &heard("result")[..] else { panic!("{:?}", heard("result")) };
+    assert_eq!((&result["job"], &result["generation"]), (&done["job"], &json!(2)));
+    assert!(result["vertebrae_count"].as_u64().unwrap() > 3, "{result}");
+    let page: Value = serde_json::from_str(&site.page("/api/jobs").unwrap()).unwrap();
+    assert_eq!((&page[0]["job"], &page[0]["slices"]), (&done["job"], &json!(17)), "{page}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tests::series::Nagle;
-use tests::site::series_uid;
-use tests::{Site, peer, phantom, send};
+use tests::site::{JOB, series_uid};
+use tests::{Site, peer, phantom, send, wait_until};
 
 /// A body lies where another series shows it, within the width of its slices.
 const SAME_PLACE_MM: f64 = 6.0;
@@ -105,6 +105,34 @@ fn the_upper_station_takes_its_levels_from_the_lower() {
     // Kept on this disk and numbered by again, without a UID of the patient's in any name.
     let kept = json(&site.results(&thoracic).join("neighbours.json"));
     assert_eq!(kept[0]["job"], lumbar.as_str());
+}
+
+/// The upper station came first and kept its numbers without meaning, whatever came later.
+#[test]
+fn a_station_that_came_first_is_numbered_again_when_the_lower_shows_its_levels() {
+    let site = Site::new().unwrap();
+    let appliance = site.start().unwrap();
+    let whole = generate(&Recipe::of(Region::Whole, 3)).unwrap().image;
+    let rows = whole.dims().counts()[1];
+    let upper = station(&whole, rows * 15 / 100..rows * 62 / 100);
+    let lower = station(&whole, rows * 45 / 100..rows);
+    let (thoracic, result, _) = segmented(&site, &upper, "upper");
+    assert_eq!(result["numbering"], "unverified", "{}", appliance.log());
+    let (lumbar, _, _) = segmented(&site, &lower, "lower");
+    let revised = wait_until("the revised result", JOB, || {
+        let heard = site.heard(&thoracic).ok()?.into_iter();
+        heard.filter(|(kind, _)| kind == "result").nth(1).map(|(_, result)| result)
+    });
+    let revised = revised.unwrap_or_else(|error| panic!("{error}: {}", appliance.log()));
+    assert_eq!((&revised["generation"], &revised["numbering"]), (&2.into(), &"from_study".into()));
+    assert_eq!(revised["levels_from"], lumbar.as_str());
+    assert_eq!(site.settled(&thoracic).unwrap()["generation"], 2);
+    // Once: the same series again makes nothing new, and a restart neither.
+    appliance.kill();
+    let again = site.start().unwrap();
+    let found = || (again.log().matches("its result is there already").count() == 2).then_some(());
+    wait_until("both results", JOB, found).unwrap_or_else(|e| panic!("{e}: {}", again.log()));
+    assert!(!again.log().contains("numbered again"), "{}", again.log());
 }
 
 /// Three thick sagittal slices with the sacrum, beside two of other planes: refused as an exam, yet its levels are read.

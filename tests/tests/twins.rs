@@ -5,6 +5,7 @@ use dicom_core::{DataElement, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::open_file;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tests::series::Nagle;
 use tests::site::series_uid;
@@ -55,6 +56,24 @@ fn the_better_image_of_an_acquisition_replaces_the_other_or_is_kept() {
     let report: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(report["series"]["replaces"], first.as_str());
     assert_eq!(report["series"]["class_confidence"], "high");
+    // Nothing that was sent can be taken back: the new series names the old one.
+    let described: BTreeSet<String> = site
+        .console
+        .files()
+        .unwrap()
+        .into_iter()
+        .map(|path| {
+            let object = open_file(path).unwrap();
+            let text = |tag| object.element(tag).unwrap().to_str().unwrap().trim().to_owned();
+            format!("{} {}", text(tags::SERIES_NUMBER), text(tags::SERIES_DESCRIPTION))
+        })
+        .collect();
+    let revised: Vec<_> = described.iter().filter(|words| words.contains("REVISED")).collect();
+    assert_eq!(revised.len() * 2, described.len(), "{described:?}");
+    for words in revised {
+        let (number, _) = words.split_once(' ').unwrap();
+        assert!(words.contains(&format!("REVISED, supersedes {number}")), "{words}");
+    }
     let (_, state) = ended(&uncorrected(&corrected, "too late"));
     assert_eq!((&state["state"], &state["code"]), (&"refused".into(), &"not_selected".into()));
     let told = format!("a better corrected image of the same acquisition was taken: job {better}");

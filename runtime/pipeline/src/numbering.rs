@@ -93,11 +93,7 @@ pub(crate) fn number(
     let centres: Vec<[f64; 3]> =
         bodies.centres.iter().map(|&centre| affine.world(centre)).collect();
     let said = study::ask(&centres, neighbours);
-    let elsewhere = match said {
-        Said::First { id, neighbour } if id + count <= lowest + 2 => Some((id, neighbour)),
-        _ => None,
-    };
-    let (first, numbering) = match (sacrum, dens, elsewhere) {
+    let (first, numbering) = match (sacrum, dens, named(said, count)) {
         (true, _, _) => (lowest + 1 - count, Numbering::FromSacrum),
         (false, true, _) => (top, Numbering::FromC2),
         (false, false, Some((first, neighbour))) => (first, Numbering::FromStudy { neighbour }),
@@ -113,6 +109,22 @@ pub(crate) fn number(
         Said::Contradiction => true,
     };
     Numbered { ids, numbering, landmarks_disagree: here || there }
+}
+
+/// Whether `neighbours` name the levels of a series without a landmark whose bodies have these centres (LPS mm, top to bottom).
+pub fn is_named_by(neighbours: &[Neighbour], centres: &[[f64; 3]]) -> bool {
+    named(study::ask(centres, neighbours), centres.len() as u8).is_some()
+}
+
+/// The id of the uppermost of `count` bodies and the neighbour that names it; `None` where there is no room for all in the row
+/// of ids.
+fn named(said: Said, count: u8) -> Option<(u8, usize)> {
+    match said {
+        Said::First { id, neighbour } if id + count <= VertebraId::L5.value() + 2 => {
+            Some((id, neighbour))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a sacrum begins right below the lowest body. A body cut by the lower edge of the field has nothing below it.

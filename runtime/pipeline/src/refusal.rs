@@ -1,11 +1,11 @@
 //! Why a series is not segmented: a result with a code, not a failure of ours.
 
 use kernels::Grid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Stable codes: scripts, MQTT and the dashboard rely on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
     /// Not an MR image of a class we take.

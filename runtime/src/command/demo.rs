@@ -14,7 +14,7 @@ use crate::jobs::board::Record;
 use crate::messages::{JobState, Name};
 use crate::objects::OutputKind;
 use crate::publish::mqtt::{self, BrokerSettings, LiveMessage};
-use crate::publish::store::{self, Destination, StoredObject};
+use crate::publish::store::{self, Destination, Patience, StoredObject};
 use crate::report::Report;
 use crate::seal::DeviceKey;
 use crate::service::Service;
@@ -97,7 +97,7 @@ async fn play(arguments: &Arguments) -> Result<Outcome> {
     let messages = tokio::spawn(print_messages(service.live.subscribe(), say));
     say.line(&format!("sending {} objects to {}", objects.len(), service.dicom));
     let to_service = to("sagitta", service.dicom, &[]).route(None).map_err(anyhow::Error::msg)?;
-    store::send("sagitta", &to_service, &objects).await?;
+    store::send("sagitta", &to_service, &objects, Patience::Last).await?;
 
     let record = settled(&service, &objects, say).await?;
     tokio::time::sleep(LAST_MESSAGES).await;

@@ -41,8 +41,8 @@ fn table(report: &Report) -> String {
     let Report { seed, series, images, early, unaware, violations, .. } = report;
     line(format_args!("{series} series of {images} images, seed {seed}"));
     line(format_args!(
-        "{:<20}{:<22}{:<10}{:>8}{:>9}{:>9}{:>9}",
-        "rule", "announced", "certainty", "series", "p50 ms", "p99 ms", "max ms"
+        "{:<20}{:<22}{:<10}{:>8}{:>9}{:>9}{:>9}{:>9}",
+        "rule", "announced", "certainty", "series", "min ms", "p50 ms", "p99 ms", "max ms"
     ));
     for row in &report.rules {
         let [rule, announced, certainty] = [
@@ -50,9 +50,10 @@ fn table(report: &Report) -> String {
             format!("{:?}", row.announced),
             format!("{:?}", row.certainty),
         ];
-        let (decisions, p50, p99, max) = (row.decisions, row.p50_ms, row.p99_ms, row.max_ms);
+        let (decisions, min, p50) = (row.decisions, row.min_ms, row.p50_ms);
+        let (p99, max) = (row.p99_ms, row.max_ms);
         line(format_args!(
-            "{rule:<20}{announced:<22}{certainty:<10}{decisions:>8}{p50:>9}{p99:>9}{max:>9}"
+            "{rule:<20}{announced:<22}{certainty:<10}{decisions:>8}{min:>9}{p50:>9}{p99:>9}{max:>9}"
         ));
     }
     line(format_args!("{early} presumed starts before the last image, each superseded"));

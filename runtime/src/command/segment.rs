@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         made: made(&source),
         generation: 1,
         neighbours: Neighbours::default(),
-        replaces: None,
+        supersedes: None,
         labelmap: false,
     };
     let mut workshop = Workshop::open(arguments.threads, &arguments.engine.settings()?, None)?;

@@ -7,7 +7,8 @@
 //! * `silence`: no gap, and nothing more came for a while;
 //! * `incomplete`: nothing more came for long, and there is a gap or a declared count that was not reached.
 //!
-//! An Enhanced MR object is a whole volume: complete on arrival. An image after a decision starts the next generation.
+//! An Enhanced MR object is a whole volume; whether others belong to its series is counted (`expected`) or shown by silence. An
+//! image after a decision starts the next generation.
 //! How long a while is, every sender teaches by what it did before.
 
 mod candidate;
@@ -217,7 +218,8 @@ impl Assembler {
             // What lay in the spool at start has been looked at, or is whole.
             Event::Arrived(arrival) if arrival.origin.is_some() => {
                 let candidate = self.series.get_mut(&arrival.job)?;
-                candidate.is_worth_a_look(now).then(|| coming(&arrival.job, candidate, false))
+                let whole = candidate.is_volume();
+                candidate.is_worth_a_look(now).then(|| coming(&arrival.job, candidate, whole))
             }
             Event::Released(_) => {
                 let mut whole = self.series.iter().filter(|(_, c)| c.is_likely_whole());

@@ -6,7 +6,7 @@
 use super::prescan::{self, Limits, ScanError, Syntax, Token};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use thiserror::Error;
 
 /// Longest text value looked at: header values needed here are UIDs, codes and short lists of numbers.
@@ -34,10 +34,23 @@ pub struct Declared {
     pub philips_echoes: Option<u32>,
     /// (2001,xx81) Number of Dynamic Scans.
     pub philips_dynamics: Option<u32>,
-    /// Siemens ASCCONV protocol: slices of a 2-D or partitions of a 3-D protocol.
+    /// Siemens ASCCONV protocol: slices of a 2-D or partitions of a 3-D protocol, of one time point and contrast.
     pub siemens_slices: Option<u32>,
+    /// Its time points and its contrasts (echoes).
+    pub siemens_time_points: Option<u32>,
+    pub siemens_contrasts: Option<u32>,
     /// (0020,1002) Images in Acquisition.
     pub images_in_acquisition: Option<u32>,
+    /// (0020,0105) Number of Temporal Positions.
+    pub temporal_positions: Option<u32>,
+}
+
+/// The concatenation that an Enhanced object is a part of (PS3.3 C.7.6.16.2.2.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concatenation {
+    pub uid: String,
+    /// Of how many objects it is, where that is said.
+    pub parts: Option<u32>,
 }
 
 /// One instance, as far as the receiver knows it. UIDs here are patient data: [`std::fmt::Debug`] leaves them out.
@@ -63,6 +76,9 @@ pub struct Header {
     pub spacing: Option<[f64; 2]>,
     pub echo: Option<i64>,
     pub temporal_position: Option<i64>,
+    /// Different Temporal Position Indices (0020,9128) among the frames of an Enhanced object; 0 where they tell none.
+    pub time_points: u32,
+    pub concatenation: Option<Concatenation>,
     pub declared: Declared,
 }
 
@@ -82,8 +98,11 @@ impl std::fmt::Debug for Header {
 pub fn read(data_set: &[u8], transfer_syntax: &str, limits: Limits) -> Result<Header, HeaderError> {
     let mut reader = Reader::default();
     prescan::walk(data_set, Syntax::of(transfer_syntax)?, limits, &mut |depth, token| {
-        if let (0, Token::Value { tag, value, .. }) = (depth, token) {
-            reader.value(tag, value);
+        if let Token::Value { tag, value, .. } = token {
+            match depth {
+                0 => reader.value(tag, value),
+                depth => reader.nested(depth, tag, value),
+            }
         }
     })?;
     reader.finish(transfer_syntax)
@@ -99,8 +118,9 @@ pub fn is_uid(text: &str) -> bool {
 struct Reader {
     text: HashMap<Tag, String>,
     sizes: HashMap<Tag, u16>,
-    /// (group, block) -> creator.
-    blocks: HashMap<(u16, u16), Creator>,
+    /// (nesting, group, block) -> creator.
+    blocks: HashMap<(usize, u16, u16), Creator>,
+    time_points: BTreeSet<u32>,
     declared: Declared,
 }
 
@@ -110,9 +130,10 @@ enum Creator {
     Ge,
     Philips,
     Siemens,
+    SiemensShared,
 }
 
-const TEXTS: [Tag; 14] = [
+const TEXTS: [Tag; 17] = [
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
     tags::STUDY_INSTANCE_UID,
@@ -127,39 +148,59 @@ const TEXTS: [Tag; 14] = [
     tags::PIXEL_SPACING,
     tags::ECHO_NUMBERS,
     tags::TEMPORAL_POSITION_IDENTIFIER,
+    tags::IMAGES_IN_ACQUISITION,
+    tags::NUMBER_OF_TEMPORAL_POSITIONS,
+    tags::CONCATENATION_UID,
 ];
+/// Values of two bytes.
+const SIZES: [Tag; 3] = [tags::ROWS, tags::COLUMNS, tags::IN_CONCATENATION_TOTAL_NUMBER];
 
 impl Reader {
     fn value(&mut self, tag: Tag, value: &[u8]) {
         if tag.group() % 2 == 1 {
-            self.private(tag, value);
-        } else if TEXTS.contains(&tag) || tag == tags::IMAGES_IN_ACQUISITION {
+            self.private(0, tag, value);
+        } else if TEXTS.contains(&tag) {
             self.text.insert(tag, text(value));
-        } else if (tag == tags::ROWS || tag == tags::COLUMNS) && value.len() == 2 {
-            self.sizes.insert(tag, u16::from_le_bytes([value[0], value[1]]));
+        } else if let (true, &[a, b]) = (SIZES.contains(&tag), value) {
+            self.sizes.insert(tag, u16::from_le_bytes([a, b]));
         }
     }
 
-    fn private(&mut self, tag: Tag, value: &[u8]) {
+    /// A value in so many sequences: of the functional groups, the time of a frame and the protocol of Siemens XA.
+    fn nested(&mut self, depth: usize, tag: Tag, value: &[u8]) {
+        if tag == tags::TEMPORAL_POSITION_INDEX {
+            let index: Option<[u8; 4]> = value.try_into().ok();
+            self.time_points.extend(index.map(u32::from_le_bytes));
+        } else if tag.group() == 0x0021 {
+            self.private(depth, tag, value);
+        }
+    }
+
+    fn private(&mut self, depth: usize, tag: Tag, value: &[u8]) {
         let (group, element) = (tag.group(), tag.element());
         if (0x10..=0xFF).contains(&element) {
             let creator = match (group, text(value).as_str()) {
-                (0x0025, "GEMS_SERS_01") => Creator::Ge,
-                (0x2001, "Philips Imaging DD 001") => Creator::Philips,
-                (0x0029, "SIEMENS CSA HEADER") => Creator::Siemens,
-                _ => return,
+                (0x0025, "GEMS_SERS_01") => Some(Creator::Ge),
+                (0x2001, "Philips Imaging DD 001") => Some(Creator::Philips),
+                (0x0029, "SIEMENS CSA HEADER") => Some(Creator::Siemens),
+                (0x0021, "SIEMENS MR SDS 01") => Some(Creator::SiemensShared),
+                _ => None,
             };
-            self.blocks.insert((group, element), creator);
+            // The next item of a sequence may give the block to another.
+            match creator {
+                Some(creator) => self.blocks.insert((depth, group, element), creator),
+                None => self.blocks.remove(&(depth, group, element)),
+            };
             return;
         }
-        let Some(&creator) = self.blocks.get(&(group, element >> 8)) else { return };
+        let Some(&creator) = self.blocks.get(&(depth, group, element >> 8)) else { return };
         let declared = &mut self.declared;
         match (creator, element & 0xFF) {
             (Creator::Ge, 0x07) => declared.ge_series = binary_count(value),
             (Creator::Philips, 0x18) => declared.philips_slices = binary_count(value),
             (Creator::Philips, 0x14) => declared.philips_echoes = binary_count(value),
             (Creator::Philips, 0x81) => declared.philips_dynamics = count(&text(value)),
-            (Creator::Siemens, 0x20) => declared.siemens_slices = siemens_slices(value),
+            (Creator::Siemens, 0x20) | (Creator::SiemensShared, 0x19) => siemens(declared, value),
             _ => {}
         }
     }
@@ -178,8 +219,12 @@ impl Reader {
 
     fn finish(mut self, transfer_syntax: &str) -> Result<Header, HeaderError> {
         let integer = |reader: &Reader, tag| reader.text.get(&tag).and_then(|t| t.parse().ok());
-        self.declared.images_in_acquisition =
-            self.text.get(&tags::IMAGES_IN_ACQUISITION).and_then(|text| count(text));
+        let counted = |reader: &Reader, tag| reader.text.get(&tag).and_then(|text| count(text));
+        self.declared.images_in_acquisition = counted(&self, tags::IMAGES_IN_ACQUISITION);
+        self.declared.temporal_positions = counted(&self, tags::NUMBER_OF_TEMPORAL_POSITIONS);
+        let parts = self.sizes.get(&tags::IN_CONCATENATION_TOTAL_NUMBER);
+        let parts = parts.map(|&parts| u32::from(parts)).filter(|&parts| parts > 0);
+        let concatenation = self.text.remove(&tags::CONCATENATION_UID).filter(|uid| is_uid(uid));
         Ok(Header {
             transfer_syntax: transfer_syntax.to_owned(),
             sop_class: self.uid(tags::SOP_CLASS_UID, "SOP Class UID")?,
@@ -187,7 +232,7 @@ impl Reader {
             study: self.uid(tags::STUDY_INSTANCE_UID, "Study Instance UID")?,
             series: self.uid(tags::SERIES_INSTANCE_UID, "Series Instance UID")?,
             instance_number: integer(&self, tags::INSTANCE_NUMBER),
-            number_of_frames: self.text.get(&tags::NUMBER_OF_FRAMES).and_then(|text| count(text)),
+            number_of_frames: counted(&self, tags::NUMBER_OF_FRAMES),
             rows: self.sizes.get(&tags::ROWS).copied(),
             columns: self.sizes.get(&tags::COLUMNS).copied(),
             position: self.numbers(tags::IMAGE_POSITION_PATIENT),
@@ -195,6 +240,8 @@ impl Reader {
             spacing: self.numbers(tags::PIXEL_SPACING),
             echo: integer(&self, tags::ECHO_NUMBERS),
             temporal_position: integer(&self, tags::TEMPORAL_POSITION_IDENTIFIER),
+            time_points: self.time_points.len() as u32,
+            concatenation: concatenation.map(|uid| Concatenation { uid, parts }),
             frame_of_reference: self.text.remove(&tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
             modality: self.text.remove(&tags::MODALITY).unwrap_or_default(),
             image_type: self.text.remove(&tags::IMAGE_TYPE).unwrap_or_default(),
@@ -224,16 +271,14 @@ fn binary_count(value: &[u8]) -> Option<u32> {
     u32::try_from(number).ok().filter(|&n| n > 0)
 }
 
-/// Slices declared by the ASCCONV protocol text inside a CSA series header: a 2-D protocol counts slices in
-/// `sSliceArray.lSize`; a 3-D one has there the slabs, and `sKSpace.lImagesPerSlab` images in each. `None` where time
-/// points or echoes are repeated: they may or may not share the series.
-fn siemens_slices(header: &[u8]) -> Option<u32> {
+/// What the ASCCONV protocol text inside a CSA series header, or in a functional group of XA, declares: a 2-D protocol counts
+/// slices in `sSliceArray.lSize`; a 3-D one has there the slabs, and `sKSpace.lImagesPerSlab` images in each.
+fn siemens(declared: &mut Declared, header: &[u8]) {
     /// `sKSpace.ucDimension` of a 3-D protocol.
     const THREE_DIMENSIONAL: u32 = 4;
-    let text = &header[find(header, b"### ASCCONV BEGIN")?..];
-    let text = &text[..find(text, b"### ASCCONV END")?];
-    let (mut slices, mut images_per_slab) = (None, None);
-    let (mut dimension, mut repetitions, mut contrasts) = (None, None, None);
+    let Some(text) = protocol_text(header) else { return };
+    let (mut slices, mut images_per_slab, mut dimension) = (None, None, None);
+    let (mut repetitions, mut contrasts) = (None, None);
     for line in text.split(|&b| b == b'\n') {
         let Some((key, value)) = std::str::from_utf8(line).ok().and_then(|l| l.split_once('='))
         else {
@@ -248,14 +293,20 @@ fn siemens_slices(header: &[u8]) -> Option<u32> {
             _ => {}
         }
     }
-    if repetitions.unwrap_or(0) > 0 || contrasts.unwrap_or(1) > 1 {
-        return None;
-    }
     let total = match dimension {
-        Some(THREE_DIMENSIONAL) => slices?.checked_mul(images_per_slab?)?,
-        _ => slices?,
+        Some(THREE_DIMENSIONAL) => {
+            slices.zip(images_per_slab).and_then(|(slabs, images)| slabs.checked_mul(images))
+        }
+        _ => slices,
     };
-    Some(total).filter(|&n| n > 0)
+    declared.siemens_slices = total.filter(|&n| n > 0);
+    declared.siemens_time_points = repetitions.map(|n| n.saturating_add(1));
+    declared.siemens_contrasts = contrasts;
+}
+
+fn protocol_text(header: &[u8]) -> Option<&[u8]> {
+    let text = &header[find(header, b"### ASCCONV BEGIN")?..];
+    Some(&text[..find(text, b"### ASCCONV END")?])
 }
 
 /// A decimal or hexadecimal number of the protocol, before a comment.
@@ -284,19 +335,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_siemens_protocol_counts_slices() {
-        let protocol = |lines: &str| {
-            siemens_slices(
-                format!("\0#\x01### ASCCONV BEGIN ###\n{lines}### ASCCONV END ###").as_bytes(),
-            )
+    fn the_siemens_protocol_counts_slices_time_points_and_contrasts() {
+        let of = |bytes: &[u8]| {
+            let mut declared = Declared::default();
+            siemens(&mut declared, bytes);
+            [declared.siemens_slices, declared.siemens_time_points, declared.siemens_contrasts]
         };
-        assert_eq!(protocol("sSliceArray.lSize = 15\nsKSpace.ucDimension\t = 2\n"), Some(15));
+        let protocol = |lines: &str| {
+            of(format!("\0#\x01### ASCCONV BEGIN ###\n{lines}### ASCCONV END ###").as_bytes())
+        };
+        let plain = "sSliceArray.lSize = 15\nsKSpace.ucDimension\t = 2\n";
+        assert_eq!(protocol(plain), [Some(15), None, None]);
         let slab = "sSliceArray.lSize\t = \t1\nsKSpace.ucDimension = 0x4\n";
-        assert_eq!(protocol(&format!("{slab}sKSpace.lImagesPerSlab = 192 # 0xC0\n")), Some(192));
-        assert_eq!(protocol(slab), None);
-        assert_eq!(protocol("sSliceArray.lSize = 15\nlRepetitions = 4\n"), None);
-        assert_eq!(protocol("sSliceArray.lSize = 15\nlContrasts = 2\n"), None);
-        assert_eq!(siemens_slices(b"no protocol ###"), None);
+        let images = "sKSpace.lImagesPerSlab = 192 # 0xC0\n";
+        assert_eq!(protocol(&format!("{slab}{images}")), [Some(192), None, None]);
+        assert_eq!(protocol(slab), [None; 3]);
+        assert_eq!(protocol(&format!("{plain}lRepetitions = 4\n")), [Some(15), Some(5), None]);
+        assert_eq!(protocol(&format!("{plain}lContrasts = 2\n")), [Some(15), None, Some(2)]);
+        assert_eq!(of(b"no protocol ###"), [None; 3]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ fn header(instance: &str) -> Header {
         spacing: None,
         echo: None,
         temporal_position: None,
+        time_points: 0,
+        concatenation: None,
         declared: Declared::default(),
     }
 }

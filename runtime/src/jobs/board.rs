@@ -4,11 +4,10 @@ mod figures;
 
 pub use figures::Figures;
 
-use crate::error::Move;
 use crate::identity::JobId;
 use crate::messages::{
-    Completion, Engine, FailureCode, JobResult, JobStage, JobState, JobStatus, Passed, SelfTest,
-    Timings,
+    Completion, Engine, JobResult, JobStage, JobState, JobStatus, Passed, Receipt, SelfTest,
+    Shortfall, Timings,
 };
 use crate::outbox::Handover;
 use crate::publish::mqtt::Publisher;
@@ -48,6 +47,8 @@ pub struct Produced {
     handover: Handover,
     /// Seals the report.
     key: Arc<DeviceKey>,
+    /// By destination, of those that are through.
+    receipts: BTreeMap<u32, Receipt>,
     /// When the outputs were there: from then on it is the deliveries' time.
     since: Instant,
 }
@@ -60,7 +61,17 @@ impl Produced {
         handover: Handover,
         key: Arc<DeviceKey>,
     ) -> Produced {
-        Produced { result, report, folder, handover, key, since: Instant::now() }
+        let (receipts, since) = (BTreeMap::new(), Instant::now());
+        Produced { result, report, folder, handover, key, receipts, since }
+    }
+
+    /// How the job ends: failed where destinations were to have the result and none has any of it.
+    fn outcome(&self) -> JobState {
+        let taken = self.receipts.values().any(|receipt| receipt.taken > 0);
+        match self.receipts.values().find_map(|receipt| receipt.shortfall) {
+            Some(Shortfall { code, whose, .. }) if !taken => JobState::Failed { code, whose },
+            _ => JobState::Done,
+        }
     }
 }
 
@@ -76,6 +87,8 @@ pub struct Record {
     pub timings: Timings,
     /// The engine that should have made the result and did not.
     pub fallback: Option<Passed>,
+    /// What the destinations have of the result, once all are through.
+    pub receipts: Vec<Receipt>,
     pub shown: Option<Shown>,
     /// Why the series is not for us.
     pub refusal: Option<Refusal>,
@@ -141,11 +154,27 @@ impl Board {
         }
     }
 
+    /// A series came whole, and the worker begins it: its generation, one more for each time.
+    pub fn opened(&self, job: &JobId, images: u32, reason: Completion) -> u32 {
+        let before = self.line(job).filter(Record::is_settled);
+        let generation = before.map_or(1, |line| line.generation + 1);
+        {
+            let mut records = self.records();
+            let order = records.values().map(|r| r.order + 1).max().unwrap_or(0);
+            let record = records.entry(job.clone()).or_insert_with(|| Record::new(job, order));
+            record.instances = images;
+            forget_oldest(&mut records);
+        }
+        self.open(job, generation, reason);
+        generation
+    }
+
     fn open(&self, job: &JobId, generation: u32, reason: Completion) {
         self.update(job, |record| {
             record.generation = generation;
             record.timings = Timings::default();
             record.fallback = None;
+            record.receipts.clear();
             record.refusal = None;
         });
         self.change(job, JobState::Complete { reason });
@@ -197,35 +226,30 @@ impl Board {
         self.notify();
     }
 
-    /// The result was made, delivered and told before. Says so only where something else was said in this run.
-    pub fn found_done(&self, job: &JobId) {
+    /// How the job ended was told before. Says so only where something else was said in this run.
+    pub fn found(&self, job: &JobId, end: JobState) {
         if self.line(job).is_some_and(|line| line.announced) {
-            self.change(job, JobState::Done);
+            self.change(job, end);
         } else {
-            self.update(job, |record| record.state = JobState::Done);
+            self.update(job, |record| record.state = end);
         }
     }
 
-    /// Every destination acknowledged (or there was none) what `handed_over` names: report and numbers go out. Nothing
-    /// happens where that result was superseded, failed with another destination, or was handed over by an earlier run of
-    /// the service: its series runs again and is delivered again.
+    /// What a destination has of what `handed_over` names: it is through.
+    pub fn received(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool, receipt: Receipt) {
+        let mut records = self.records();
+        let produced = records.get_mut(job).and_then(|record| record.produced.as_mut());
+        if let Some(produced) = produced.filter(|produced| handed_over(&produced.handover)) {
+            produced.receipts.insert(receipt.destination, receipt);
+        }
+    }
+
+    /// Every destination is through (or there was none) with what `handed_over` names: report and numbers go out. Nothing
+    /// happens where that result was superseded, or was handed over by an earlier run of the service: its series runs again
+    /// and is delivered again.
     pub fn finished(&self, job: &JobId, handed_over: impl Fn(&Handover) -> bool) {
         if let Some(produced) = self.take(job, handed_over) {
             self.end(job, produced);
-        }
-    }
-
-    /// A destination will not take what `handed_over` names: the job failed, whatever the others do.
-    pub fn undeliverable(
-        &self,
-        job: &JobId,
-        handed_over: impl Fn(&Handover) -> bool,
-        code: FailureCode,
-        whose: Move,
-    ) {
-        let Some(produced) = self.take(job, handed_over) else { return };
-        if self.line(job).is_some_and(|line| line.generation == produced.result.generation) {
-            self.change(job, JobState::Failed { code, whose });
         }
     }
 
@@ -242,26 +266,50 @@ impl Board {
 
     /// The report first: a kill before the end is told finds the note that it is untold, and the series runs again.
     fn end(&self, job: &JobId, produced: Produced) {
+        let state = produced.outcome();
+        let receipts: Vec<Receipt> = produced.receipts.into_values().collect();
         let mut result = produced.result;
         result.stages_ms.add(JobStage::Deliver, produced.since.elapsed());
-        let report = produced.report.timed(result.stages_ms.clone());
+        let report = produced.report.timed(result.stages_ms.clone()).received(&receipts);
         if let Err(error) = report.write(&produced.folder, Some(&produced.key)) {
             tracing::error!(job = %job, "the report cannot be written: {error}");
         }
         let status = self.update(job, |record| {
             if record.generation == result.generation {
                 record.timings = result.stages_ms.clone();
-                record.state = JobState::Done;
+                record.state = state;
+                record.receipts = receipts;
                 record.announced = true;
             }
             record.report = Some(report);
             record.result = Some(result.clone());
         });
-        self.count(|figures| figures.add(&result.stages_ms));
+        self.count(|figures| figures.end(state, &result.stages_ms));
         // A newer generation has the line: it tells its own end.
         let status = status.filter(|status| status.generation == result.generation);
         if let Err(error) = self.publisher.end(&result, status.as_ref()) {
             tracing::error!(job = %job, "an end is not told: {error}; {}", error.whose().advice());
+        }
+    }
+
+    /// The result of a series went back to who waited for it. No report is written: nothing of it is on the disk.
+    pub fn answered(&self, shown: Shown, result: JobResult) {
+        let status = {
+            let mut records = self.records();
+            let status = records.get_mut(&result.job).map(|record| {
+                record.timings = result.stages_ms.clone();
+                record.fallback = result.fallback;
+                (record.shown, record.result) = (Some(shown), Some(result.clone()));
+                (record.state, record.announced) = (JobState::Done, true);
+                record.status()
+            });
+            hide_oldest(&mut records);
+            status
+        };
+        self.notify();
+        self.count(|figures| figures.end(JobState::Done, &result.stages_ms));
+        if let Err(error) = self.publisher.end(&result, status.as_ref()) {
+            tracing::error!(job = %result.job, "an end is not told: {error}; {}", error.whose().advice());
         }
     }
 
@@ -330,6 +378,7 @@ impl Record {
             order,
             timings: Timings::default(),
             fallback: None,
+            receipts: Vec::new(),
             shown: None,
             refusal: None,
             result: None,
@@ -342,6 +391,7 @@ impl Record {
     }
 
     pub fn status(&self) -> JobStatus {
+        let short = self.receipts.iter().any(|receipt| receipt.shortfall.is_some());
         JobStatus {
             job: self.job.clone(),
             generation: self.generation,
@@ -350,6 +400,7 @@ impl Record {
             elapsed_ms: self.since.elapsed().as_millis() as u64,
             stages_ms: self.timings.clone(),
             fallback: self.fallback,
+            destinations: if short { self.receipts.clone() } else { Vec::new() },
         }
     }
 

@@ -1,4 +1,5 @@
-//! The generations of a series: late instances make a new result, and a repetition makes the same one again.
+//! The generations of a series: late instances make a new result, and a repetition makes the same one again. The same instances make
+//! a second one, once, when they are numbered again ([`super::levels`]).
 //!
 //! Layout: `RESULTS/JOB/GENERATION/made.json` says how many instances a generation is made of and which date its objects
 //! carry. A spool only grows, so the number of instances tells which of them they are. The file is written before the
@@ -31,6 +32,9 @@ struct File {
     #[serde(flatten)]
     made: Made,
     instances: usize,
+    /// Another generation of the same instances was there: they are numbered again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 /// What the folder of a generation says.
@@ -42,26 +46,56 @@ enum Found {
     Taken,
 }
 
-/// The generation of `job` that is made of so many instances; a new one if there is none. Blocks on the disk.
+/// The generation of `job` that is made of so many instances, the last one where there are two; a new one if there is none. Blocks
+/// on the disk.
 pub fn of(results: &Path, job: &JobId, instances: usize) -> io::Result<Generation> {
     let root = results.join(job.as_str());
-    let (mut last, mut blank) = (0, None);
-    for number in numbers(&root)? {
-        let folder = root.join(number.to_string());
-        match look(&folder)? {
-            Found::Made(File { made, instances: there }) if there == instances => {
-                let finished = folder.join(report::FILE_NAME).exists();
-                return Ok(Generation { number, made, folder, finished });
-            }
-            Found::Made(_) | Found::Taken => last = last.max(number),
-            Found::Blank => blank = blank.max(Some(number)),
-        }
+    let found = look_all(&root)?;
+    let last = made_of(&found, instances).max_by_key(|(number, _)| *number);
+    let Some((number, File { made, .. })) = last else {
+        return begin(&root, &found, instances, false);
+    };
+    let folder = root.join(number.to_string());
+    let finished = folder.join(report::FILE_NAME).exists();
+    Ok(Generation { number, made: made.clone(), folder, finished })
+}
+
+/// A second generation of the same instances, which are numbered again; `None` where there is one, or no first. Blocks on the
+/// disk.
+pub fn again(results: &Path, job: &JobId, instances: usize) -> io::Result<Option<Generation>> {
+    let root = results.join(job.as_str());
+    let found = look_all(&root)?;
+    let first = made_of(&found, instances).count() > 0;
+    let second = made_of(&found, instances).any(|(_, file)| file.again);
+    match first && !second {
+        true => begin(&root, &found, instances, true).map(Some),
+        false => Ok(None),
     }
+}
+
+fn made_of(found: &[(u32, Found)], instances: usize) -> impl Iterator<Item = (u32, &File)> {
+    found.iter().filter_map(move |(number, found)| match found {
+        Found::Made(file) if file.instances == instances => Some((*number, file)),
+        _ => None,
+    })
+}
+
+fn begin(
+    root: &Path,
+    found: &[(u32, Found)],
+    instances: usize,
+    again: bool,
+) -> io::Result<Generation> {
+    let highest = |blank: bool| {
+        let of = found.iter().filter(|(_, found)| matches!(found, Found::Blank) == blank);
+        of.map(|&(number, _)| number).max()
+    };
     // A number below one that was given out stays unused: generations count up.
-    let number = blank.filter(|&number| number > last).unwrap_or(last + 1);
+    let last = highest(false).unwrap_or(0);
+    let number = highest(true).filter(|&number| number > last).unwrap_or(last + 1);
     let (made, folder) = (now(), root.join(number.to_string()));
-    let file = File { made: made.clone(), instances };
-    let bytes = serde_json::to_vec(&file).expect("two strings and a number");
+    let file = File { made: made.clone(), instances, again };
+    let bytes = serde_json::to_vec(&file).expect("two strings, a number and a word");
     durable::write(&folder.join(FILE_NAME), &bytes)?;
     Ok(Generation { number, made, folder, finished: false })
 }
@@ -82,6 +116,12 @@ pub fn reopen(generation: Generation) -> io::Result<Generation> {
         durable::sync_folder(&generation.folder)?;
     }
     Ok(Generation { finished: false, ..generation })
+}
+
+/// All generations that have a folder.
+fn look_all(root: &Path) -> io::Result<Vec<(u32, Found)>> {
+    let look = |number: u32| Ok((number, look(&root.join(number.to_string()))?));
+    numbers(root)?.into_iter().map(look).collect()
 }
 
 /// An error of the disk is none of the three: to take it for one would make the same instances a new generation.
@@ -132,6 +172,22 @@ mod tests {
         // A file cut short by a bad disk: its number is not given out again.
         std::fs::write(late.folder.join(FILE_NAME), "{\"da").unwrap();
         assert_eq!(of(&results, &job, 17).unwrap().number, 3);
+        std::fs::remove_dir_all(results).unwrap();
+    }
+
+    #[test]
+    fn the_same_instances_are_numbered_again_once() {
+        let results = std::env::temp_dir().join(format!("sagitta-again-{}", std::process::id()));
+        let job = JobId::new(b"key", "1.2.3");
+        assert_eq!(again(&results, &job, 15).unwrap(), None, "nothing was made of them");
+        let first = of(&results, &job, 15).unwrap();
+        let second = again(&results, &job, 15).unwrap().unwrap();
+        assert_eq!((first.number, second.number, second.finished), (1, 2, false));
+        // A kill before it is through: the next start goes on with it.
+        assert_eq!(of(&results, &job, 15).unwrap(), second);
+        assert_eq!(again(&results, &job, 15).unwrap(), None);
+        assert_eq!(of(&results, &job, 17).unwrap().number, 3, "late images");
+        assert_eq!(again(&results, &job, 17).unwrap().unwrap().number, 4);
         std::fs::remove_dir_all(results).unwrap();
     }
 

@@ -3,13 +3,16 @@
 //!
 //! Layout: `LEVELS/FRAME/JOB.json` holds the vertebrae of a series that shows a landmark; FRAME stands for study and frame
 //! of reference as a job id stands for a series. What a generation was numbered by is kept in its own folder before its
-//! first run, so that a run after a crash numbers alike whatever came in between.
+//! first run, so that a run after a crash numbers alike whatever came in between. `LEVELS/FRAME/JOB.open` is of a series with a
+//! result whose levels nobody knows: when another one that names them comes later, it is numbered again.
 
 use super::source::Source;
 use crate::decode::DicomSeries;
 use crate::durable;
 use crate::identity::{JobId, frame_id};
+use crate::messages::Completion;
 use dicom_dictionary_std::tags;
+use pipeline::numbering::is_named_by;
 use pipeline::{Flag, KnownLevel, Neighbour, Numbering, Segmentation, VertebraId};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -17,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Of the files that stand for series.
 pub(super) const EXTENSION: &str = "json";
+/// Of those that stand for series without levels.
+const OPEN: &str = "open";
 /// Name of the file in a generation's folder.
 const FILE_NAME: &str = "neighbours.json";
 
@@ -36,6 +41,17 @@ struct File {
 struct Entry {
     id: u8,
     body_centroid_mm: [f64; 3],
+}
+
+/// A series with a result whose levels nobody knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    pub job: JobId,
+    /// Its instances in the spool.
+    pub files: Vec<PathBuf>,
+    pub completion: Completion,
+    /// Centres of its bodies, LPS mm, top to bottom.
+    centres: Vec<[f64; 3]>,
 }
 
 impl Neighbours {
@@ -89,13 +105,7 @@ impl Levels {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let mut files = Vec::new();
-        for path in durable::files(&frame, EXTENSION)? {
-            let file: Option<File> = serde_json::from_slice(&std::fs::read(path)?).ok();
-            files.extend(file.filter(|file| file.job != *job));
-        }
-        files.sort_by(|a, b| a.job.cmp(&b.job));
-        let neighbours = Neighbours(files);
+        let neighbours = others(&frame, job)?;
         durable::write(&path, &serde_json::to_vec(&neighbours)?)?;
         Ok(neighbours)
     }
@@ -108,8 +118,27 @@ impl Levels {
         job: &JobId,
         segmentation: &Segmentation,
     ) -> io::Result<bool> {
+        self.keep_at(self.name(source).as_deref(), job, segmentation)
+    }
+
+    /// What other series of a frame of reference know, for a result that nobody repeats. `None`: nobody knows the frame.
+    pub fn known_at(&self, frame: Option<&str>, job: &JobId) -> Neighbours {
+        let Some(frame) = frame else { return Neighbours::default() };
+        others(&self.folder.join(frame), job).unwrap_or_else(|error| {
+            tracing::warn!(%job, "levels of its study cannot be read: {error}; the site's move");
+            Neighbours::default()
+        })
+    }
+
+    /// As [`Levels::keep`], for a frame of reference by its name.
+    pub fn keep_at(
+        &self,
+        frame: Option<&str>,
+        job: &JobId,
+        segmentation: &Segmentation,
+    ) -> io::Result<bool> {
         let doubtful = segmentation.flags.contains(&Flag::LandmarksDisagree);
-        let Some(frame) = self.frame(source) else { return Ok(false) };
+        let Some(frame) = frame else { return Ok(false) };
         if doubtful || !segmentation.numbering.is_by_own_landmark() {
             return Ok(false);
         }
@@ -119,8 +148,41 @@ impl Levels {
         };
         let vertebrae = segmentation.vertebrae.iter().map(entry).collect();
         let file = File { job: job.clone(), vertebrae };
-        durable::write(&place(&frame, job), &serde_json::to_vec(&file)?)?;
+        durable::write(&place(&self.folder.join(frame), job), &serde_json::to_vec(&file)?)?;
         Ok(true)
+    }
+
+    /// Remembers a series that got a result without levels, to be numbered again; one that has them is forgotten.
+    pub fn remember(
+        &self,
+        source: &Source,
+        job: &JobId,
+        files: &[PathBuf],
+        completion: Completion,
+        segmentation: &Segmentation,
+    ) -> io::Result<()> {
+        let Some(frame) = self.frame(source) else { return Ok(()) };
+        let path = open_place(&frame, job);
+        if segmentation.numbering.is_verified() {
+            return durable::absent_is_fine(std::fs::remove_file(path));
+        }
+        let centres = segmentation.vertebrae.iter().map(|v| v.body_centroid_mm).collect();
+        let open = Open { job: job.clone(), files: files.to_vec(), completion, centres };
+        durable::write(&path, &serde_json::to_vec(&open)?)
+    }
+
+    /// The remembered series of the frame of reference of `source` whose levels are known by now.
+    pub fn now_named(&self, source: &Source) -> io::Result<Vec<Open>> {
+        let Some(frame) = self.frame(source) else { return Ok(Vec::new()) };
+        let mut named = Vec::new();
+        for path in durable::files(&frame, OPEN)? {
+            let open: Option<Open> = serde_json::from_slice(&std::fs::read(path)?).ok();
+            let Some(open) = open else { continue };
+            if is_named_by(&others(&frame, &open.job)?.known(), &open.centres) {
+                named.push(open);
+            }
+        }
+        Ok(named)
     }
 
     /// Whether the levels of a series were kept earlier.
@@ -130,8 +192,12 @@ impl Levels {
 
     /// The folder for the frame of reference of `source`, `None` where it has none.
     fn frame(&self, source: &Source) -> Option<PathBuf> {
+        self.name(source).map(|frame| self.folder.join(frame))
+    }
+
+    fn name(&self, source: &Source) -> Option<String> {
         let Source::Dicom(dicom) = source else { return None };
-        frame_of(dicom, &self.site_key).map(|frame| self.folder.join(frame))
+        frame_of(dicom, &self.site_key)
     }
 }
 
@@ -140,6 +206,21 @@ pub(super) fn frame_of(dicom: &DicomSeries, site_key: &[u8]) -> Option<String> {
     let study = dicom.text(tags::STUDY_INSTANCE_UID)?;
     let frame = dicom.text(tags::FRAME_OF_REFERENCE_UID)?;
     Some(frame_id(site_key, &study, &frame))
+}
+
+/// What all series of a frame of reference know but `job`.
+fn others(frame: &Path, job: &JobId) -> io::Result<Neighbours> {
+    let mut files = Vec::new();
+    for path in durable::files(frame, EXTENSION)? {
+        let file: Option<File> = serde_json::from_slice(&std::fs::read(path)?).ok();
+        files.extend(file.filter(|file| file.job != *job));
+    }
+    files.sort_by(|a, b| a.job.cmp(&b.job));
+    Ok(Neighbours(files))
+}
+
+fn open_place(frame: &Path, job: &JobId) -> PathBuf {
+    frame.join(format!("{job}.{OPEN}"))
 }
 
 /// The file of a series among those of its frame of reference.
@@ -181,6 +262,29 @@ mod tests {
         let vertebrae = vec![Entry { id: 24, body_centroid_mm: [1.0, 2.0, 3.0] }];
         let file = serde_json::to_vec(&File { job: job.clone(), vertebrae }).unwrap();
         durable::write(&place(&frame, job), &file).unwrap();
+    }
+
+    #[test]
+    fn a_series_without_levels_is_remembered_until_another_one_names_them() {
+        let root = std::env::temp_dir().join(format!("sagitta-open-{}", std::process::id()));
+        let levels = Levels::new(root.clone(), b"key".to_vec());
+        let [lumbar, thoracic, far] = ["1", "2", "3"].map(|uid| JobId::new(b"key", uid));
+        let here = source("1.2", "1.3");
+        let frame = levels.frame(&here).unwrap();
+        let remember = |job: &JobId, z: f64| {
+            let centres = vec![[1.0, 2.0, z + 30.0], [1.0, 2.0, z]];
+            let (files, completion) = (vec!["1.dcm".into()], Completion::Silence);
+            let open = Open { job: job.clone(), files, completion, centres };
+            durable::write(&open_place(&frame, job), &serde_json::to_vec(&open).unwrap()).unwrap();
+            open
+        };
+        // L5 of the lumbar series lies at z = 3.
+        let (open, _) = (remember(&thoracic, 3.0), remember(&far, 500.0));
+        assert_eq!(levels.now_named(&here).unwrap(), []);
+        kept(&levels, &here, &lumbar);
+        assert_eq!(levels.now_named(&here).unwrap(), [open]);
+        assert_eq!(levels.now_named(&source("1.2", "1.4")).unwrap(), []);
+        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::clock::StageClock;
 use super::levels::Neighbours;
 use super::source::Source;
 use crate::error::Move;
-use crate::identity::{JobId, NetName, Provenance};
+use crate::identity::{NetName, Provenance, Superseded};
 use crate::messages::{
     Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published, Passed,
 };
@@ -18,7 +18,7 @@ use crate::seal::{Digest, Digests};
 use crate::{durable, files};
 use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
-use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
+use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series, Stage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -35,8 +35,8 @@ pub struct Request {
     pub generation: u32,
     /// What other series of the study know of the levels.
     pub neighbours: Neighbours,
-    /// The job whose result this one is better than.
-    pub replaces: Option<JobId>,
+    /// The result of another series that this one is better than.
+    pub supersedes: Option<Superseded>,
     /// Whether anybody takes the label map.
     pub labelmap: bool,
 }
@@ -226,6 +226,13 @@ impl Workshop {
         Passed::try_from(&fallback).ok()
     }
 
+    /// SHA-256 of the weights of all nets.
+    pub fn weights(&self) -> String {
+        let nets = self.engines.nets();
+        let instance = nets.instance.as_ref().map(|net| net.card().weights_sha256.clone());
+        [nets.semantic.card().weights_sha256.clone(), instance.unwrap_or_default()].join(" ")
+    }
+
     /// Model and engine as messages name them.
     pub fn tags(&self) -> Result<(ModelTag, Engine), MessageError> {
         Ok((
@@ -235,9 +242,15 @@ impl Workshop {
     }
 
     /// What will have made a result of this workshop.
-    fn provenance(&self, neighbours: &Neighbours, generation: u32) -> Provenance {
-        let neighbours = neighbours.text();
-        let values: Vec<_> = neighbours.iter().map(|text| ("neighbours", text.as_str())).collect();
+    fn provenance(
+        &self,
+        neighbours: &Neighbours,
+        supersedes: Option<&Superseded>,
+        generation: u32,
+    ) -> Provenance {
+        let (neighbours, twin) = (neighbours.text(), supersedes.map(|twin| twin.job.as_str()));
+        let neighbours = neighbours.iter().map(|text| ("neighbours", text.as_str()));
+        let values: Vec<_> = neighbours.chain(twin.map(|job| ("supersedes", job))).collect();
         let nets = self.engines.nets();
         let card = nets.semantic.card();
         Provenance {
@@ -249,19 +262,23 @@ impl Workshop {
             engine: self.engine.name.clone(),
             configuration_sha256: crate::identity::configuration_sha256(&values),
             generation,
+            supersedes: supersedes.cloned(),
         }
     }
 
-    /// Segments a series of which no file is made: nobody knows its study, and it has one generation.
+    /// Segments a series of which no file is made.
     pub fn answer(
         &mut self,
         series: &Series,
-        tell: &mut dyn FnMut(),
+        neighbours: &Neighbours,
+        clock: &mut StageClock,
+        tell: &mut dyn FnMut(JobStage),
     ) -> Result<(Segmentation, Provenance), SegmentError> {
         self.believed()?;
-        let (segmentation, ran) = self.engines.segment(series, &[], &mut |_| tell())?;
+        let mut begin = |stage: Stage| clock.begin(stage.into(), tell);
+        let (segmentation, ran) = self.engines.segment(series, &neighbours.known(), &mut begin)?;
         self.engine = engine_report(ran, self.threads);
-        Ok((segmentation, self.provenance(&Neighbours::default(), 1)))
+        Ok((segmentation, self.provenance(neighbours, None, 1)))
     }
 
     /// Works on a series that is still coming; see [`pipeline::look_ahead()`].
@@ -295,7 +312,8 @@ impl Workshop {
         let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
         self.engine = engine_report(ran, self.threads);
         clock.begin(JobStage::Outputs, tell);
-        let provenance = self.provenance(&request.neighbours, request.generation);
+        let twin = request.supersedes.as_ref();
+        let provenance = self.provenance(&request.neighbours, twin, request.generation);
         // Pictures and masks take about as long as the DICOM objects: one core each.
         let (pictures, objects) = std::thread::scope(|scope| {
             let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));
@@ -314,7 +332,7 @@ impl Workshop {
             self.engine.clone(),
             Files { inputs: request.inputs.clone(), outputs, digests },
         );
-        report.series.replaces = request.replaces.clone();
+        report.series.replaces = twin.map(|twin| twin.job.clone());
         report.levels_from = request.neighbours.source_of(segmentation.numbering).cloned();
         let (scene, overview) = (Arc::new(pictures.scene), pictures.overview);
         Ok(Product { segmentation, report, passed, objects, scene, overview })

@@ -1,14 +1,14 @@
 //! The messages of a job: its life and its numbers.
 
 use super::engine::{Engine, Passed};
-use super::{MessageError, Name, Version};
+use super::{MessageError, Name, Receipt, Version};
 use crate::decode::selection::Selection;
 use crate::error::Move;
 use crate::identity::{JobId, hexadecimal};
 use crate::objects;
 use pipeline::{Flag, ModelCard, Numbering, RefusalCode, Segmentation, Stage, Structure};
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A part of the way of a series through the device, in the order in which they happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,7 +109,7 @@ impl Serialize for Timings {
 }
 
 /// Why a series counts as complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Completion {
     /// As many instances as the header announced, without a gap.
@@ -118,6 +118,8 @@ pub enum Completion {
     AssociationRelease,
     /// Nothing came for a while and there is no gap.
     Silence,
+    /// The scanner ended the series on a connection that waits for its result.
+    SeriesEnd,
 }
 
 impl Completion {
@@ -127,6 +129,7 @@ impl Completion {
             Completion::CountKnown => "as many as announced",
             Completion::AssociationRelease => "the association was released",
             Completion::Silence => "nothing more came",
+            Completion::SeriesEnd => "the scanner ended it",
         }
     }
 }
@@ -141,7 +144,7 @@ pub enum FailureCode {
     Deadline,
     /// An output could not be written.
     Storage,
-    /// A destination took no object, for good.
+    /// No destination took any object, for good.
     Delivery,
     /// A command said so.
     Cancelled,
@@ -164,6 +167,8 @@ pub enum JobState {
     },
     /// Results are on their way to the destinations.
     Sending,
+    /// Somebody has the results, or nobody was to have them. Where a destination took only a part or nothing, the
+    /// [receipts](super::Receipt) of the status say so.
     Done,
     /// The series is not for us.
     Refused {
@@ -198,6 +203,9 @@ pub struct JobStatus {
     /// From the end of the run on: the engine that did not make the result although it should have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Passed>,
+    /// Of every destination, where one of them did not take all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Receipt>,
 }
 
 /// The model of a result, as its card names it.

@@ -93,6 +93,13 @@ struct Ended {
     since: Instant,
 }
 
+/// What is asked of the worker about a series.
+struct Asked {
+    job: JobId,
+    frame: Option<String>,
+    since: Instant,
+}
+
 /// See the module.
 pub(super) struct Connection {
     pub(super) server: Arc<Server>,
@@ -238,7 +245,8 @@ impl Connection {
     async fn series(&self, write: &mut OwnedWriteHalf, ended: Ended) -> io::Result<()> {
         let Ended { whole, memory, since } = ended;
         let job = self.job(&whole.images);
-        let Whole { images, send_original, results } = whole;
+        let frame = self.frame(&whole);
+        let Whole { images, send_original, results, .. } = whole;
         let images = Arc::new(images);
         tracing::info!(%job, images = images.len(), "an MRD series is complete");
         if send_original {
@@ -248,7 +256,8 @@ impl Connection {
         }
         let deadline_ms = self.server.settings.deadline_ms;
         let left = Duration::from_millis(deadline_ms).saturating_sub(since.elapsed());
-        let segmented = timeout(left, self.results(&job, &images, results)).await;
+        let asked = Asked { job: job.clone(), frame, since };
+        let segmented = timeout(left, self.results(asked, &images, results)).await;
         match segmented.unwrap_or(Err(Failure::Late(deadline_ms))) {
             Ok(results) => {
                 for image in &results {
@@ -266,7 +275,13 @@ impl Connection {
         Ok(())
     }
 
-    /// The name of a series in the log.
+    /// The name of study and frame of reference, where the scanner tells them.
+    fn frame(&self, whole: &Whole) -> Option<String> {
+        let (study, image) = whole.study.as_ref().zip(whole.images.first())?;
+        Some(study.frame_of(&image.header, &self.server.key))
+    }
+
+    /// The name of a series outside this device.
     fn job(&self, images: &[Image]) -> JobId {
         let named = images.first().map(|image| (image.header.measurement(), image.header.series()));
         let (measurement, series) = named.unwrap_or_default();
@@ -275,20 +290,30 @@ impl Connection {
 
     async fn results(
         &self,
-        job: &JobId,
+        asked: Asked,
         images: &Arc<Vec<Image>>,
         first: u16,
     ) -> Result<Vec<Image>, Failure> {
         let stacked = Arc::clone(images);
-        let stack = blocking(move || Stack::of(&stacked)).await??;
-        let places = reply::places(&stack);
         let (answer, made) = oneshot::channel();
-        let inline = Inline { id: job.clone(), series: stack.series, answer };
+        let Asked { job: id, frame, since } = asked;
+        let inline =
+            |series| Inline { id, series, images: images.len() as u32, frame, since, answer };
+        let stack = match blocking(move || Stack::of(&stacked)).await? {
+            Ok(stack) => stack,
+            Err(refusal) => {
+                // The scanner is told now, others when the worker comes to it; where it has too much to do, by the log alone.
+                let _ = self.server.queue.try_send(Work::Inline(inline(Err(refusal.clone()))));
+                return Err(refusal.into());
+            }
+        };
+        let places = reply::places(&stack);
+        let inline = inline(Ok(stack.series));
         self.server.queue.try_send(Work::Inline(inline)).map_err(|error| match error {
             TrySendError::Full(_) => Failure::Busy,
             TrySendError::Disconnected(_) => Failure::Failed,
         })?;
-        let answer: Answer = made.await.map_err(|_| Failure::Failed)??;
+        let answer: Arc<Answer> = made.await.map_err(|_| Failure::Failed)??;
         let images = Arc::clone(images);
         blocking(move || reply::results(&images, places, &answer, first)).await
     }

@@ -14,6 +14,7 @@ mod at {
     pub(super) const READ: usize = 48;
     pub(super) const PHASE: usize = 60;
     pub(super) const SLICE: usize = 72;
+    pub(super) const TABLE: usize = 84;
     pub(super) const IMAGE_TYPE: usize = 124;
     pub(super) const SERIES: usize = 128;
     pub(super) const ATTRIBUTES: usize = 194;
@@ -137,6 +138,11 @@ impl ImageHeader {
     /// Unit vectors (LPS) of readout, phase encoding and slices, as they were acquired.
     pub fn directions(&self) -> [[f64; 3]; 3] {
         [at::READ, at::PHASE, at::SLICE].map(|at| self.triple(at))
+    }
+
+    /// Where the patient table stood, mm.
+    pub fn table_position(&self) -> [f64; 3] {
+        self.triple(at::TABLE)
     }
 
     pub fn is_magnitude(&self) -> bool {

@@ -141,7 +141,7 @@ impl Reply<'_> {
 
     /// One page, at the place of the middle slice.
     fn report(&self) -> Option<Image> {
-        let Answer { series, segmentation, provenance } = self.answer;
+        let Answer { series, segmentation, provenance, .. } = self.answer;
         let middle = series.sources.len() / 2;
         let (origin, _) = self.places.iter().find(|&&(_, k)| k == middle)?;
         let source = &self.images[origin.image];

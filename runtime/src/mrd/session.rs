@@ -1,5 +1,6 @@
 //! What a scanner's messages mean, one connection: configuration, header, parameters, images, end. Knows no sockets and no time.
 
+use super::study::Study;
 use super::wire::{Image, Message};
 use serde_json::Value;
 use thiserror::Error;
@@ -33,6 +34,7 @@ pub enum Event {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Whole {
     pub images: Vec<Image>,
+    pub study: Option<Study>,
     /// The images go back as they came, before the results.
     pub send_original: bool,
     /// The first of the numbers of the series that answer it.
@@ -53,6 +55,7 @@ pub struct Session {
     state: State,
     send_original: bool,
     skips: bool,
+    study: Option<Study>,
     images: Vec<Image>,
     /// The next number for a series of ours.
     next_result: u16,
@@ -64,6 +67,7 @@ impl Default for Session {
             state: State::default(),
             send_original: false,
             skips: false,
+            study: None,
             images: Vec::new(),
             next_result: FIRST_RESULT,
         }
@@ -81,8 +85,9 @@ impl Session {
             // What is done is the same whatever the configuration is called.
             (State::Opened, Message::Config(_)) => self.state = State::Configured,
             (_, Message::Config(_)) => return Err(OrderError::ConfiguredTwice),
-            // Everything that matters of a header stands in every image; some clients send none that is XML.
-            (State::Configured | State::Described, Message::Metadata(_)) => {
+            // Everything else that matters of a header stands in every image; some clients send none that is XML.
+            (State::Configured | State::Described, Message::Metadata(header)) => {
+                self.study = Study::read(&header);
                 self.state = State::Described;
             }
             (_, Message::Text(text)) => {
@@ -122,7 +127,8 @@ impl Session {
         }
         let results = self.next_result;
         self.next_result = results.saturating_add(RESULT_SERIES);
-        Some(Event::Series(Whole { images, send_original: self.send_original, results }))
+        let (study, send_original) = (self.study.clone(), self.send_original);
+        Some(Event::Series(Whole { images, study, send_original, results }))
     }
 }
 

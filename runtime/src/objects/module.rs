@@ -5,8 +5,8 @@
 
 use super::codes;
 use super::element::{
-    Code, LO_CHARACTERS, ST_CHARACTERS, code, copied, decimals, empty, line, number_of, sequence,
-    text, value_of,
+    Code, LO_CHARACTERS, ST_CHARACTERS, code, copied, decimals, empty, line, sequence, text,
+    value_of,
 };
 use super::header::slice_thickness;
 use super::{Made, ObjectError, OutputKind, OutputObject, TRANSFER_SYNTAX};
@@ -30,12 +30,6 @@ pub(super) const MANUFACTURER: &str = "Sagitta";
 const SERIAL_NUMBER: &str = "none";
 /// The words that every object carries where its readers look.
 pub(super) const WARNING: &str = "AI result, not for diagnostic use";
-/// Our series take the numbers `source * 100 + k`; a source number beyond this would leave the
-/// range of IS.
-const SOURCE_NUMBER_LIMIT: i64 = i32::MAX as i64 / 100;
-/// Generations told apart by series number; later ones share the last block.
-const NUMBERED_GENERATIONS: u32 = 10;
-
 /// Patient, study and patient study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): attributes copied
 /// with their raw values; those of type 2 are there even when empty.
 const COPIED: [(Tag, Option<VR>); 23] = [
@@ -290,40 +284,6 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| derived_uid(&["frame of reference", &self.series_uid]))
     }
 
-    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-7
-    /// for the first result, 11-17 for the second, so a superseding series does not take its
-    /// predecessor's number.
-    fn series_number(&self, kind: OutputKind) -> i64 {
-        let source = number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64;
-        let at = OutputKind::ALL.iter().position(|&k| k == kind).map_or(0, |at| at as i64 + 1);
-        let generation = (self.provenance.generation.max(1) - 1).min(NUMBERED_GENERATIONS - 1);
-        source.rem_euclid(SOURCE_NUMBER_LIMIT) * 100 + i64::from(generation) * 10 + at
-    }
-
-    /// `AI labels T2 sag`: what it is, then the source's own words as far as they fit.
-    fn series_description(&self, kind: OutputKind) -> String {
-        let what = match kind {
-            OutputKind::DerivedMr => "labels",
-            OutputKind::SecondaryCapture => "overlay",
-            OutputKind::SemanticSegmentation => "structures",
-            OutputKind::InstanceSegmentation => "levels",
-            OutputKind::Measurements => "measurements",
-            OutputKind::PresentationState => "outlines",
-            OutputKind::Labelmap => "label map",
-        };
-        let revision = match self.provenance.generation {
-            0 | 1 => String::new(),
-            n => format!(" (result {n}, supersedes {})", n - 1),
-        };
-        // Escape sequences of ISO 2022 text must not be cut: such a description is left out.
-        let whole = |words: &String| !words.contains(|c: char| c.is_control());
-        let source = value_of(self.header(), tags::SERIES_DESCRIPTION).filter(whole);
-        let words = source.map(|s| format!(" {}", s.replace('\\', " "))).unwrap_or_default();
-        let full: String =
-            format!("AI {what}{revision}{words}").chars().take(LO_CHARACTERS).collect();
-        full.trim_end().to_owned()
-    }
-
     fn frame(&self, slice: usize) -> FrameRef {
         self.source.frames[self.source.series.sources[slice]]
     }
@@ -470,6 +430,8 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
         engine,
         configuration_sha256,
         generation,
+        // Within the configuration.
+        supersedes: _,
     } = provenance;
     let generation = generation.to_string();
     let made_by =

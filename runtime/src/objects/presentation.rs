@@ -255,8 +255,9 @@ fn level_names(result: &Segmentation, columns: usize, labels: &[u16]) -> Vec<InM
 fn notice(context: &Context<'_>, result: &Segmentation) -> InMemDicomObject {
     let provenance = context.provenance();
     let levels = if result.numbering.is_verified() { "" } else { "; levels unverified" };
+    let revised = if provenance.is_revision() { "REVISED; " } else { "" };
     let words = format!(
-        "{WARNING}; {}, {} {}{levels}",
+        "{revised}{WARNING}; {}, {} {}{levels}",
         provenance.software, provenance.model, provenance.model_version
     );
     let [upper_left, lower_right] = NOTICE_BOX;

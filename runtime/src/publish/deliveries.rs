@@ -1,23 +1,37 @@
-//! Brings the recorded deliveries to their destinations: one task each, in order, again and again until acknowledged.
+//! Brings the recorded deliveries to their destinations: one thread each, again and again until acknowledged. A destination that is
+//! away holds all that waits for it; one that has no room for a result now lets others overtake it ([`turns`]).
 
-use super::store::{self, StoreError, StoredObject};
+mod turns;
+
+use super::store::{self, Patience, StoreError, StoredObject};
 use crate::error::Move;
 use crate::health::Hand;
 use crate::jobs::board::Board;
-use crate::messages::FailureCode;
+use crate::messages::{FailureCode, Receipt, Shortfall};
 use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
 use crate::wire::requestor::Route;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use turns::{Turn, Turns};
 
-/// Pause after the first failed try; it doubles up to [`MAX_PAUSE`].
+/// Pause after the first try that did not reach the destination; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// A PACS that comes back has its results within this.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where deliveries go.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    /// Its place in the configuration, from 1.
+    pub number: u32,
+    /// Its name there.
+    pub name: String,
+    pub route: Route,
+}
 
 /// What a delivery needs of the service.
 #[derive(Debug, Clone)]
@@ -29,12 +43,11 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Starts the thread of one destination, by its name; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
+    /// Starts the thread of one destination; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
     /// Needs a tokio runtime.
     pub fn start(
         &self,
-        destination: String,
-        route: Route,
+        to: Recipient,
         hand: Hand,
         mut stop: watch::Receiver<bool>,
     ) -> std::io::Result<JoinHandle<()>> {
@@ -42,101 +55,120 @@ impl Deliveries {
         std::thread::Builder::new().name("deliveries".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = deliveries.run(&destination, &route, &hand) => {}
+                    () = deliveries.run(&to, &hand) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             });
         })
     }
 
-    async fn run(&self, destination: &str, route: &Route, hand: &Hand) {
-        let mut recorded = self.outbox.recorded();
-        let mut pause = MIN_PAUSE;
+    async fn run(&self, to: &Recipient, hand: &Hand) {
+        let (start, mut recorded) = (Instant::now(), self.outbox.recorded());
+        let (mut turns, mut pause) = (Turns::default(), MIN_PAUSE);
         loop {
             recorded.mark_unchanged();
-            match self.next(destination) {
-                Ok(None) => {
-                    // The outbox lives as long as this task: a closed channel cannot be seen here.
-                    let _ = recorded.changed().await;
-                }
-                Ok(Some(delivery)) => {
-                    hand.moves();
-                    let settled = self.deliver(destination, route, &delivery).await;
-                    hand.rests();
-                    if settled {
-                        pause = MIN_PAUSE;
-                    } else {
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(MAX_PAUSE);
-                    }
-                }
+            let pending = match self.pending(to) {
+                Ok(pending) => pending,
                 Err(error) => {
                     tracing::error!("the outbox cannot be read: {error}");
                     tokio::time::sleep(MAX_PAUSE).await;
+                    continue;
+                }
+            };
+            match turns.next(start.elapsed(), &pending) {
+                // The outbox lives as long as this thread: a closed channel cannot be seen here.
+                Turn::Idle => drop(recorded.changed().await),
+                Turn::At(due) => {
+                    let pause = due.saturating_sub(start.elapsed());
+                    drop(tokio::time::timeout(pause, recorded.changed()).await);
+                }
+                Turn::Now { delivery, last } => {
+                    hand.moves();
+                    let tried = self.deliver(to, delivery, last).await;
+                    hand.rests();
+                    match tried {
+                        Tried::Settled => pause = MIN_PAUSE,
+                        Tried::InVain => turns.in_vain(start.elapsed(), delivery),
+                        Tried::Away => {
+                            tokio::time::sleep(pause).await;
+                            pause = (pause * 2).min(MAX_PAUSE);
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn next(&self, destination: &str) -> Result<Option<Delivery>, OutboxError> {
-        let pending = self.outbox.pending_deliveries()?;
-        Ok(pending.into_iter().find(|delivery| delivery.destination == destination))
+    /// What waits for the destination, oldest first.
+    fn pending(&self, to: &Recipient) -> Result<Vec<Delivery>, OutboxError> {
+        let mut pending = self.outbox.pending_deliveries()?;
+        pending.retain(|delivery| delivery.destination == to.name);
+        Ok(pending)
     }
 
-    /// Tries once; whether the delivery is off the list.
-    async fn deliver(&self, destination: &str, route: &Route, delivery: &Delivery) -> bool {
-        let job = &delivery.job;
-        let sent = match self.read(delivery).await {
-            Ok(objects) => store::send(destination, route, &objects).await,
+    async fn deliver(&self, to: &Recipient, delivery: &Delivery, last: bool) -> Tried {
+        let (job, of) = (&delivery.job, delivery.files.len());
+        let objects = match self.read(delivery).await {
+            Ok(objects) => objects,
             Err(error) => {
                 tracing::error!(job = %job, "a result cannot be read back: {error}");
-                return self.settle(delivery, Some((FailureCode::Storage, Move::Site)));
+                let refused =
+                    Shortfall { refused: of as u32, code: FailureCode::Storage, whose: Move::Site };
+                return self.settle(to, delivery, Some(refused));
             }
         };
-        match sent {
+        let patience = if last { Patience::Last } else { Patience::Again };
+        match store::send(&to.name, &to.route, &objects, patience).await {
             Ok(()) => {
-                tracing::info!(job = %job, destination, "acknowledged");
-                self.settle(delivery, None)
+                tracing::info!(job = %job, destination = to.name, "acknowledged");
+                self.settle(to, delivery, None)
             }
-            Err(error) => self.failed(destination, delivery, &error),
+            Err(error) => self.failed(to, delivery, last, &error),
         }
     }
 
-    fn failed(&self, destination: &str, delivery: &Delivery, error: &StoreError) -> bool {
-        let (job, advice) = (&delivery.job, error.whose_move().advice());
-        let again = error.retry_can_help();
-        tracing::warn!(job = %job, destination, again, "not sent: {error}; {advice}");
-        if again {
-            false
-        } else {
-            self.settle(delivery, Some((FailureCode::Delivery, error.whose_move())))
+    fn failed(&self, to: &Recipient, delivery: &Delivery, last: bool, error: &StoreError) -> Tried {
+        let (job, whose) = (&delivery.job, error.whose_move());
+        let again = error.is_away() || (error.retry_can_help() && !last);
+        tracing::warn!(job = %job, destination = to.name, again, "not sent: {error}; {}", whose.advice());
+        if error.is_away() {
+            return Tried::Away;
         }
+        if again {
+            return Tried::InVain;
+        }
+        let refused = match error {
+            StoreError::Partly { refused, .. } => *refused,
+            _ => delivery.files.len(),
+        };
+        let code = FailureCode::Delivery;
+        self.settle(to, delivery, Some(Shortfall { refused: refused as u32, code, whose }))
     }
 
     /// Takes a delivery off the list; the last one of a job ends it.
-    fn settle(&self, delivery: &Delivery, failure: Option<(FailureCode, Move)>) -> bool {
+    fn settle(&self, to: &Recipient, delivery: &Delivery, shortfall: Option<Shortfall>) -> Tried {
         let (job, outbox) = (&delivery.job, &self.outbox);
+        let handed_over = |handover: &Handover| handover.recorded(delivery);
+        let of = delivery.files.len() as u32;
+        let taken = of - shortfall.map_or(0, |shortfall| shortfall.refused);
+        // Before it is off the list: whoever takes the last one off tells what all of them have.
+        let receipt = Receipt { destination: to.number, taken, shortfall };
+        self.board.received(job, handed_over, receipt);
         let removed = outbox.remove_delivery(delivery);
         let (current, pending) =
             match removed.and_then(|current| Ok((current, outbox.pending_deliveries()?))) {
                 Ok(answers) => answers,
                 Err(error) => {
                     tracing::error!(job = %job, "a delivery cannot be taken off the list: {error}");
-                    return false;
+                    return Tried::InVain;
                 }
             };
         if !current {
             tracing::info!(job = %job, "superseded while it was sent; the new result follows");
-            return true;
+        } else if !pending.iter().any(|other| other.job == *job) {
+            self.board.finished(job, handed_over);
         }
-        let handed_over = |handover: &Handover| handover.recorded(delivery);
-        let left = pending.iter().any(|other| other.job == *job);
-        match failure {
-            Some((code, whose)) => self.board.undeliverable(job, handed_over, code, whose),
-            None if !left => self.board.finished(job, handed_over),
-            None => {}
-        }
-        true
+        Tried::Settled
     }
 
     async fn read(&self, delivery: &Delivery) -> Result<Vec<StoredObject>, String> {
@@ -148,4 +180,15 @@ impl Deliveries {
         }
         Ok(objects)
     }
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// The delivery is off the list.
+    Settled,
+    /// It comes again; others may be welcome.
+    InVain,
+    /// Nobody was reached.
+    Away,
 }

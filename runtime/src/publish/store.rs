@@ -143,17 +143,37 @@ impl StoreError {
         }
     }
 
-    /// Whether it is about one object and will never be otherwise: the next one may be welcome.
-    fn is_of_one_object(&self) -> bool {
-        let of_one = matches!(self, StoreError::Rejected { .. } | StoreError::Status { .. });
-        of_one && !self.retry_can_help()
+    /// Whether the destination was not reached: nothing else would arrive now, either.
+    pub fn is_away(&self) -> bool {
+        let unreached = matches!(self, StoreError::Connect { .. } | StoreError::Secure { .. });
+        unreached || matches!(self, StoreError::Refused { transient: true, .. })
     }
+
+    /// Whether it is about one object, so that the next one may be welcome, and nothing to wait for.
+    fn leaves_out(&self, patience: Patience) -> bool {
+        let of_one = matches!(self, StoreError::Rejected { .. } | StoreError::Status { .. });
+        of_one && (patience == Patience::Last || !self.retry_can_help())
+    }
+}
+
+/// What becomes of an object that the destination has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// All stop there, and come again.
+    Again,
+    /// It is left out like one that is refused for good.
+    Last,
 }
 
 /// Stores all objects over one association. `Ok` means that the receiver confirmed every one of
 /// them; after an error some may have arrived, and sending all again is harmless. What it refuses
 /// for good keeps nothing else from it: a console without presentation states shows the overlay.
-pub async fn send(name: &str, route: &Route, objects: &[StoredObject]) -> Result<(), StoreError> {
+pub async fn send(
+    name: &str,
+    route: &Route,
+    objects: &[StoredObject],
+    patience: Patience,
+) -> Result<(), StoreError> {
     if objects.is_empty() {
         return Ok(());
     }
@@ -161,7 +181,7 @@ pub async fn send(name: &str, route: &Route, objects: &[StoredObject]) -> Result
     kinds.sort_unstable();
     kinds.dedup();
     let mut peer = Peer::connect(name, route, &kinds).await?;
-    let result = peer.store_all(objects).await;
+    let result = peer.store_all(objects, patience).await;
     peer.close(result).await
 }
 
@@ -232,14 +252,18 @@ impl<'a> Peer<'a> {
         Ok(Peer { destination, association })
     }
 
-    /// Stores the objects in turn, also after one that is refused for good.
-    async fn store_all(&mut self, objects: &[StoredObject]) -> Result<(), StoreError> {
+    /// Stores the objects in turn, also after one that is left out.
+    async fn store_all(
+        &mut self,
+        objects: &[StoredObject],
+        patience: Patience,
+    ) -> Result<(), StoreError> {
         let mut refusals = Vec::new();
         for (n, object) in objects.iter().enumerate() {
             // Responses are awaited one by one, so a number that wraps is still unambiguous.
             let message_id = (n % usize::from(u16::MAX)) as u16 + 1;
             match self.store(message_id, object).await {
-                Err(error) if error.is_of_one_object() => refusals.push(error),
+                Err(error) if error.leaves_out(patience) => refusals.push(error),
                 result => result?,
             }
         }
@@ -434,7 +458,7 @@ mod tests {
         fn spawned<T: Send>(_: T) {}
         let title = || "ARCHIVE".to_owned();
         let route = Route::plain("localhost:104".to_owned(), title(), title());
-        spawned(send("archive", &route, &[]));
+        spawned(send("archive", &route, &[], Patience::Again));
         spawned(probe("archive", &route, &[]));
     }
 

@@ -17,6 +17,9 @@ pub fn captures(
     let unverified = !segmentation.numbering.is_verified();
     let style = Style { hatched: unverified, ..Style::default() };
     let mut lines = vec![format!("AI result. {NOT_FOR_DIAGNOSIS}")];
+    if provenance.is_revision() {
+        lines.push("REVISED: supersedes an earlier result".to_owned());
+    }
     if unverified {
         lines.push("Levels unverified".to_owned());
     }

@@ -15,6 +15,7 @@ fn provenance() -> Provenance {
         engine: "simd f32".into(),
         configuration_sha256: String::new(),
         generation: 1,
+        supersedes: None,
     }
 }
 

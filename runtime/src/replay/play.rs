@@ -32,7 +32,7 @@ impl Rules for Assembler {
 /// A decision and when it was taken.
 pub type Timed = (Duration, Decision);
 
-/// All decisions of an examination, in their order.
+/// All decisions of an examination, in their order. What the rules learned of the sender they keep; its series leave the spool.
 pub fn play(rules: &mut impl Rules, examination: &Examination) -> Vec<Timed> {
     let mut decisions = Vec::new();
     for (at, event) in &examination.events {
@@ -41,6 +41,10 @@ pub fn play(rules: &mut impl Rules, examination: &Examination) -> Vec<Timed> {
         decisions.extend(rules.poll(*at).into_iter().map(|decision| (*at, decision)));
     }
     wait(rules, Duration::MAX, &mut decisions);
+    let end = decisions.last().map_or(Duration::ZERO, |&(at, _)| at);
+    for series in &examination.series {
+        rules.on_event(end, &Event::Removed(series.job.clone()));
+    }
     decisions
 }
 

@@ -1,5 +1,5 @@
 //! What senders do, invented from a seed: orders, associations, pauses, aborts, duplicates, images that never come, counts that
-//! are announced or not, and series that come at the same time.
+//! are announced or not, and series that come at the same time. A script is some examinations of one sender with its habits.
 
 use crate::identity::JobId;
 use crate::ingest::header::{Declared, Header};
@@ -90,28 +90,74 @@ pub struct Planned {
     pub last_message: Duration,
 }
 
+/// Examinations of a script: the sender has taught its gaps by the tenth.
+const EXAMINATIONS: u64 = 40;
+/// Between two of them: longer than any series waits.
+const BETWEEN: Duration = Duration::from_secs(120);
+/// Series of an examination.
+const MOST_SERIES: u64 = 3;
+/// Images of a series.
+const MOST_IMAGES: u64 = 40;
+
+/// What one sender does in all its examinations.
+#[derive(Debug, Clone, Copy)]
+struct Habit {
+    /// Longest usual gap between two images, ms.
+    gap_ms: u64,
+    /// Gaps of a hundred that are about as long as silence has to last: some fool it.
+    pauses: u64,
+}
+
+/// The examinations of one sender, one after the other.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub examinations: Vec<Examination>,
+}
+
+impl Script {
+    pub fn invent(seed: u64) -> Script {
+        let mut random = Random::new(seed);
+        let habit = Habit { gap_ms: random.between(2, 300), pauses: random.pick(&[0, 0, 3, 3, 3]) };
+        let (mut begin, mut examinations) = (Duration::ZERO, Vec::new());
+        for place in 0..EXAMINATIONS {
+            let examination = Examination::invent(&mut random, habit, seed, place, begin);
+            begin = BETWEEN + examination.events.last().map_or(begin, |&(at, _)| at);
+            examinations.push(examination);
+        }
+        Script { examinations }
+    }
+}
+
 /// Some series and all that happens, in the order of time.
 #[derive(Debug, Clone)]
 pub struct Examination {
+    /// Of its script.
     pub seed: u64,
+    /// Its place there, from 0.
+    pub place: u64,
     pub series: Vec<Planned>,
     pub events: Vec<(Duration, Event)>,
 }
 
 impl Examination {
-    pub fn invent(seed: u64) -> Examination {
-        let mut random = Random::new(seed);
+    fn invent(
+        random: &mut Random,
+        habit: Habit,
+        seed: u64,
+        place: u64,
+        begin: Duration,
+    ) -> Examination {
         let (mut series, mut events) = (Vec::new(), Vec::new());
-        for number in 0..random.between(1, 3) {
-            let mut sender = Sender::invent(&mut random, number);
-            sender.send(&mut random);
+        for number in 0..random.between(1, MOST_SERIES) {
+            let mut sender = Sender::invent(random, habit, MOST_SERIES * place + number, begin);
+            sender.send(random);
             sender.planned.last_message = sender.now;
             series.push(sender.planned);
             events.extend(sender.events);
         }
         // Stable: what one series does at one instant stays in its order.
         events.sort_by_key(|&(at, _)| at);
-        Examination { seed, series, events }
+        Examination { seed, place, series, events }
     }
 }
 
@@ -119,15 +165,15 @@ impl Examination {
 struct Sender {
     planned: Planned,
     now: Duration,
-    gap_ms: u64,
+    habit: Habit,
     association: AssociationId,
     events: Vec<(Duration, Event)>,
 }
 
 impl Sender {
-    fn invent(random: &mut Random, number: u64) -> Sender {
+    fn invent(random: &mut Random, habit: Habit, number: u64, begin: Duration) -> Sender {
         use Announced as A;
-        let total = random.between(6, 40) as usize;
+        let total = random.between(6, MOST_IMAGES) as usize;
         let all = [A::None, A::Ge, A::Philips, A::Siemens, A::ImagesInAcquisition, A::Performed];
         let announced = if random.chance(30) { A::None } else { random.pick(&all) };
         let missing =
@@ -154,8 +200,8 @@ impl Sender {
         };
         Sender {
             planned,
-            now: Duration::from_millis(random.between(0, 5_000)),
-            gap_ms: random.between(2, 300),
+            now: begin + Duration::from_millis(random.between(0, 5_000)),
+            habit,
             association: AssociationId(1 + 1_000 * number),
             events: Vec::new(),
         }
@@ -178,7 +224,7 @@ impl Sender {
                     self.pause(random.between(100, 3_000));
                     for &again in &images[..stop] {
                         self.image(again, Outcome::Duplicate);
-                        self.pause(self.gap_ms);
+                        self.pause(self.habit.gap_ms);
                     }
                 }
                 _ => {}
@@ -188,11 +234,10 @@ impl Sender {
                 self.image(image, Outcome::Duplicate);
             }
             if sent + 1 < images.len() {
-                // One pause in thirty is about as long as silence has to last: some fool it.
-                let ms = if random.chance(3) {
+                let ms = if random.chance(self.habit.pauses) {
                     random.between(1_500, 2_500)
                 } else {
-                    random.between(1, self.gap_ms)
+                    random.between(1, self.habit.gap_ms)
                 };
                 self.pause(ms);
             }
@@ -274,6 +319,8 @@ pub(crate) fn header(index: usize, declared: Declared) -> Header {
         spacing: Some([0.8, 0.8]),
         echo: Some(1),
         temporal_position: None,
+        time_points: 0,
+        concatenation: None,
         declared,
     }
 }

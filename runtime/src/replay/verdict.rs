@@ -7,11 +7,13 @@ use crate::ingest::{Event, Performed};
 use serde::Serialize;
 use std::time::Duration;
 
-/// A rule was broken. The seed replays the examination.
+/// A rule was broken. The seed replays the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Violation {
     pub fault: Fault,
     pub seed: u64,
+    /// Place of the examination in its script.
+    pub examination: u64,
     /// Place of the series in its examination.
     pub series: usize,
 }
@@ -47,8 +49,9 @@ pub fn judge(examination: &Examination, index: usize, decisions: &[Timed]) -> Ju
     let stated = Duration::from_millis(Settings::default().incomplete_ms);
     let mut judged = Judged::default();
     let mut violations = Vec::new();
+    let Examination { seed, place, .. } = *examination;
     let mut fault =
-        |fault| violations.push(Violation { fault, seed: examination.seed, series: index });
+        |fault| violations.push(Violation { fault, seed, examination: place, series: index });
     let mut last = None;
     for (at, decision) in decisions.iter().filter(|(_, decision)| decision.job == planned.job) {
         let sure = decision.reason.certainty() == Certainty::Sure;

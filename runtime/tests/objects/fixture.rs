@@ -220,6 +220,7 @@ pub(crate) fn provenance() -> Provenance {
         engine: "simd f32".to_owned(),
         configuration_sha256: "cd".repeat(32),
         generation: 1,
+        supersedes: None,
     }
 }
 

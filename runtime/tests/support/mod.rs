@@ -69,6 +69,7 @@ pub(crate) fn status(job: &JobId, state: JobState) -> JobStatus {
         elapsed_ms: 1234,
         stages_ms: Timings::default(),
         fallback: None,
+        destinations: Vec::new(),
     }
 }
 

@@ -131,6 +131,7 @@ fn provenance() -> Provenance {
         engine: "simd f32".to_owned(),
         configuration_sha256: String::new(),
         generation: 1,
+        supersedes: None,
     }
 }
 

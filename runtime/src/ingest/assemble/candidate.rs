@@ -1,12 +1,12 @@
 //! One series: what came of it, and what it waits for.
 
+use super::expected::{self, Objects};
 use super::gapless::{Slice, gapless};
-use super::{Decision, MAX_INSTANCES, Reason, Settings, expected};
+use super::{Decision, MAX_INSTANCES, Reason, Settings};
 use crate::identity::JobId;
 use crate::ingest::header::Declared;
 use crate::ingest::spool::Outcome;
 use crate::ingest::{Arrival, AssociationId, Origin};
-use dicom_dictionary_std::uids;
 use pipeline::series::MIN_SLICES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -32,8 +32,8 @@ pub(super) struct Candidate {
     paths: BTreeSet<PathBuf>,
     image_types: BTreeSet<String>,
     conflicts: usize,
-    /// An Enhanced MR object is among them.
-    multiframe: bool,
+    /// Those of them that are Enhanced MR.
+    objects: Objects,
     declared: Declared,
     /// Of the last image.
     pub(super) sender: Option<Arc<str>>,
@@ -85,7 +85,7 @@ impl Candidate {
             paths: BTreeSet::new(),
             image_types: BTreeSet::new(),
             conflicts: 0,
-            multiframe: false,
+            objects: Objects::default(),
             declared: Declared::default(),
             sender: None,
             last_image: None,
@@ -104,12 +104,21 @@ impl Candidate {
         let (have, before) = (self.slices.len(), self.looked.0);
         let new = have - before;
         let enough = have >= MIN_SLICES && new >= (before / 4).max(MIN_NEW_SLICES);
-        if !self.is_open() || self.multiframe || !enough {
+        if self.is_volume() {
+            // A volume whose sender does not say whether another follows: it is likely all there is.
+            return self.is_open() && have == 1;
+        }
+        if !self.is_open() || !enough {
             return false;
         }
         let slow = now.saturating_sub(self.looked.1) >= SLOW * new as u32;
         self.looked = (have, now);
         slow && self.slices.last().is_some_and(Slice::is_sagittal)
+    }
+
+    /// Whether its instances are volumes of their own.
+    pub(super) fn is_volume(&self) -> bool {
+        self.objects.is_any()
     }
 
     /// Whether an association that carried a stack's worth was released, and nobody else carries more.
@@ -158,7 +167,7 @@ impl Candidate {
         }
         self.paths.insert(arrival.path.clone());
         let header = &arrival.header;
-        self.multiframe |= header.sop_class == uids::ENHANCED_MR_IMAGE_STORAGE;
+        self.objects.add(header);
         self.declared = expected::merge(self.declared, header);
         self.image_types.insert(header.image_type.clone());
         self.slices.push(Slice::of(header));
@@ -193,8 +202,11 @@ impl Candidate {
 
     /// The count of images the series should have: what was performed, else what the protocol declared.
     fn expect(&self) -> Option<usize> {
-        let performed = self.performed.as_ref().map(BTreeSet::len);
-        performed.or_else(|| expected::count(&self.declared, self.image_types.len()))
+        let (declared, types) = (&self.declared, self.image_types.len());
+        self.performed.as_ref().map(BTreeSet::len).or_else(|| match self.is_volume() {
+            true => self.objects.expect(declared, types),
+            false => expected::count(declared, types),
+        })
     }
 
     /// The next thing to do and when, if no event comes before.
@@ -203,9 +215,6 @@ impl Candidate {
             return None;
         }
         let after = |ms| self.last_event + Duration::from_millis(ms);
-        if self.multiframe {
-            return Some((self.last_event, Step::Decide(Reason::CountKnown)));
-        }
         let expect = self.expect();
         let listed = |paths: &BTreeSet<PathBuf>| paths.is_subset(&self.paths);
         let reached = expect.is_none_or(|expect| self.paths.len() >= expect)
@@ -227,7 +236,9 @@ impl Candidate {
     }
 
     pub(super) fn check(&mut self) {
-        self.gapless = Some(self.paths.len() < MAX_INSTANCES && gapless(&self.slices));
+        // An Enhanced object has its geometry within, which decoding looks at.
+        let whole = self.is_volume() || gapless(&self.slices);
+        self.gapless = Some(self.paths.len() < MAX_INSTANCES && whole);
     }
 
     pub(super) fn decide(&mut self, job: &JobId, reason: Reason) -> Decision {

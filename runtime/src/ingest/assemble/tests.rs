@@ -194,14 +194,34 @@ fn a_conflict_is_counted_and_not_used() {
     assert_eq!((decision.conflicts, decision.have), (1, 12));
 }
 
-#[test]
-fn an_enhanced_object_is_complete_on_arrival() {
-    let mut assembler = Assembler::new(Settings::default());
-    let mut arrival = image(1, 0);
+/// An Enhanced object of so many frames.
+fn object(index: usize, frames: u32) -> Arrival {
+    let mut arrival = image(1, index);
     arrival.header.sop_class = uids::ENHANCED_MR_IMAGE_STORAGE.to_owned();
-    arrival.header.position = None;
+    (arrival.header.position, arrival.header.number_of_frames) = (None, Some(frames));
+    arrival
+}
+
+#[test]
+fn an_enhanced_object_with_all_announced_images_is_complete_on_arrival() {
+    let mut assembler = Assembler::new(Settings::default());
+    let mut arrival = object(0, 15);
+    arrival.header.declared.philips_slices = Some(15);
     assembler.on_instance(MS(5), &arrival);
     assert_eq!(run_out(&mut assembler), [(MS(5), Reason::CountKnown)]);
+}
+
+#[test]
+fn an_enhanced_object_that_tells_nothing_is_worked_on_while_silence_is_waited_for() {
+    let mut assembler = Assembler::new(Settings::default());
+    let event = Event::Arrived(Box::new(object(0, 15)));
+    assembler.on_event(MS(5), &event);
+    assert!(assembler.poll(MS(5)).is_empty());
+    assert!(assembler.ahead(MS(5), &event).unwrap().whole);
+    let second = Event::Arrived(Box::new(object(1, 15)));
+    assembler.on_event(MS(500), &second);
+    assert_eq!(assembler.ahead(MS(500), &second), None);
+    assert_eq!(run_out(&mut assembler), [(MS(2_500), Reason::Silence)]);
 }
 
 #[test]

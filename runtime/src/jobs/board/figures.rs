@@ -39,9 +39,10 @@ impl Figures {
         }
     }
 
-    /// A job was done.
-    pub(super) fn add(&mut self, timings: &Timings) {
-        self.done += 1;
+    /// A job with a result is over.
+    pub(super) fn end(&mut self, state: JobState, timings: &Timings) {
+        self.count(state);
+        self.done += u64::from(state == JobState::Done);
         if self.last.len() == JOBS {
             self.last.pop_front();
         }
@@ -89,7 +90,7 @@ mod tests {
         for ms in 1..=1000 {
             let mut timings = Timings::default();
             timings.add(JobStage::Semantic, std::time::Duration::from_millis(ms));
-            figures.add(&timings);
+            figures.end(JobState::Done, &timings);
         }
         let latencies = figures.latencies();
         assert_eq!((figures.done, latencies.stages.len()), (1000, 1));
