@@ -103,8 +103,7 @@ impl Service {
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let progress = Progress::new(&config, &health, &publisher);
         threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
-        let deliveries =
-            Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
+        let deliveries = Deliveries::new(&outbox, &board, &results);
         threads.extend(deliver(&doors, &deliveries, tls.as_ref(), &health, &stopped)?);
 
         tasks.extend(serve_mrd(&config, listeners.mrd.take(), queue.clone(), key, &stopped));

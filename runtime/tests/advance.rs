@@ -42,7 +42,7 @@ async fn what_was_acknowledged_before_the_record_is_not_sent_again() {
     let stored = || std::fs::read_dir(console.path()).unwrap().count();
     let (board, outbox) = board(data.path());
     let results = data.path().join("results");
-    let deliveries = Deliveries { outbox: outbox.clone(), board, results: results.clone() };
+    let deliveries = Deliveries::new(&outbox, &board, &results);
     let (_stop, stopped) = watch::channel(false);
     let destinations = [(receiver.destination.clone(), Door::default())];
     let [(to, door)] = &destinations;

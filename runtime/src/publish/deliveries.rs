@@ -8,7 +8,7 @@ use crate::jobs::board::Board;
 use crate::messages::FailureCode;
 use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
 use crate::wire::requestor::Route;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,13 +23,18 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// What a delivery needs of the service.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    pub outbox: Arc<Outbox>,
-    pub board: Arc<Board>,
-    /// Folder the paths of the deliveries are relative to.
-    pub results: PathBuf,
+    outbox: Arc<Outbox>,
+    board: Arc<Board>,
+    results: PathBuf,
 }
 
 impl Deliveries {
+    /// `results`: the folder that the paths of deliveries are relative to.
+    pub fn new(outbox: &Arc<Outbox>, board: &Arc<Board>, results: &Path) -> Deliveries {
+        let (outbox, board) = (outbox.clone(), board.clone());
+        Deliveries { outbox, board, results: results.to_owned() }
+    }
+
     /// Starts the thread of one destination, by its name; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
     /// While it has nothing to do it waits at the `door`. Needs a tokio runtime.
     pub fn start(
