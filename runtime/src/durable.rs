@@ -65,8 +65,8 @@ impl Batch {
         std::thread::scope(|scope| {
             let threads = SYNCERS.min(self.files.len());
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let ended = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
-            ended.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            let mut ended = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+            ended.try_for_each(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
 }
