@@ -23,6 +23,7 @@ use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::progress::Progress;
+use crate::publish::advance::Door;
 use crate::publish::deliveries::{Deliveries, Recipient};
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
@@ -99,14 +100,14 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let health = Health::new();
-        let bench = bench(&config, &board, &outbox, &key, &health)?;
+        let doors = doors(&config);
+        let bench = bench(&config, &doors, &board, &outbox, &key, &health)?;
         let verdicts = bench.verdicts.clone();
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let progress = Progress::new(&config, &health, &publisher);
         threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
-        let deliveries =
-            Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
-        threads.extend(deliver(&config, &deliveries, tls.as_ref(), &health, &stopped)?);
+        let deliveries = Deliveries::new(&outbox, &board, &results);
+        threads.extend(deliver(&doors, &deliveries, tls.as_ref(), &health, &stopped)?);
 
         let (admission, mrd) = (intake.admission.clone(), listeners.mrd.take());
         tasks.extend(serve_mrd(&config, mrd, &admission, queue.clone(), key, &stopped));
@@ -220,6 +221,7 @@ async fn listen_for_page(config: &Config) -> Result<Option<TcpListener>> {
 /// What the worker needs.
 fn bench(
     config: &Config,
+    doors: &[(Destination, Door)],
     board: &Arc<Board>,
     outbox: &Arc<Outbox>,
     key: &[u8],
@@ -235,7 +237,7 @@ fn bench(
         workshop,
         board: board.clone(),
         outbox: outbox.clone(),
-        destinations: config.destinations.clone(),
+        destinations: doors.to_vec(),
         results,
         verdicts,
         levels: Levels::new(config.data.join("levels"), key.to_vec()),
@@ -258,21 +260,26 @@ fn verdicts(config: &Config, workshop: &Workshop, results: PathBuf) -> Result<Ve
     Ok(Verdicts::new(results, &judges))
 }
 
+/// The destinations, each with where it waits for what is sent in advance.
+fn doors(config: &Config) -> Vec<(Destination, Door)> {
+    config.destinations.iter().map(|to| (to.clone(), Door::default())).collect()
+}
+
 /// The threads that bring results to their destinations, one for each.
 fn deliver(
-    config: &Config,
+    doors: &[(Destination, Door)],
     deliveries: &Deliveries,
     tls: Option<&Tls>,
     health: &Arc<Health>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<thread::JoinHandle<()>>> {
-    let start = |(number, destination): (u32, &Destination)| {
+    let start = |(number, (destination, door)): (u32, &(Destination, Door))| {
         let hand = health.hand(Part::Deliveries);
         let route = destination.route(tls).map_err(anyhow::Error::msg)?;
-        let to = Recipient { number, name: destination.name.clone(), route };
+        let to = Recipient { number, name: destination.name.clone(), route, door: door.clone() };
         Ok(deliveries.start(to, hand, stop.clone())?)
     };
-    (1..).zip(&config.destinations).map(start).collect()
+    (1..).zip(doors).map(start).collect()
 }
 
 /// What deletes what is old.

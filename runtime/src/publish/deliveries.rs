@@ -3,14 +3,15 @@
 
 mod turns;
 
-use super::store::{self, Patience, StoreError, StoredObject};
+use super::advance::{Acknowledged, Door, Offer};
+use super::store::{self, Patience, Sending, StoreError, StoredObject};
 use crate::error::Move;
 use crate::health::Hand;
 use crate::jobs::board::Board;
 use crate::messages::{FailureCode, Receipt, Shortfall};
 use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
 use crate::wire::requestor::Route;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,18 +32,25 @@ pub struct Recipient {
     /// Its name there.
     pub name: String,
     pub route: Route,
+    /// Where it waits for what is sent in advance, while it has nothing to do.
+    pub door: Door,
 }
 
 /// What a delivery needs of the service.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    pub outbox: Arc<Outbox>,
-    pub board: Arc<Board>,
-    /// Folder the paths of the deliveries are relative to.
-    pub results: PathBuf,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) results: PathBuf,
 }
 
 impl Deliveries {
+    /// `results`: the folder that the paths of deliveries are relative to.
+    pub fn new(outbox: &Arc<Outbox>, board: &Arc<Board>, results: &Path) -> Deliveries {
+        let (outbox, board) = (outbox.clone(), board.clone());
+        Deliveries { outbox, board, results: results.to_owned() }
+    }
+
     /// Starts the thread of one destination; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
     /// Needs a tokio runtime.
     pub fn start(
@@ -64,7 +72,7 @@ impl Deliveries {
 
     async fn run(&self, to: &Recipient, hand: &Hand) {
         let (start, mut recorded) = (Instant::now(), self.outbox.recorded());
-        let (mut turns, mut pause) = (Turns::default(), MIN_PAUSE);
+        let (mut turns, mut pause, mut ahead) = (Turns::default(), MIN_PAUSE, None);
         loop {
             recorded.mark_unchanged();
             let pending = match self.pending(to) {
@@ -76,15 +84,24 @@ impl Deliveries {
                 }
             };
             match turns.next(start.elapsed(), &pending) {
-                // The outbox lives as long as this thread: a closed channel cannot be seen here.
-                Turn::Idle => drop(recorded.changed().await),
+                Turn::Idle => tokio::select! {
+                    biased;
+                    // The outbox lives as long as this thread: a closed channel cannot be seen here.
+                    _ = recorded.changed() => {}
+                    Ok(offer) = to.door.wait() => ahead = accompany(to, offer, hand).await,
+                },
                 Turn::At(due) => {
                     let pause = due.saturating_sub(start.elapsed());
                     drop(tokio::time::timeout(pause, recorded.changed()).await);
                 }
                 Turn::Now { delivery, last } => {
                     hand.moves();
-                    let tried = self.deliver(to, delivery, last).await;
+                    let acknowledged =
+                        ahead.take().is_some_and(|a: Acknowledged| a.covers(delivery));
+                    let tried = match acknowledged {
+                        true => self.acknowledged(to, delivery),
+                        false => self.deliver(to, delivery, last).await,
+                    };
                     hand.rests();
                     match tried {
                         Tried::Settled => pause = MIN_PAUSE,
@@ -119,12 +136,14 @@ impl Deliveries {
         };
         let patience = if last { Patience::Last } else { Patience::Again };
         match store::send(&to.name, &to.route, &objects, patience).await {
-            Ok(()) => {
-                tracing::info!(job = %job, destination = to.name, "acknowledged");
-                self.settle(to, delivery, None)
-            }
+            Ok(()) => self.acknowledged(to, delivery),
             Err(error) => self.failed(to, delivery, last, &error),
         }
+    }
+
+    fn acknowledged(&self, to: &Recipient, delivery: &Delivery) -> Tried {
+        tracing::info!(job = %delivery.job, destination = to.name, "acknowledged");
+        self.settle(to, delivery, None)
     }
 
     fn failed(&self, to: &Recipient, delivery: &Delivery, last: bool, error: &StoreError) -> Tried {
@@ -191,4 +210,32 @@ enum Tried {
     InVain,
     /// Nobody was reached.
     Away,
+}
+
+/// Sends what is offered while it is made; what was acknowledged, if that is all.
+async fn accompany(to: &Recipient, offer: Offer, hand: &Hand) -> Option<Acknowledged> {
+    let Offer { handover, kinds, mut objects } = offer;
+    hand.moves();
+    let sent = async {
+        let mut sending = Sending::open(&to.name, &to.route, &kinds).await?;
+        let mut files = Vec::new();
+        while let Some(sent) = objects.recv().await {
+            hand.moves();
+            if sending.next((&*sent.object).into()).await.is_err() {
+                break;
+            }
+            files.push(sent.file);
+        }
+        sending.end().await.map(|()| files)
+    };
+    let sent = sent.await;
+    hand.rests();
+    match sent {
+        Ok(files) => Some(Acknowledged { handover, files }),
+        Err(error) => {
+            // The delivery tries again, and tells whose move it is.
+            tracing::debug!(job = %handover.job, destination = to.name, "not sent in advance: {error}");
+            None
+        }
+    }
 }
