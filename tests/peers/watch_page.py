@@ -113,7 +113,7 @@ def the_other_pages(browser, url, out):
         canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0))""")
     tab.tab_to(".plot canvas")
     tab.press("ArrowLeft")
-    tab.wait("the time at the cursor", r"""/\d\d:\d\d/.test(document.querySelector(".plot time").innerText)""")
+    tab.wait("the time at the cursor", r"""/\d\d:\d\d/.test(document.querySelector(".plot:not([hidden]) time").innerText)""")
     tab.wait("the alarm", HAS_ALARM)
     look(tab, out, "health")
     tab.go(f"{url}wall")
