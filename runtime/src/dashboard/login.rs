@@ -186,8 +186,9 @@ async fn allowed(
         None => StatusCode::UNAUTHORIZED.into_response(),
         Some(role) if role < needed => StatusCode::FORBIDDEN.into_response(),
         Some(_) => {
-            let sessions = guard.sessions;
-            raw.id().map(|id| request.extensions_mut().insert(Pass { sessions, id }));
+            if let Some(id) = raw.id() {
+                request.extensions_mut().insert(Pass { sessions: guard.sessions, id });
+            }
             next.run(request).await
         }
     }
