@@ -2,7 +2,10 @@
 
 /** Room beside and below the curves for numbers, CSS pixels. */
 const [LEFT, BOTTOM, TOP, RIGHT] = [40, 18, 10, 8];
-const HOUR_S = 3600;
+/** The axis of time grows from a quarter of an hour to all that the device keeps; its marks, seconds apart. */
+const LEAST_S = 900;
+const MARKS_S = [300, 900, 3600];
+const MOST_MARKS = 8;
 /** Lines across; samples farther apart than so many steps are not joined. */
 const [LINES, GAP_STEPS] = [3, 4];
 /** Samples that an arrow key moves the cursor by, with Shift. */
@@ -44,7 +47,8 @@ export class Plot {
   show(history) {
     const { curves, factor = 1 } = this.#what;
     const scaled = (values) => values.map((value) => (value === null ? null : value * factor));
-    this.#history = { ...history, drawn: curves.map(([name]) => scaled(history.curves[name])) };
+    const span = Math.min(history.span_s, Math.max(LEAST_S, history.age_s[0] ?? 0));
+    this.#history = { ...history, span_s: span, drawn: curves.map(([name]) => scaled(history.curves[name])) };
     // Nobody measures it here.
     this.#figure.hidden = this.#history.drawn.flat().every((value) => value === null);
     this.#moveTo(null);
@@ -142,8 +146,9 @@ export class Plot {
     }
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
-    const sinceHour = (Date.now() / 1000) % HOUR_S;
-    for (let age = sinceHour; age < this.#history.span_s; age += HOUR_S) {
+    const { span_s: span } = this.#history;
+    const step = MARKS_S.find((step) => span / step <= MOST_MARKS) ?? MARKS_S.at(-1);
+    for (let age = (Date.now() / 1000) % step; age < span; age += step) {
       const x = Math.round(place.x(age)) + 0.5;
       if (x < LEFT + 16) continue;
       stroke(context, [[x, place.height - BOTTOM], [x, place.height - BOTTOM + 4]]);

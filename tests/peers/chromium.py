@@ -99,7 +99,7 @@ class Tab:
             self.complaints.append(f"exception: {details.get('exception', {}).get('description', details['text'])}")
         elif method == "Runtime.consoleAPICalled" and what["type"] in ("error", "warning", "assert"):
             self.complaints.append(f"{what['type']}: {' '.join(str(a.get('value', a)) for a in what['args'])}")
-        elif method == "Log.entryAdded" and what["entry"]["level"] in ("error", "warning"):
+        elif method == "Log.entryAdded" and what["entry"]["level"] == "error":
             entry = what["entry"]
             self.complaints.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}")
 
