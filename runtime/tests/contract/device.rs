@@ -9,6 +9,8 @@ use sagitta::messages::{
     JobStage, Latencies, LinkState, MachineHealth, Passed, Percentiles, Precision, SelfTest,
     ServiceHealth, Timestamp, Version,
 };
+use sagitta::telemetry::metrics;
+use serde_json::Value;
 
 const OF: Percentiles = Percentiles { p50: 812.4, p95: 1100.0, p99: 1250.5 };
 
