@@ -2,7 +2,8 @@
 import { JobList } from "./jobs.js";
 import { Viewer } from "./viewer.js";
 import { showStages } from "./waterfall.js";
-import { listen } from "./messages.js";
+import { listen } from "./events.js";
+import { clearMessages, showMessage } from "./messages.js";
 import { loggedIn } from "./login.js";
 import { refreshAlarms, refreshHealth, showHealth } from "./device.js";
 
@@ -25,7 +26,24 @@ function refreshSoon() {
   }, REFRESH_PAUSE_MS);
 }
 
+function refresh() {
+  refreshSoon();
+  refreshAlarms();
+}
+
+function heard(news) {
+  if (news.kind === "health") return showHealth(news.message);
+  if (news.payload) showMessage(news); // an alarm that is over has none
+  if (news.kind === "jobs") refreshSoon();
+  if (news.kind === "alarms") refreshAlarms();
+}
+
+function opened() {
+  clearMessages();
+  refresh();
+}
+
 await loggedIn();
-listen({ jobs: refreshSoon, alarms: refreshAlarms, health: showHealth });
-list.refresh();
+listen({ opened, missed: refresh, heard });
+refresh();
 refreshHealth();

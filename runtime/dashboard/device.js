@@ -1,4 +1,5 @@
 // How the device is: its alarms, which a person acknowledges, and the figures it sends every few seconds.
+import { ask } from "./events.js";
 import { seconds, words } from "./jobs.js";
 import { may, post } from "./login.js";
 
@@ -18,6 +19,8 @@ const FIGURES = [
   ["GPU", ({ machine }) => known(machine.gpu_load_percent, "%")],
   ["Memory", ({ machine }) => known(machine.memory_used_percent, "%")],
   ["Disk", ({ machine }) => known(machine.disk_used_percent, "%")],
+  ["Disk worn", ({ machine }) => known(machine.disk_worn_percent, "%")],
+  ["Boot slot", ({ machine }) => machine.boot_slot?.toUpperCase()],
 ];
 
 const known = (value, unit) => (value === null ? null : `${value} ${unit}`);
@@ -48,15 +51,6 @@ export async function refreshAlarms() {
   document.getElementById("alarms-empty").hidden = alarms.length > 0;
 }
 
-async function ask(path) {
-  try {
-    const answer = await fetch(path);
-    return answer.ok ? await answer.json() : null;
-  } catch {
-    return null; // the service restarts: the stream of messages comes back and asks again
-  }
-}
-
 function item(alarm) {
   const line = document.createElement("li");
   line.className = "alarm";
@@ -73,8 +67,8 @@ function acknowledge(code) {
   button.setAttribute("aria-label", `Acknowledge ${words(code)}`);
   button.onclick = async () => {
     button.disabled = true;
-    await post(`/api/alarms/${code}/acknowledge`);
-    refreshAlarms();
+    await post(`/api/alarms/${code}/acknowledge`).catch(() => null);
+    refreshAlarms(); // what was not taken has its button again
   };
   return button;
 }

@@ -1,4 +1,5 @@
 // The list of jobs. Keeps the chosen one; follows the newest until somebody chooses.
+import { ask } from "./events.js";
 
 const WORDS = {
   receiving: "receiving", complete: "complete", running: "running", sending: "sending",
@@ -50,13 +51,9 @@ export class JobList {
   }
 
   async refresh() {
-    try {
-      const answer = await fetch("/api/jobs");
-      if (!answer.ok) return;
-      this.#jobs = await answer.json();
-    } catch {
-      return; // the service restarts: the stream of messages comes back and asks again
-    }
+    const jobs = await ask("/api/jobs");
+    if (!jobs) return;
+    this.#jobs = jobs;
     this.#draw();
     const job = this.#current();
     if (job) this.#choose(job);

@@ -1,20 +1,41 @@
 // Who looks: asks for name and password where the device wants them, and knows what the role may do.
 
-const ROLES = ["viewer", "engineer", "admin"];
+const ROLES = ["viewer", "engineer"];
+/** Between two attempts to reach a device that does not answer: a restart takes seconds. */
+const AGAIN_MS = 2000;
+const FORM = `<form method="dialog">
+  <h2 id="login-title">Log in</h2>
+  <label>Name <input name="name" autocomplete="username" required autofocus></label>
+  <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
+  <p id="login-error" role="alert"></p>
+  <button>Log in</button>
+</form>`;
 let role = null;
 
 /** Whether whoever looks may do what `needed` may. */
 export const may = (needed) => ROLES.indexOf(role) >= ROLES.indexOf(needed);
 
-/** Ends when somebody is logged in. */
+/** Ends when the device knows who looks. */
 export async function loggedIn() {
-  const answer = await fetch("/api/me").catch(() => null);
-  if (answer?.ok) return enter(await answer.json());
-  if (answer?.status !== 401) return enter({ name: null, role: "viewer" });
-  const dialog = document.getElementById("login");
+  for (;;) {
+    const answer = await fetch("/api/me").catch(() => null);
+    if (answer?.ok) return enter(await answer.json());
+    if (answer?.status === 401) return asked();
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
+  }
+}
+
+/** Ends when somebody has logged in. */
+function asked() {
+  const dialog = document.createElement("dialog");
+  dialog.setAttribute("aria-labelledby", "login-title");
+  dialog.innerHTML = FORM;
+  document.body.append(dialog);
   dialog.showModal();
   return new Promise((done) => {
     dialog.addEventListener("cancel", (event) => event.preventDefault());
+    // Escape for a second time closes a dialog without asking.
+    dialog.addEventListener("close", () => role ?? dialog.showModal());
     dialog.querySelector("form").addEventListener("submit", async (event) => {
       event.preventDefault();
       if (await login(new FormData(event.target))) {

@@ -1,61 +1,31 @@
-// MQTT messages as they come. Their text goes in as text, never as markup.
-import { about, part } from "./jobs.js";
+// The list of MQTT messages as they come. Their text goes in as text, never as markup.
+import { about, part, words } from "./jobs.js";
 
 /** Messages kept on the page. */
 const KEPT = 200;
 
-/** Calls `jobs` when a message tells of a job, `alarms` when one tells of an alarm, `health` with each health report. */
-export function listen({ jobs, alarms, health }) {
-  const events = new EventSource("/events");
-  events.onopen = () => {
-    document.getElementById("messages").replaceChildren(); // the service sends its last messages again
-    jobs();
-    alarms();
-  };
-  events.onerror = () => presence("no contact", "lost");
-  events.onmessage = (event) => {
-    const { topic, payload } = JSON.parse(event.data);
-    if (topic.endsWith("/health")) return health(parse(payload));
-    if (payload) add(topic, payload); // an alarm that is over has none
-    if (topic.includes("/jobs/")) jobs();
-    if (topic.includes("/alarms/")) alarms();
-  };
-  events.addEventListener("dropped", jobs);
+/** The service sends its last messages again when a stream begins. */
+export function clearMessages() {
+  document.getElementById("messages").replaceChildren();
 }
 
-function presence(text, state) {
-  const chip = document.getElementById("presence");
-  chip.textContent = text;
-  chip.dataset.state = state;
-}
-
-function add(topic, payload) {
-  const message = parse(payload);
-  const [kind, job] = topic.split("/").reverse();
-  if (kind === "state" && message.state) presence(message.state, message.state);
+export function showMessage({ topic, kind, payload, message }) {
   const list = document.getElementById("messages");
-  list.prepend(item(topic, kind, job, message, payload));
+  list.prepend(item(topic, kind, payload, message));
   while (list.children.length > KEPT) list.lastChild.remove();
   document.getElementById("messages-empty").hidden = true;
 }
 
-function parse(payload) {
-  try {
-    return JSON.parse(payload) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-function item(topic, kind, job, message, payload) {
+function item(topic, kind, payload, message) {
+  const [last, job] = topic.split("/").reverse();
   const time = element("time", "", new Date(message.ts).toLocaleTimeString([], { hour12: false }));
   time.dateTime = message.ts ?? "";
-  const state = element("span", "state", kind === "result" ? "result" : message.state ?? kind);
+  const state = element("span", "state", last === "result" ? "result" : message.state ?? last);
   state.dataset.state = state.textContent;
   const summary = document.createElement("summary");
   const line = element("span", "about", "");
-  if (topic.includes("/jobs/")) line.append(part("job-id", job.slice(0, 8)));
-  line.append(topic.includes("/jobs/") ? news(kind, message) : ofDevice(message));
+  if (kind === "jobs") line.append(part("job-id", job.slice(0, 8)));
+  line.append(kind === "jobs" ? news(last, message) : ofDevice(message));
   summary.append(time, line, state);
   const details = document.createElement("details");
   const text = Object.keys(message).length ? JSON.stringify(message, null, 1) : payload;
@@ -69,10 +39,6 @@ function item(topic, kind, job, message, payload) {
 function ofDevice(message) {
   if ("session" in message) return `device, session ${message.session}`;
   return words([message.event ?? message.link, message.code].filter(Boolean).join(": "));
-}
-
-function words(text) {
-  return String(text).replaceAll("_", " ");
 }
 
 function news(kind, message) {

@@ -7,6 +7,8 @@ const [TINT, LIGHTEN, DARKEN] = [0.35, 0.3, 0.12];
 const [CANAL, CORD, CANAL_SHARE] = [61, 60, 0.7];
 /** Stripes over vertebrae whose numbers are not levels. */
 const STRIPE_SHARE = 0.35;
+/** Where along a line its number may stand. */
+const NUMBER_PLACES = [0.5, 0.2, 0.8, 0, 1];
 const [TEXT, WARNING, MEASURE] = ["#dee3e9", "#ffbe54", "#7fe3ff"];
 
 export class Painter {
@@ -123,8 +125,9 @@ export class Painter {
   #measures(context, k, place, { density, vertebra }) {
     context.strokeStyle = MEASURE;
     context.lineWidth = 1.5 * density;
-    for (const line of this.#view.lines) {
-      if (Math.abs(line.ends[0][2] - k) > Math.max(0.5, line.aside)) continue;
+    const near = this.#view.lines.filter((line) => Math.abs(line.ends[0][2] - k) <= Math.max(0.5, line.aside));
+    const numbered = [];
+    for (const line of near) {
       const [[x, y], [u, v]] = line.ends.map((end) => at(place, end));
       context.beginPath();
       for (const [px, py] of [[x, y], [u, v]]) {
@@ -134,9 +137,26 @@ export class Painter {
       context.moveTo(x, y);
       context.lineTo(u, v);
       context.stroke();
-      if (line.vertebra !== vertebra && line.extent !== "middle_height" && line.extent !== "disc_height") continue;
-      text(context, line.mm.toFixed(1), (x + u) / 2 + 5 * density, (y + v) / 2, 11 * density, MEASURE, "left");
+      const chosen = line.vertebra === vertebra;
+      if (chosen || line.extent === "middle_height" || line.extent === "disc_height") numbered.push({ line, chosen, x, y, u, v });
     }
+    // The chosen vertebra's take their places first.
+    const taken = [];
+    for (const one of numbered.sort((a, b) => b.chosen - a.chosen)) number(context, one, taken, density);
+  }
+}
+
+/** A measure's number beside its line, at the first of some places that no other number has; the table has them all. */
+function number(context, { line, x, y, u, v }, taken, density) {
+  const [words, size] = [line.mm.toFixed(1), 11 * density];
+  context.font = font(size);
+  const [width, height] = [context.measureText(words).width, 1.2 * size];
+  for (const share of NUMBER_PLACES) {
+    const [left, middle] = [x + share * (u - x) + 5 * density, y + share * (v - y)];
+    const free = ([l, m, w]) => left + width < l || l + w < left || Math.abs(middle - m) >= height;
+    if (!taken.every(free)) continue;
+    taken.push([left, middle, width]);
+    return text(context, words, left, middle, size, MEASURE, "left");
   }
 }
 
@@ -153,8 +173,10 @@ function put(canvas, fill) {
   context.putImageData(image, 0, 0);
 }
 
+const font = (size) => `600 ${size}px ui-monospace, "DejaVu Sans Mono", monospace`;
+
 function text(context, words, x, y, size, colour, align) {
-  context.font = `600 ${size}px ui-monospace, "DejaVu Sans Mono", monospace`;
+  context.font = font(size);
   context.textAlign = align;
   context.textBaseline = "middle";
   context.lineWidth = size / 4;

@@ -4,9 +4,13 @@
 //! in `runtime/dashboard` and are part of the binary. Where jobs and pictures come from is left to [`OverlaySource`].
 
 mod device;
+mod fleet;
+mod history;
 mod live;
 mod login;
 mod pictures;
+mod sessions;
+mod token;
 
 use crate::identity::JobId;
 use crate::messages::{AlarmCode, AlarmMessage, HealthReport, JobResult, JobStatus};
@@ -23,6 +27,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use fleet::Fleet;
+use history::History;
 use live::Live;
 pub use login::Access;
 use serde::{Deserialize, Serialize};
@@ -30,6 +36,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
+pub use token::{Token, TokenError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, watch};
 
@@ -47,11 +54,14 @@ pub struct Settings {
     /// everything, and the page listens nowhere else.
     #[serde(default)]
     pub users: Option<PathBuf>,
+    /// The file of the token that lets Prometheus read `/metrics` where the page has users.
+    #[serde(default)]
+    pub metrics_token: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { bind: Some(DEFAULT_LISTEN), users: None }
+        Settings { bind: Some(DEFAULT_LISTEN), users: None, metrics_token: None }
     }
 }
 
@@ -60,11 +70,17 @@ const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The files of the page: path, type, text.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 20] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
+    ("/health", "text/html; charset=utf-8", include_str!("../dashboard/health.html")),
+    ("/wall", "text/html; charset=utf-8", include_str!("../dashboard/wall.html")),
     ("/icon.svg", "image/svg+xml", include_str!("../dashboard/icon.svg")),
     ("/style.css", "text/css", include_str!("../dashboard/style.css")),
     ("/app.js", "text/javascript", include_str!("../dashboard/app.js")),
+    ("/events.js", "text/javascript", include_str!("../dashboard/events.js")),
+    ("/health.js", "text/javascript", include_str!("../dashboard/health.js")),
+    ("/wall.js", "text/javascript", include_str!("../dashboard/wall.js")),
+    ("/plot.js", "text/javascript", include_str!("../dashboard/plot.js")),
     ("/jobs.js", "text/javascript", include_str!("../dashboard/jobs.js")),
     ("/viewer.js", "text/javascript", include_str!("../dashboard/viewer.js")),
     ("/slices.js", "text/javascript", include_str!("../dashboard/slices.js")),
@@ -89,6 +105,9 @@ pub struct JobView {
 
 /// Where jobs and their pictures come from. Called on threads that may block.
 pub trait OverlaySource: Send + Sync {
+    /// How the topics of this device begin, `sagitta/v1/{site}/{device}/`.
+    fn topics(&self) -> String;
+
     /// The jobs the device remembers, newest first.
     fn jobs(&self) -> Vec<JobView>;
 
@@ -126,6 +145,8 @@ pub enum DashboardError {
     Nobody,
     #[error(transparent)]
     Users(#[from] UsersError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the page stopped: {0}")]
     Serve(#[from] std::io::Error),
 }
@@ -134,8 +155,9 @@ impl Settings {
     /// Who may use the page. Elsewhere than on this machine somebody must be named.
     pub fn access(&self) -> Result<Access, DashboardError> {
         let users = self.users.as_deref().map(Users::read).transpose()?.unwrap_or_default();
+        let metrics = self.metrics_token.as_deref().map(Token::read).transpose()?;
         match (users.is_empty(), self.bind.is_none_or(|bind| bind.ip().is_loopback())) {
-            (false, _) => Ok(Access::Users(Arc::new(users))),
+            (false, _) => Ok(Access::Users { users: Arc::new(users), metrics }),
             (true, true) => Ok(Access::ThisMachine),
             (true, false) => Err(DashboardError::Nobody),
         }
@@ -159,15 +181,19 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), DashboardError> {
     let local = listener.local_addr()?.ip().is_loopback();
-    let live = Live::start(live, stop.clone());
+    let (fleet, history) = (Fleet::default(), History::default());
+    let live = Live::start(live, source.topics(), fleet.clone(), stop.clone());
     let drawing = Arc::new(Semaphore::new(MAX_DRAWING));
-    let page = Page { source, drawing, live };
+    let page = Page { source, drawing, live, fleet, history };
+    let keeper = tokio::spawn(history::keep(page.clone(), stop.clone()));
     let mut router = Router::new()
         .route("/api/jobs", get(jobs))
         .route("/api/jobs/{job}/view", get(pictures::view))
         .route("/api/jobs/{job}/slices/{k}", get(pictures::slice))
         .route("/api/jobs/{job}/overview.png", get(pictures::overview))
         .route("/api/health", get(device::health))
+        .route("/api/history", get(history::history))
+        .route("/api/fleet", get(fleet::fleet))
         .route("/api/alarms", get(device::alarms))
         .route("/api/alarms/{code}/acknowledge", post(device::acknowledge))
         .route("/metrics", get(device::metrics))
@@ -179,7 +205,10 @@ pub async fn serve(
         .layer(middleware::map_response(with_policy))
         .layer(middleware::from_fn_with_state(local, only_this_machine));
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    Ok(axum::serve(listener, router).with_graceful_shutdown(stopped).await?)
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+    // It ends by itself, but where serving failed.
+    keeper.abort();
+    Ok(served?)
 }
 
 #[derive(Clone)]
@@ -187,6 +216,8 @@ struct Page {
     source: Arc<dyn OverlaySource>,
     drawing: Arc<Semaphore>,
     live: Live,
+    fleet: Fleet,
+    history: History,
 }
 
 impl axum::extract::FromRef<Page> for Live {

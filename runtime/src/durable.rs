@@ -12,9 +12,20 @@ const SYNCERS: usize = 8;
 
 /// Writes a file under its name only when all of it is on the disk, and makes the name durable. Its folder is made if need be.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, &|_| Ok(()))
+}
+
+/// [`write()`], with what `prepare` does to the file before it has its name: its owner, its mode.
+pub fn write_with(
+    path: &Path,
+    bytes: &[u8],
+    prepare: &dyn Fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
     make_folder(folder_of(path))?;
-    write_partial(path, bytes)?;
-    sync_partial(path)?;
+    let mut file = File::create(partial(path))?;
+    prepare(&file)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
     fs::rename(partial(path), path)?;
     sync_folder(folder_of(path))
 }

@@ -17,8 +17,8 @@ pub use command::{CommandReply, OrderFault, OrderKind, Outcome};
 pub use engine::{Engine, EngineKind, Passed, Precision};
 pub use event::{DeviceEvent, Happening};
 pub use health::{
-    AlarmCode, AlarmMessage, Degraded, HealthReport, Latencies, MachineHealth, Percentiles,
-    SelfTest, ServiceHealth, Severity,
+    AlarmCode, AlarmMessage, BootSlot, Degraded, HealthReport, Latencies, MachineHealth,
+    Percentiles, SelfTest, ServiceHealth, Severity,
 };
 pub use job::{
     Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind,

@@ -22,6 +22,10 @@ impl Page {
 }
 
 impl OverlaySource for Page {
+    fn topics(&self) -> String {
+        self.telemetry.topics()
+    }
+
     fn jobs(&self) -> Vec<JobView> {
         self.board.lines().iter().map(view).collect()
     }

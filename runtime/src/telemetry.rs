@@ -91,6 +91,11 @@ impl Telemetry {
         })
     }
 
+    /// How the topics of this device begin, with the last `/`.
+    pub fn topics(&self) -> String {
+        self.sources.publisher.topics().all().trim_end_matches('#').to_owned()
+    }
+
     /// The last report; `None` before the first look.
     pub fn report(&self) -> Option<HealthReport> {
         self.latest.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()

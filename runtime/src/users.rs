@@ -6,6 +6,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -13,6 +15,10 @@ use thiserror::Error;
 const PASSWORD: std::ops::RangeInclusive<usize> = 10..=256;
 /// Characters of a name.
 const NAME: std::ops::RangeInclusive<usize> = 1..=32;
+/// Mode of the file: the service reads it by its group, as all of `/etc/sagitta`.
+const MODE: u32 = 0o640;
+/// What others may do with a file.
+const OTHERS: u32 = 0o007;
 
 /// What somebody may do; each role may what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -20,10 +26,8 @@ const NAME: std::ops::RangeInclusive<usize> = 1..=32;
 pub enum Role {
     /// Look: jobs, overlay, figures.
     Viewer,
-    /// Acknowledge alarms.
+    /// Acknowledge alarms, too.
     Engineer,
-    /// What changes the device.
-    Admin,
 }
 
 /// One user.
@@ -65,6 +69,8 @@ pub enum UsersError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("the users of {path} are wrong: {reason}")]
     Wrong { path: PathBuf, reason: String },
+    #[error("others may read {path} and guess passwords by what is in it: `chmod o= {path}`")]
+    Open { path: PathBuf },
     #[error("cannot write the users to {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("a name is {} to {} of a-z, 0-9, '.', '-' and '_'", NAME.start(), NAME.end())]
@@ -76,10 +82,11 @@ pub enum UsersError {
 }
 
 impl Users {
-    /// The users of a file; none where there is no file.
+    /// The users of a file that others cannot read; none where there is no file.
     pub fn read(path: &Path) -> Result<Users, UsersError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+        let text = match read_private(path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(UsersError::Open { path: path.to_owned() }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(UsersError::Read { path: path.to_owned(), source }),
         };
@@ -128,12 +135,33 @@ impl Users {
         Ok(())
     }
 
-    /// Writes them, whole or not at all.
-    pub fn write(&self, path: &Path) -> Result<(), UsersError> {
-        let text = toml::to_string(self).expect("names and hashes are strings");
-        let failed = |source| UsersError::Write { path: path.to_owned(), source };
-        durable::write(path, text.as_bytes()).map_err(failed)
+    /// What their file holds.
+    pub fn text(&self) -> String {
+        toml::to_string(self).expect("names and hashes are strings")
     }
+
+    /// Writes them, whole or not at all, for the group that the folder belongs to and nobody else.
+    pub fn write(&self, path: &Path) -> Result<(), UsersError> {
+        let prepare = |file: &File| {
+            file.set_permissions(Permissions::from_mode(MODE))?;
+            if let Some(folder) = path.parent().and_then(|folder| folder.metadata().ok()) {
+                // Who may not give it away keeps it; a service that cannot read it says so.
+                let _ = fchown(file, None, Some(folder.gid()));
+            }
+            Ok(())
+        };
+        let failed = |source| UsersError::Write { path: path.to_owned(), source };
+        durable::write_with(path, self.text().as_bytes(), &prepare).map_err(failed)
+    }
+}
+
+/// The text of a file with secrets in it; `None` where others may read it as well.
+pub(crate) fn read_private(path: &Path) -> std::io::Result<Option<String>> {
+    let file = File::open(path)?;
+    if file.metadata()?.mode() & OTHERS != 0 {
+        return Ok(None);
+    }
+    std::io::read_to_string(file).map(Some)
 }
 
 #[cfg(test)]
@@ -151,7 +179,27 @@ mod tests {
         users.set("ann", Role::Viewer, "correct horse").unwrap();
         let again = users.find("ann").unwrap();
         assert!(again.role == Role::Viewer && again.hash() != ann.hash(), "a salt of its own");
-        assert!(Role::Viewer < Role::Engineer && Role::Engineer < Role::Admin);
+        assert!(Role::Viewer < Role::Engineer);
+    }
+
+    #[test]
+    fn the_file_is_for_the_service_and_refused_where_others_may_read_it() {
+        let folder = std::env::temp_dir().join(format!("sagitta-users-{}", std::process::id()));
+        let path = folder.join("users.toml");
+        let mut users = Users::default();
+        assert_eq!(Users::read(&path).unwrap(), users, "no file, no users");
+        users.set("ann", Role::Engineer, "correct horse").unwrap();
+        // The second finds a folder and a file.
+        for _ in 0..2 {
+            users.write(&path).unwrap();
+            let file = path.metadata().unwrap();
+            assert_eq!((file.mode() & 0o777, file.gid()), (MODE, folder.metadata().unwrap().gid()));
+            assert_eq!(Users::read(&path).unwrap(), users);
+        }
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let error = Users::read(&path).unwrap_err().to_string();
+        assert!(error.contains("chmod o= ") && !error.contains("argon2"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

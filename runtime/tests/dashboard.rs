@@ -10,7 +10,9 @@ use sagitta::dashboard::{self, Access, OverlaySource};
 use sagitta::publish::mqtt::LiveMessage;
 use sagitta::users::{Role, Users};
 use serde_json::Value;
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use support::{PATIENCE, job};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -70,19 +72,24 @@ fn message(n: u32) -> LiveMessage {
 #[tokio::test]
 async fn the_page_and_all_it_asks_for_are_served_under_a_strict_policy() {
     let server = Server::start().await;
-    let (status, head, body) = server.get("/").await;
-    let html = String::from_utf8(body).unwrap();
-    assert_eq!(status, 200);
-    assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
-    assert!(head.contains("cache-control: no-store"), "{head}");
-    assert!(html.contains("Not for diagnostic use"));
-    assert!(!html.contains("http://") && !html.contains("https://"), "no foreign address");
-    assert!(!html.contains("style=") && !html.contains("<script>"), "the policy would block it");
-    let mut files: Vec<String> = html
-        .split('"')
-        .filter(|text| text.starts_with('/') && text.contains('.'))
-        .map(str::to_owned)
-        .collect();
+    let mut files: Vec<String> = Vec::new();
+    for page in ["/", "/health", "/wall"] {
+        let (status, head, body) = server.get(page).await;
+        let html = String::from_utf8(body).unwrap();
+        assert_eq!(status, 200, "{page}");
+        assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
+        assert!(head.contains("cache-control: no-store"), "{head}");
+        assert!(html.contains("Not for diagnostic use"), "{page}");
+        assert!(!html.contains("http://") && !html.contains("https://"), "no foreign address");
+        assert!(
+            !html.contains("style=") && !html.contains("<script>"),
+            "the policy would block it"
+        );
+        let named = html.split('"').filter(|text| text.starts_with('/') && text.contains('.'));
+        files.extend(named.map(str::to_owned));
+    }
+    files.sort();
+    files.dedup();
     let mut seen = 0;
     while let Some(path) = files.get(seen).cloned() {
         seen += 1;
@@ -96,7 +103,7 @@ async fn the_page_and_all_it_asks_for_are_served_under_a_strict_policy() {
             }
         }
     }
-    assert_eq!(seen, 13, "{files:?}");
+    assert_eq!(seen, 17, "{files:?}");
 }
 
 #[tokio::test]
@@ -247,7 +254,7 @@ async fn roles_hold_and_a_session_ends_at_logout() {
     let mut users = Users::default();
     users.set("vera", Role::Viewer, "look only please").unwrap();
     users.set("egon", Role::Engineer, "may acknowledge").unwrap();
-    let server = Server::start_for(Access::Users(Arc::new(users))).await;
+    let server = Server::start_for(Access::Users { users: Arc::new(users), metrics: None }).await;
     assert_eq!(server.send("GET /", "", "").await.0, 200, "the page itself asks for the login");
     let guarded = ["/api/jobs", "/api/me", "/events", "/metrics", "/api/health"];
     let slice = format!("/api/jobs/{}/slices/7", job("1.2.3"));
@@ -270,11 +277,117 @@ async fn roles_hold_and_a_session_ends_at_logout() {
 }
 
 #[tokio::test]
+async fn prometheus_shows_a_token_that_opens_nothing_else() {
+    let mut users = Users::default();
+    users.set("vera", Role::Viewer, "look only please").unwrap();
+    let folder = support::Folder::new("token");
+    let path = |name: &str| folder.path().join(name);
+    let token = "0123456789abcdef0123456789abcdef";
+    private(&path("token"), &format!("{token}\n"));
+    users.write(&path("users.toml")).unwrap();
+    let settings = dashboard::Settings {
+        bind: Some("127.0.0.1:0".parse().unwrap()),
+        users: Some(path("users.toml")),
+        metrics_token: Some(path("token")),
+    };
+    let server = Server::start_for(settings.access().unwrap()).await;
+    let shown =
+        |page: &str, token: &str| format!("GET {page} HTTP/1.1\r\nAuthorization: {token}\r\nX: ");
+    let status = async |page: &str, token: &str| server.send(&shown(page, token), "", "").await.0;
+    let right = format!("Bearer {token}");
+    assert_eq!(status("/metrics", &right).await, 200);
+    for page in ["/api/jobs", "/api/health", "/events"] {
+        assert_eq!(status(page, &right).await, 401, "{page}");
+    }
+    for wrong in ["Bearer ", "Bearer 0123456789abcdef0123456789abcdee", token, "Basic dmVyYTp4"] {
+        assert_eq!(status("/metrics", wrong).await, 401, "{wrong}");
+    }
+    private(&path("short"), "0123456789abcdef");
+    std::fs::write(path("open"), token).unwrap();
+    std::fs::set_permissions(path("open"), Permissions::from_mode(0o644)).unwrap();
+    for (name, reason) in [("short", "at least"), ("open", "chmod o="), ("none", "cannot read")] {
+        let settings = dashboard::Settings { metrics_token: Some(path(name)), ..settings.clone() };
+        let error = settings.access().unwrap_err().to_string();
+        assert!(error.contains(reason) && !error.contains("0123"), "{error}");
+    }
+}
+
+/// A file that its owner alone may read.
+fn private(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+#[tokio::test]
+async fn the_last_hours_and_the_devices_of_the_site_are_served() {
+    let server = Server::start().await;
+    let history = async || {
+        let (status, _, body) = server.get("/api/history").await;
+        assert_eq!(status, 200);
+        serde_json::from_slice::<Value>(&body).unwrap()
+    };
+    let sampled = timeout(PATIENCE, async {
+        loop {
+            let history = history().await;
+            if !history["age_s"].as_array().unwrap().is_empty() {
+                return history;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let history = sampled.await.unwrap();
+    assert_eq!(history["curves"]["hottest_c"], serde_json::json!([61.5]));
+    assert_eq!(history["curves"]["cpu_c"], serde_json::json!([null]), "not measured is not 0");
+    assert_eq!(history["curves"]["job_p95_ms"], serde_json::json!([1910.0]));
+
+    // Another device of the site: on the wall, and not among our messages.
+    for (device, n) in [("mr2", 1), ("mr1", 2)] {
+        let topic = format!("sagitta/v1/north/{device}/state");
+        let payload = format!(r#"{{"seq":{n},"state":"online","software":"0.1.0"}}"#);
+        server.live.send(LiveMessage { topic, payload, retained: true }).unwrap();
+    }
+    let mut lines = BufReader::new(server.request("/events", "localhost").await).lines();
+    let first = loop {
+        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        if let Some(data) = line.strip_prefix("data: ") {
+            break data.to_owned();
+        }
+    };
+    assert!(first.contains("north/mr1/state"), "{first}");
+    let (_, _, body) = server.get("/api/fleet").await;
+    let fleet: Value = serde_json::from_slice(&body).unwrap();
+    let names: Vec<_> = fleet["devices"].as_array().unwrap().iter().map(|d| &d["device"]).collect();
+    assert_eq!(names, ["mr1", "mr2"]);
+}
+
+#[tokio::test]
+async fn a_stream_of_messages_ends_with_its_session() {
+    let mut users = Users::default();
+    users.set("vera", Role::Viewer, "look only please").unwrap();
+    let users = Arc::new(users);
+    let server = Server::start_for(Access::Users { users, metrics: None }).await;
+    let (_, set) = server.login("vera", "look only please").await;
+    let cookie = set.split(';').next().unwrap();
+    let mut stream = server.request("/events", &format!("localhost\r\nCookie: {cookie}")).await;
+    server.live.send(message(1)).unwrap();
+    let mut text = String::new();
+    let mut part = [0; 1024];
+    while !text.contains("data: ") {
+        let n = timeout(PATIENCE, stream.read(&mut part)).await.unwrap().unwrap();
+        assert!(n > 0, "{text}");
+        text += std::str::from_utf8(&part[..n]).unwrap();
+    }
+    assert_eq!(server.send("POST /api/logout", cookie, "").await.0, 204);
+    let mut rest = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
 async fn who_guesses_has_to_wait_and_others_do_not() {
     let mut users = Users::default();
     users.set("vera", Role::Viewer, "look only please").unwrap();
     users.set("egon", Role::Engineer, "may acknowledge").unwrap();
-    let server = Server::start_for(Access::Users(Arc::new(users))).await;
+    let server = Server::start_for(Access::Users { users: Arc::new(users), metrics: None }).await;
     for _ in 0..5 {
         assert_eq!(server.login("vera", "a wrong password").await.0, 401);
     }
@@ -285,8 +398,10 @@ async fn who_guesses_has_to_wait_and_others_do_not() {
 
 #[test]
 fn without_users_the_page_listens_on_this_machine_only() {
-    let settings =
-        |bind: &str| dashboard::Settings { bind: Some(bind.parse().unwrap()), users: None };
+    let settings = |bind: &str| dashboard::Settings {
+        bind: Some(bind.parse().unwrap()),
+        ..Default::default()
+    };
     assert!(matches!(settings("127.0.0.1:0").access(), Ok(Access::ThisMachine)));
     let error = settings("0.0.0.0:0").access().unwrap_err().to_string();
     assert!(error.contains("sagitta user add"), "{error}");

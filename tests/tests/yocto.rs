@@ -215,13 +215,32 @@ impl Computer {
 #[test]
 fn the_gate_keeps_an_update_whose_service_is_well() {
     let site = Site::new().unwrap();
-    let _appliance = site.start().unwrap();
-    let (_, asked) = Computer::new(true).gate(&site.config(), 2, 60);
+    let config = with_users(&site);
+    let _appliance = tests::Appliance::ready(&site.folder, &config).unwrap();
+    let (_, asked) = Computer::new(true).gate(&config, 2, 60);
     assert_eq!(asked, "mender-update commit\n");
     // At every other start there is nothing to decide.
-    let (said, asked) = Computer::new(false).gate(&site.config(), 0, 60);
+    let (said, asked) = Computer::new(false).gate(&config, 0, 60);
     assert_eq!(asked, "mender-update commit\n");
     assert!(said.stdout.contains("no update waits"), "{said:?}");
+}
+
+/// A page that wants a login, and the token that the gate shows in its place.
+fn with_users(site: &Site) -> String {
+    let path = |name: &str| site.folder.join(name);
+    let mut users = sagitta::users::Users::default();
+    users.set("vera", sagitta::users::Role::Viewer, "look only please").unwrap();
+    users.write(&path("users.toml")).unwrap();
+    fs::write(path("token"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(path("token"), mode).unwrap();
+    let (users, token) = (path("users.toml"), path("token"));
+    let access = format!(
+        "[dashboard]\nusers = '{}'\nmetrics_token = '{}'\n",
+        users.display(),
+        token.display()
+    );
+    site.config().replace("[dashboard]\n", &access)
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn config(folder: &Folder, console: SocketAddr, page: Option<SocketAddr>) -> Res
             refuse_percent: 100,
             ..retention::Settings::default()
         },
-        dashboard: dashboard::Settings { bind: page, users: None },
+        dashboard: dashboard::Settings { bind: page, ..Default::default() },
         jobs: jobs::Settings::default(),
         mcu: None,
         destinations: vec![to("console", console, &kinds)],

@@ -1,6 +1,9 @@
 //! Live messages to browsers: Server-Sent Events (HTML Living Standard, section 9.2), beginning with the last ones.
 
+use super::fleet::Fleet;
+use super::sessions::Pass;
 use crate::publish::mqtt::LiveMessage;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -9,6 +12,7 @@ use futures_util::stream;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 
@@ -30,9 +34,12 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Begins to keep what `source` brings. Needs a tokio runtime.
+    /// Begins to keep what `source` brings: messages under `own`, and for the `fleet` those of all devices. Needs a tokio
+    /// runtime.
     pub(super) fn start(
         mut source: broadcast::Receiver<LiveMessage>,
+        own: String,
+        fleet: Fleet,
         stop: watch::Receiver<bool>,
     ) -> Live {
         let live = Live {
@@ -45,7 +52,12 @@ impl Live {
         tokio::spawn(async move {
             loop {
                 match source.recv().await {
-                    Ok(message) => keeper.keep(message),
+                    Ok(message) => {
+                        fleet.hear(&message, Instant::now());
+                        if message.topic.starts_with(&own) {
+                            keeper.keep(message);
+                        }
+                    }
                     Err(RecvError::Lagged(count)) => tracing::warn!(count, "page messages dropped"),
                     Err(RecvError::Closed) => break,
                 }
@@ -86,15 +98,18 @@ struct Browser {
     history: VecDeque<LiveMessage>,
     news: broadcast::Receiver<LiveMessage>,
     stop: watch::Receiver<bool>,
+    /// Of who logged in, where somebody has to.
+    pass: Option<Pass>,
     _place: OwnedSemaphorePermit,
 }
 
-pub(super) async fn events(State(live): State<Live>) -> Response {
+pub(super) async fn events(State(live): State<Live>, pass: Option<Extension<Pass>>) -> Response {
     let Ok(place) = live.browsers.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open").into_response();
     };
     let (history, news) = live.listen();
-    let browser = Browser { history, news, stop: live.stop.clone(), _place: place };
+    let (stop, pass) = (live.stop.clone(), pass.map(|Extension(pass)| pass));
+    let browser = Browser { history, news, stop, pass, _place: place };
     let events = stream::unfold(browser, async |mut browser| {
         let event = browser.next().await?;
         Some((Ok::<_, Infallible>(event), browser))
@@ -103,7 +118,7 @@ pub(super) async fn events(State(live): State<Live>) -> Response {
 }
 
 impl Browser {
-    /// The next event; `None` at the end of the service.
+    /// The next event; `None` at the end of the service or of the session.
     async fn next(&mut self) -> Option<Event> {
         if let Some(message) = self.history.pop_front() {
             return Some(event(&message));
@@ -117,7 +132,16 @@ impl Browser {
                 Err(RecvError::Closed) => None,
             },
             _ = self.stop.wait_for(|stop| *stop) => None,
+            () = over(self.pass.as_ref()) => None,
         }
+    }
+}
+
+/// Ends when a session has; never where none is needed.
+async fn over(pass: Option<&Pass>) {
+    match pass {
+        Some(pass) => pass.over().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,11 +1,13 @@
 //! Who looks at the page: login, session, role. Without users it is whoever sits at this machine.
 //!
 //! Sessions are `tower-sessions`' (random ids, kept in memory: a restart ends them), login and logout `axum-login`'s (a new
-//! id at login, an end to the session where the password changes). The cookie is sent by no other site's page
+//! id at login, an end to the session where the password changes). Prometheus shows a token in place of a session. The cookie is sent by no other site's page
 //! (`SameSite=Strict`), and what changes something asks for our own header too.
 
+use super::sessions::{Pass, SHIFT, Sessions};
+use super::token::Token;
 use crate::users::{Role, User, Users};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -18,13 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tower_sessions::cookie::SameSite;
-use tower_sessions::cookie::time;
-use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer};
+use tower_sessions::{Expiry, Session, SessionManagerLayer};
 
 /// A header that no other site's page can send without asking us first, which we do not answer (Fetch, section 3.2).
 const OWN_HEADER: &str = "x-sagitta";
-/// A session ends so long after its last request: a shift.
-const IDLE: time::Duration = time::Duration::hours(8);
 /// Wrong passwords in a row until a name has to wait, and how long: 5 guesses a minute are 7000 a day.
 const GUESSES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(60);
@@ -36,8 +35,8 @@ const CHECKS: usize = 1;
 pub enum Access {
     /// Nobody is named: the page listens on this machine only, and whoever is there may do everything.
     ThisMachine,
-    /// Those of the site's file.
-    Users(Arc<Users>),
+    /// Those of the site's file; Prometheus by its token, where there is one.
+    Users { users: Arc<Users>, metrics: Option<Token> },
 }
 
 impl AuthUser for User {
@@ -128,24 +127,28 @@ impl AuthnBackend for Gate {
 
 /// Adds login, sessions and the check of roles to the page's `router`. `local`: on this machine only.
 pub(super) fn guarded(router: Router, access: Access, local: bool) -> Router {
-    let Access::Users(users) = access else {
-        let whoever = || async { Json(serde_json::json!({ "name": null, "role": "admin" })) };
+    let Access::Users { users, metrics } = access else {
+        let whoever =
+            || async { Json(serde_json::json!({ "name": null, "role": Role::Engineer })) };
         return router.route("/api/me", get(whoever)).layer(middleware::from_fn(own_header));
     };
     let gate = Gate { users, checks: Arc::new(Semaphore::new(CHECKS)), wrong: Arc::default() };
-    let sessions = SessionManagerLayer::new(MemoryStore::default())
+    let sessions = Sessions::default();
+    let manager = SessionManagerLayer::new(sessions.store.clone())
         .with_name("sagitta")
         .with_http_only(true)
         .with_same_site(SameSite::Strict)
         // Elsewhere the page is behind a proxy that has TLS: without it, no browser sends the cookie.
         .with_secure(!local)
-        .with_expiry(Expiry::OnInactivity(IDLE));
+        // Only what changes a session counts as activity: its login.
+        .with_expiry(Expiry::OnInactivity(SHIFT));
+    let guard = Guard { sessions: sessions.clone(), metrics };
     router
         .route("/api/me", get(me))
         .route("/api/logout", post(logout))
-        .layer(middleware::from_fn(allowed))
-        .route("/api/login", post(login))
-        .layer(AuthManagerLayerBuilder::new(gate, sessions).build())
+        .layer(middleware::from_fn_with_state(guard, allowed))
+        .route("/api/login", post(login).with_state(sessions))
+        .layer(AuthManagerLayerBuilder::new(gate, manager).build())
         .layer(middleware::from_fn(own_header))
 }
 
@@ -158,23 +161,49 @@ async fn own_header(request: Request, next: Next) -> Response {
     }
 }
 
+/// What the check of roles knows.
+#[derive(Debug, Clone)]
+struct Guard {
+    sessions: Sessions,
+    metrics: Option<Token>,
+}
+
 /// The page itself is everybody's; what it asks for needs a viewer, what it changes an engineer.
-async fn allowed(session: AuthSession<Gate>, request: Request, next: Next) -> Response {
+async fn allowed(
+    State(guard): State<Guard>,
+    session: AuthSession<Gate>,
+    raw: Session,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let guarded = path.starts_with("/api/") || path == "/events" || path == "/metrics";
+    let scraped = path == "/metrics" && guard.metrics.is_some_and(|t| t.is_shown(&request));
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let needed = if reads || path == "/api/logout" { Role::Viewer } else { Role::Engineer };
     match session.user.map(|user| user.role) {
-        _ if !guarded => next.run(request).await,
+        _ if !guarded || scraped => next.run(request).await,
         None => StatusCode::UNAUTHORIZED.into_response(),
         Some(role) if role < needed => StatusCode::FORBIDDEN.into_response(),
-        Some(_) => next.run(request).await,
+        Some(_) => {
+            if let Some(id) = raw.id() {
+                request.extensions_mut().insert(Pass { sessions: guard.sessions, id });
+            }
+            next.run(request).await
+        }
     }
 }
 
-async fn login(mut session: AuthSession<Gate>, Json(given): Json<Credentials>) -> Response {
+async fn login(
+    State(sessions): State<Sessions>,
+    mut session: AuthSession<Gate>,
+    raw: Session,
+    Json(given): Json<Credentials>,
+) -> Response {
     match session.authenticate(given).await {
-        Ok(Some(user)) if session.login(&user).await.is_ok() => {
+        Ok(Some(user))
+            if session.login(&user).await.is_ok() && sessions.keep(&raw).await.is_ok() =>
+        {
             tracing::info!(role = ?user.role, "somebody logged in to the page");
             Json(serde_json::json!({ "name": user.name, "role": user.role })).into_response()
         }

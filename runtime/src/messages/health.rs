@@ -39,7 +39,19 @@ pub struct MachineHealth {
     /// Of the disk of the data folder.
     pub disk_used_percent: Option<f64>,
     pub disk_free_mib: Option<u64>,
+    /// Used share of the life that its maker promised, of the flash that is worn most: steps of ten, 110 for more than all.
+    pub disk_worn_percent: Option<f64>,
     pub clock_synchronised: Option<bool>,
+    /// Of two systems beside each other, the one that runs.
+    pub boot_slot: Option<BootSlot>,
+}
+
+/// A slot that a computer can start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootSlot {
+    A,
+    B,
 }
 
 /// What the last self-test said.

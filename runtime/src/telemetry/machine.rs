@@ -2,6 +2,9 @@
 //!
 //! Everything is found by type or label, because numbers differ from board to board. What is not there is `None`, never 0.
 
+mod boot;
+mod wear;
+
 use crate::messages::MachineHealth;
 use crate::supervise::cooling;
 use std::fs;
@@ -41,7 +44,9 @@ pub(super) fn read(root: &Path, data: &Path) -> MachineHealth {
         io_pressure_percent: pressure("io"),
         disk_used_percent: disk.map(|(percent, _)| percent),
         disk_free_mib: disk.map(|(_, free)| free),
+        disk_worn_percent: wear::percent(root),
         clock_synchronised: clock_synchronised(root),
+        boot_slot: boot::slot(root),
     }
 }
 
@@ -142,9 +147,10 @@ pub(crate) fn clock_synchronised(root: &Path) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::BootSlot;
 
     /// Writes a tree made up in the form of a machine's; no board was at hand to record one.
-    fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    pub(super) fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
         let root =
             std::env::temp_dir().join(format!("sagitta-machine-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
@@ -157,7 +163,7 @@ mod tests {
         root
     }
 
-    const JETSON: [(&str, &str); 24] = [
+    const JETSON: [(&str, &str); 26] = [
         ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
         ("sys/class/thermal/thermal_zone0/temp", "51250\n"),
         ("sys/class/thermal/thermal_zone1/type", "gpu-thermal\n"),
@@ -182,6 +188,11 @@ mod tests {
         ("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0\n"),
         ("proc/pressure/io", "some avg10=3.00 avg60=2.50 avg300=0.10 total=9\n"),
         ("run/systemd/timesync/synchronized", ""),
+        ("sys/block/mmcblk0/device/life_time", "0x01 0x02\n"),
+        (
+            "sys/firmware/efi/efivars/BootChainFwCurrent-781e084c-a330-417c-b678-38e696380cb9",
+            "\x06\0\0\0\x01\0\0\0",
+        ),
     ];
 
     #[test]
@@ -197,6 +208,7 @@ mod tests {
             [read.cpu_pressure_percent, read.memory_pressure_percent, read.io_pressure_percent];
         assert_eq!(pressure, [Some(1.25), Some(0.0), Some(2.5)]);
         assert_eq!(read.clock_synchronised, Some(true));
+        assert_eq!((read.disk_worn_percent, read.boot_slot), (Some(20.0), Some(BootSlot::B)));
         assert!(read.disk_free_mib.is_some_and(|mib| mib > 0));
         fs::remove_dir_all(root).unwrap();
     }

@@ -1,13 +1,16 @@
 //! Messages about the device in every form: all known, nothing known, every word.
 
+use crate::packaged;
 use crate::support::service;
 use models::engine::trouble::State;
 use sagitta::health::Part;
 use sagitta::messages::{
-    AlarmCode, AlarmMessage, Degraded, DeviceEvent, EngineKind, Happening, HealthReport, JobStage,
-    Latencies, LinkState, MachineHealth, Passed, Percentiles, Precision, SelfTest, ServiceHealth,
-    Timestamp, Version,
+    AlarmCode, AlarmMessage, BootSlot, Degraded, DeviceEvent, EngineKind, Happening, HealthReport,
+    JobStage, Latencies, LinkState, MachineHealth, Passed, Percentiles, Precision, SelfTest,
+    ServiceHealth, Timestamp, Version,
 };
+use sagitta::telemetry::metrics;
+use serde_json::Value;
 
 const OF: Percentiles = Percentiles { p50: 812.4, p95: 1100.0, p99: 1250.5 };
 
@@ -28,7 +31,9 @@ fn machine() -> MachineHealth {
         io_pressure_percent: Some(2.5),
         disk_used_percent: Some(40.1),
         disk_free_mib: Some(60_000),
+        disk_worn_percent: Some(20.0),
         clock_synchronised: Some(true),
+        boot_slot: Some(BootSlot::A),
     }
 }
 
@@ -39,6 +44,7 @@ pub(crate) fn reports() -> Vec<HealthReport> {
     let mut all = vec![
         report(MachineHealth::default(), service()),
         report(machine(), ServiceHealth { latency_ms, ..service() }),
+        report(MachineHealth { boot_slot: Some(BootSlot::B), ..machine() }, service()),
     ];
     let mut add = |service| all.push(report(machine(), service));
     Part::ALL.iter().for_each(|&part| add(ServiceHealth { stuck: Some(part), ..service() }));
@@ -89,6 +95,39 @@ pub(crate) fn events() -> Vec<DeviceEvent> {
         );
     }
     (1..).zip(all).map(|(number, happening)| DeviceEvent { number, happening }).collect()
+}
+
+/// The metrics that a report with every figure gives to Prometheus.
+fn exported() -> String {
+    let (outbox_oldest_s, deliveries_oldest_s) = (Some(3), Some(7));
+    let all = reports().swap_remove(1);
+    let service = ServiceHealth { outbox_oldest_s, deliveries_oldest_s, ..all.service };
+    metrics::text(&HealthReport { service, ..all }, &alarms())
+}
+
+/// What the example for Grafana asks for is there, under the labels that it names.
+#[test]
+fn grafana_asks_for_what_is_exported() {
+    let exported = exported();
+    let dashboard: Value = serde_json::from_str(&packaged("examples/grafana.json")).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter();
+    let targets = targets.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let asked: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    let mut names = 0;
+    for expression in &asked {
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        for name in expression.split(word).filter(|word| word.starts_with("sagitta_")) {
+            let is = |line: &str| line.split([' ', '{']).next() == Some(name);
+            assert!(exported.lines().any(is), "{name} of {expression}");
+            names += 1;
+        }
+        for label in expression.split(['{', '}', ',', '(']).filter(|part| part.contains("=")) {
+            let name = label.split(['=', '!']).next().unwrap();
+            let known = name == "instance" || exported.contains(&format!("{name}=\""));
+            assert!(known, "{label} of {expression}");
+        }
+    }
+    assert!(asked.len() > 20 && names >= asked.len(), "{names} names of {asked:?}");
 }
 
 /// Frozen, as `bytes_of_version_1`.

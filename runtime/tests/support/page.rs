@@ -23,6 +23,10 @@ const FIRST: u8 = 17;
 pub(crate) struct DrawnSpine;
 
 impl OverlaySource for DrawnSpine {
+    fn topics(&self) -> String {
+        "sagitta/v1/north/mr1/".to_owned()
+    }
+
     fn jobs(&self) -> Vec<JobView> {
         let plain = |name: &str, state| {
             let status = status(&job(name), state);
