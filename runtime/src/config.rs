@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// Where the packages put it.
+pub const PLACE: &str = "/etc/sagitta/sagitta.toml";
 /// Of a fingerprint.
 const SHA256_DIGITS: usize = 64;
 

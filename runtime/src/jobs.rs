@@ -11,6 +11,7 @@ pub mod engines;
 pub mod generation;
 pub mod inline;
 pub mod levels;
+pub mod plans;
 pub mod produce;
 mod self_test;
 pub mod source;

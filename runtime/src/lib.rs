@@ -7,6 +7,7 @@ pub mod config;
 pub mod dashboard;
 pub mod decode;
 pub mod dimse;
+pub mod doctor;
 pub mod dress;
 pub mod durable;
 pub mod error;
