@@ -1,6 +1,7 @@
 //! The command line, one module a command. `main` parses and sets the exit code; everything else happens here.
 
 pub mod audit;
+pub mod bundle;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
@@ -16,12 +17,16 @@ pub mod verify;
 
 use crate::decode::folder::FolderError;
 use crate::error::Move;
+use crate::recent::Recent;
 use clap::{Parser, Subcommand};
 use models::nifti::NiftiError;
 use pipeline::{Refusal, RefusalCode};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Segments sagittal spine MR beside the scanner: DICOM in, overlays and MQTT out. Not for diagnostic use.
 #[derive(Debug, Parser)]
@@ -45,6 +50,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Says what is on this machine, what is used of it, what is missing and what to do.
     Doctor(doctor::Arguments),
+    /// Packs what somebody far away needs to find a fault, without patient data.
+    Bundle(bundle::Arguments),
     /// Proves that the log of who did what is whole.
     Audit(audit::Arguments),
     /// Names who may log in to the page.
@@ -78,6 +85,7 @@ impl CommandLine {
             Command::Phantom(arguments) => phantom::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Bundle(arguments) => bundle::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
             Command::User(arguments) => user::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
@@ -126,18 +134,18 @@ fn as_refusal(error: anyhow::Error) -> anyhow::Result<Refusal> {
     Ok(Refusal::new(code, error.to_string()))
 }
 
-/// Logs to standard error; `SAGITTA_LOG` overrides the level. The embedded broker reports every client that comes and
-/// goes as an error: what matters of it is seen by our own clients.
-fn log(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SAGITTA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{default},rumqttd=off")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Logs to standard error, and to what keeps the last lines; `SAGITTA_LOG` overrides the level. The embedded broker reports
+/// every client that comes and goes as an error: what matters of it is seen by our own clients.
+fn log(default: &str, kept: Option<Recent>) {
+    let filter = EnvFilter::try_from_env("SAGITTA_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{default},rumqttd=off")));
+    let shown = fmt::layer()
         .with_writer(std::io::stderr)
         // A journal or a file shows colours as noise.
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    let kept = kept.map(|kept| fmt::layer().with_writer(kept).with_ansi(false).with_target(false));
+    tracing_subscriber::registry().with(filter).with(shown).with(kept).init();
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod broker;
+pub mod bundle;
 pub mod command;
 pub mod config;
 pub mod dashboard;
@@ -24,6 +25,7 @@ pub mod page;
 pub mod part10;
 pub mod progress;
 pub mod publish;
+pub mod recent;
 pub mod render;
 pub mod replay;
 pub mod report;
