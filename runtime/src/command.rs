@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bundle;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
@@ -52,6 +53,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Packs what somebody far away needs to find a fault, without patient data.
     Bundle(bundle::Arguments),
+    /// Checks, describes, tries and takes back configurations.
+    Config(config::Arguments),
     /// Proves that the log of who did what is whole.
     Audit(audit::Arguments),
     /// Names who may log in to the page.
@@ -86,6 +89,7 @@ impl CommandLine {
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Bundle(arguments) => bundle::run(&arguments),
+            Command::Config(arguments) => config::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
             Command::User(arguments) => user::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),

@@ -6,16 +6,34 @@ use std::path::{Path, PathBuf};
 
 /// Writes a file under its name only when all of it is on the disk, and makes the name durable. Its folder is made if need be.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    place(path, bytes)?;
+    write_with(path, bytes, &|_| Ok(()))
+}
+
+/// [`write()`], with what `prepare` does to the file before it has its name: its owner, its mode.
+pub fn write_with(
+    path: &Path,
+    bytes: &[u8],
+    prepare: &dyn Fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    place_with(path, bytes, prepare)?;
     sync_folder(folder_of(path))
 }
 
 /// [`write()`] without the name: after a power cut the file may be missing until [`sync_folder`] has run, once for many
 /// files. A file of this name stays whole for its readers until the new one takes its place.
 pub fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    place_with(path, bytes, &|_| Ok(()))
+}
+
+fn place_with(
+    path: &Path,
+    bytes: &[u8],
+    prepare: &dyn Fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
     make_folder(folder_of(path))?;
     let partial = path.with_extension("part");
     let mut file = File::create(&partial)?;
+    prepare(&file)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&partial, path)

@@ -36,6 +36,7 @@ use inline::Inline;
 use levels::Levels;
 use pipeline::{Refusal, RefusalCode, Use};
 use produce::{ProduceError, Product, Request, Workshop};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use source::Source;
 use std::panic::AssertUnwindSafe;
@@ -50,7 +51,7 @@ use tokio::sync::watch;
 pub const MAX_WAITING: usize = 64;
 
 /// Section `jobs` of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Threads of the engine; all cores when absent.
