@@ -12,6 +12,7 @@ pub mod phantom;
 pub mod replay;
 pub mod run;
 pub mod segment;
+pub mod setup;
 mod table;
 pub mod user;
 pub mod verify;
@@ -49,6 +50,8 @@ enum Command {
     Phantom(phantom::Arguments),
     /// Plays invented arrivals to the rules by which a series is complete, and tells how long each takes.
     Replay(replay::Arguments),
+    /// Writes the first configuration of a device, from a file of answers or from a page.
+    Setup(setup::Arguments),
     /// Says what is on this machine, what is used of it, what is missing and what to do.
     Doctor(doctor::Arguments),
     /// Packs what somebody far away needs to find a fault, without patient data.
@@ -87,6 +90,7 @@ impl CommandLine {
             Command::Segment(arguments) => segment::run(&arguments),
             Command::Phantom(arguments) => phantom::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
+            Command::Setup(arguments) => setup::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Bundle(arguments) => bundle::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),

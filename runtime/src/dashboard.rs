@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use live::Live;
 pub use login::Access;
+pub(crate) use login::own_header;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -198,7 +199,11 @@ impl axum::extract::FromRef<Page> for Live {
 
 /// A page on loopback answers to names of loopback only: another site's name that resolves to 127.0.0.1 (DNS rebinding)
 /// must not read it.
-async fn only_this_machine(State(local): State<bool>, request: Request, next: Next) -> Response {
+pub(crate) async fn only_this_machine(
+    State(local): State<bool>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     match local && !matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
@@ -207,7 +212,7 @@ async fn only_this_machine(State(local): State<bool>, request: Request, next: Ne
     }
 }
 
-async fn with_policy(mut response: Response) -> Response {
+pub(crate) async fn with_policy(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

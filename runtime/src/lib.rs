@@ -33,6 +33,7 @@ pub mod retention;
 pub mod seal;
 pub mod secret;
 pub mod service;
+pub mod setup;
 pub mod share;
 pub mod supervise;
 pub mod telemetry;

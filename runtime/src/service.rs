@@ -53,7 +53,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How often the end looks whether the threads are through.
 const END_PAUSE: Duration = Duration::from_millis(20);
 /// Name of the site's key in the data folder.
-const KEY_FILE: &str = "site.key";
+pub(crate) const KEY_FILE: &str = "site.key";
 
 /// A running service.
 #[derive(Debug)]

@@ -128,11 +128,15 @@ impl Users {
         Ok(())
     }
 
+    /// What their file holds.
+    pub fn text(&self) -> String {
+        toml::to_string(self).expect("names and hashes are strings")
+    }
+
     /// Writes them, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), UsersError> {
-        let text = toml::to_string(self).expect("names and hashes are strings");
         let failed = |source| UsersError::Write { path: path.to_owned(), source };
-        durable::write(path, text.as_bytes()).map_err(failed)
+        durable::write(path, self.text().as_bytes()).map_err(failed)
     }
 }
 
