@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod engine;
 pub mod input;
 pub mod key;
+pub mod model;
 pub mod phantom;
 pub mod replay;
 pub mod run;
@@ -64,6 +65,8 @@ enum Command {
     User(user::Arguments),
     /// Builds or lists what an engine needs on this device.
     Engine(engine::Arguments),
+    /// Lists, tries, promotes and takes back models.
+    Model(model::Arguments),
     /// Proves that files are what a device made, without the device.
     Verify(verify::Arguments),
     /// Prints the public key of this device, for those who verify what it makes.
@@ -97,6 +100,7 @@ impl CommandLine {
             Command::Audit(arguments) => audit::run(&arguments),
             Command::User(arguments) => user::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
+            Command::Model(arguments) => model::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),
         };

@@ -3,6 +3,7 @@
 //! One thread works them off, because one network fills the machine; the queue is bounded. A panic is our bug and ends
 //! one job, not the service.
 
+pub mod active;
 pub mod ahead;
 pub mod board;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod levels;
 pub mod plans;
 pub mod produce;
 mod self_test;
+pub mod shadow;
 pub mod source;
 
 use crate::decode;
@@ -34,10 +36,11 @@ use companions::Companions;
 use generation::Generation;
 use inline::Inline;
 use levels::Levels;
-use pipeline::{Refusal, RefusalCode, Use};
+use pipeline::{Neighbour, Refusal, RefusalCode, Segmentation, Use};
 use produce::{ProduceError, Product, Request, Workshop};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shadow::Shadow;
 use source::Source;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -111,6 +114,8 @@ pub struct Bench {
     pub key: Arc<DeviceKey>,
     /// Says that the job at work moves on.
     pub hand: Arc<Hand>,
+    /// A candidate model, for idle time.
+    pub shadow: Option<Shadow>,
 }
 
 impl std::fmt::Debug for Bench {
@@ -130,7 +135,7 @@ pub fn start(
     thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
         let (mut next, mut tested) = (None, bench.self_test());
         loop {
-            let pause = tested.until_next();
+            let pause = tested.until_next().min(bench.until_shadow());
             let work = next.take().map_or_else(|| queue.recv_timeout(pause), Ok);
             if *stop.borrow() || matches!(work, Err(RecvTimeoutError::Disconnected)) {
                 return;
@@ -138,12 +143,12 @@ pub fn start(
             if tested.is_old(&bench) {
                 tested = bench.self_test();
             }
-            let Ok(work) = work else { continue };
             bench.hand.moves();
             match work {
-                Work::Series(job) => bench.work_or_fail(&job),
-                Work::Inline(inline) => inline.work(&mut bench),
-                Work::Ahead(ahead) => next = ahead.work(&mut bench, &queue),
+                Ok(Work::Series(job)) => bench.work_or_fail(&job),
+                Ok(Work::Inline(inline)) => inline.work(&mut bench),
+                Ok(Work::Ahead(ahead)) => next = ahead.work(&mut bench, &queue),
+                Err(_idle) => bench.shadow(),
             }
             bench.hand.rests();
         }
@@ -264,7 +269,29 @@ impl Bench {
         tell_engine(job, &product);
         let handover = Handover::new(&job.id, generation.number);
         self.show(job, completion, generation, &product, &clock, &handover)?;
-        self.hand_over(&handover, &product)
+        self.hand_over(&handover, &product)?;
+        self.remember(source, request.neighbours.known(), product.segmentation);
+        Ok(())
+    }
+
+    /// Keeps a finished series for the candidate model.
+    fn remember(&mut self, source: Source, neighbours: Vec<Neighbour>, made: Segmentation) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.finished(source.into_series(), neighbours, made);
+        }
+    }
+
+    /// Until the candidate model has work.
+    fn until_shadow(&self) -> Duration {
+        self.shadow.as_ref().and_then(Shadow::due).unwrap_or(Duration::MAX)
+    }
+
+    /// Nothing else is to be done.
+    fn shadow(&mut self) {
+        let hand = &self.hand;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.work(&mut || hand.moves());
+        }
     }
 
     /// Puts the result where the page and the last acknowledgement find it.

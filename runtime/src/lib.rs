@@ -26,6 +26,7 @@ pub mod part10;
 pub mod progress;
 pub mod publish;
 pub mod recent;
+pub mod registry;
 pub mod render;
 pub mod replay;
 pub mod report;

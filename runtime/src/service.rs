@@ -15,7 +15,8 @@ use crate::jobs::board::Board;
 use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
-use crate::jobs::{self, Bench, Job, Purpose, Work, engines, generation};
+use crate::jobs::shadow::Shadow;
+use crate::jobs::{self, Bench, Job, Purpose, Work, active, engines, generation};
 use crate::messages::{Completion, FailureCode, Happening, JobState, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
@@ -24,6 +25,7 @@ use crate::progress::Progress;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
+use crate::registry::Registry;
 use crate::retention::Retention;
 use crate::seal::DeviceKey;
 use crate::telemetry::{Sources, Telemetry};
@@ -213,6 +215,7 @@ fn bench(
 ) -> Result<Bench> {
     let device_key = DeviceKey::keep(&config.data)?;
     let workshop = workshop(config)?;
+    let shadow = shadow(config, workshop.threads());
     let (_, engine) = workshop.tags()?;
     board.works_on(engine, workshop.passed());
     Ok(Bench {
@@ -225,6 +228,7 @@ fn bench(
         companions: Companions::new(config.data.join("companions"), key.to_vec()),
         selection: config.selection.clone(),
         key: Arc::new(device_key),
+        shadow,
         hand: Arc::new(health.hand(Part::Jobs)),
     })
 }
@@ -295,10 +299,21 @@ fn serve_page(
 /// The nets on the engine that the configuration asks for; the log says which one it became.
 fn workshop(config: &Config) -> Result<Workshop> {
     let settings = engines::settings(&config.jobs, Some(&config.data));
-    let workshop = Workshop::open(config.jobs.threads, &settings, Some(engines::logged()))?;
+    let registry = Registry::of(&config.data);
+    let threads = config.jobs.threads;
+    let workshop = active::open(&registry, threads, &settings, Some(engines::logged()))?;
     let engine = workshop.engine();
     tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
     Ok(workshop)
+}
+
+/// The candidate beside the active model, where there is one; one that cannot run is no reason not to start.
+fn shadow(config: &Config, threads: usize) -> Option<Shadow> {
+    let settings = engines::settings(&config.jobs, Some(&config.data));
+    Shadow::open(&config.data, &settings, threads).unwrap_or_else(|reason| {
+        tracing::warn!("the candidate model does not run: {reason}; the site's move");
+        None
+    })
 }
 
 /// The thread that speaks to the supervisor MCU, where the configuration names one.
