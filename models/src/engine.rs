@@ -18,6 +18,7 @@ pub mod trouble;
 pub use crate::weights::ModelError;
 pub use fallback::{Engines, Fallback, Listener, News, Ran};
 pub use forms::{Forms, Precision, Shipped};
+pub use known::{Answers, freeze};
 pub use tensorrt::Place;
 
 use kernels::conv::InstructionSet;

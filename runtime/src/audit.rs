@@ -127,6 +127,11 @@ impl Audit {
     }
 }
 
+/// The bytes of the file that is being written: the last records, for somebody who reads along.
+pub fn read_last_file(data: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(data.join(FOLDER).join(CURRENT))
+}
+
 /// Takes half a line off the end, and returns the record to go on behind.
 fn recover(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<Head> {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);

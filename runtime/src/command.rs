@@ -1,28 +1,36 @@
 //! The command line, one module a command. `main` parses and sets the exit code; everything else happens here.
 
 pub mod audit;
+pub mod bundle;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
 pub mod input;
 pub mod key;
+pub mod model;
 pub mod order;
 pub mod phantom;
 pub mod replay;
 pub mod run;
 pub mod segment;
+pub mod setup;
 mod table;
 pub mod user;
 pub mod verify;
 
 use crate::decode::folder::FolderError;
 use crate::error::Move;
+use crate::recent::Recent;
 use clap::{Parser, Subcommand};
 use models::nifti::NiftiError;
 use pipeline::{Refusal, RefusalCode};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Segments sagittal spine MR beside the scanner: DICOM in, overlays and MQTT out. Not for diagnostic use.
 #[derive(Debug, Parser)]
@@ -44,14 +52,22 @@ enum Command {
     Phantom(phantom::Arguments),
     /// Plays invented arrivals to the rules by which a series is complete, and tells how long each takes.
     Replay(replay::Arguments),
+    /// Writes the first configuration of a device, from a file of answers or from a page.
+    Setup(setup::Arguments),
     /// Says what is on this machine, what is used of it, what is missing and what to do.
     Doctor(doctor::Arguments),
+    /// Packs what somebody far away needs to find a fault, without patient data.
+    Bundle(bundle::Arguments),
+    /// Checks, describes, tries and takes back configurations.
+    Config(config::Arguments),
     /// Proves that the log of who did what is whole.
     Audit(audit::Arguments),
     /// Names who may log in to the page.
     User(user::Arguments),
     /// Builds or lists what an engine needs on this device.
     Engine(engine::Arguments),
+    /// Lists, tries, promotes and takes back models.
+    Model(model::Arguments),
     /// Proves that files are what a device made, without the device.
     Verify(verify::Arguments),
     /// Prints the public key of this device, for those who verify what it makes.
@@ -80,10 +96,14 @@ impl CommandLine {
             Command::Segment(arguments) => segment::run(&arguments),
             Command::Phantom(arguments) => phantom::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
+            Command::Setup(arguments) => setup::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Bundle(arguments) => bundle::run(&arguments),
+            Command::Config(arguments) => config::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
             Command::User(arguments) => user::run(&arguments),
             Command::Engine(arguments) => engine::run(&arguments),
+            Command::Model(arguments) => model::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),
             Command::Order(arguments) => order::run(arguments),
@@ -130,20 +150,20 @@ fn as_refusal(error: anyhow::Error) -> anyhow::Result<Refusal> {
     Ok(Refusal::new(code, error.to_string()))
 }
 
-/// Logs to standard error; `SAGITTA_LOG` overrides the level. The embedded broker reports every client that comes and
-/// goes as an error: what matters of it is seen by our own clients.
-fn log(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SAGITTA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{default},rumqttd=off")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Logs to standard error, and to what keeps the last lines; `SAGITTA_LOG` overrides the level. The embedded broker reports
+/// every client that comes and goes as an error: what matters of it is seen by our own clients.
+fn log(default: &str, kept: Option<Recent>) {
+    let filter = EnvFilter::try_from_env("SAGITTA_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{default},rumqttd=off")));
+    let shown = fmt::layer()
         .with_writer(std::io::stderr)
         // A journal or a file shows colours as noise.
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         // It would be told on the same stderr, and a panic of whoever logs: a log file on a full disk ended the thread.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    let kept = kept.map(|kept| fmt::layer().with_writer(kept).with_ansi(false).with_target(false));
+    tracing_subscriber::registry().with(filter).with(shown).with(kept).init();
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

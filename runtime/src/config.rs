@@ -1,21 +1,31 @@
-//! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused.
+//! The configuration: a TOML file, checked whole before anything starts. Unknown keys are refused. How one gets into force is
+//! `trial`'s.
+
+pub mod change;
+pub mod schema;
+pub mod trial;
 
 use crate::commands::{Operator, Operators};
 use crate::decode::selection;
+use crate::error::Move;
 use crate::ingest::peers::Peer;
 use crate::ingest::{assemble, association, stow};
 use crate::publish::mqtt::BrokerSettings;
 use crate::publish::{mqtt, store};
+use crate::tls::Tls;
 use crate::{dashboard, jobs, mrd, retention, supervise, tls};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// Where the packages put it.
+pub const PLACE: &str = "/etc/sagitta/sagitta.toml";
 /// Of a fingerprint.
 const SHA256_DIGITS: usize = 64;
 
 /// Everything a site can set.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Folder of everything durable: spool, results, outbox, site key.
@@ -64,15 +74,38 @@ pub enum ConfigError {
     Wrong { path: PathBuf, reason: String },
 }
 
+impl ConfigError {
+    /// Whoever writes the file mends it.
+    pub fn whose_move(&self) -> Move {
+        Move::Site
+    }
+}
+
 impl Config {
     /// Reads and checks `path`. Relative paths in it are relative to the current folder.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(&text, path)
+    }
+
+    /// Checks `text`; `path` names it in errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let wrong = |reason: String| ConfigError::Wrong { path: path.to_owned(), reason };
-        let config: Config = toml::from_str(&text).map_err(|e| wrong(located(&e, &text)))?;
+        let config: Config = toml::from_str(text).map_err(|e| wrong(located(&e, text)))?;
         config.check().map_err(wrong)?;
         Ok(config)
+    }
+
+    /// Opens what a start would open besides: certificates, users, the broker's password. What can fail by other programs alone
+    /// (a port in use, a peer that is away) is left to the start.
+    pub fn rehearse(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |reason: String| ConfigError::Wrong { path: path.to_owned(), reason };
+        if let Some(settings) = &self.tls {
+            Tls::open(settings).map_err(|error| wrong(error.to_string()))?;
+        }
+        self.dashboard.access().map_err(|error| wrong(error.to_string()))?;
+        self.mqtt.broker.check_login().map_err(|error| wrong(error.to_string()))
     }
 
     /// What the types cannot rule out.

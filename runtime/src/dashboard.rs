@@ -31,6 +31,8 @@ use fleet::Fleet;
 use history::History;
 use live::Live;
 pub use login::Access;
+pub(crate) use login::own_header;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -45,7 +47,7 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 /// Pictures drawn at once: one per core of the smallest device, the rest waits.
 const MAX_DRAWING: usize = 2;
 /// Section `dashboard` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Where the page listens; no page when absent.
@@ -228,7 +230,11 @@ impl axum::extract::FromRef<Page> for Live {
 
 /// A page on loopback answers to names of loopback only: another site's name that resolves to 127.0.0.1 (DNS rebinding)
 /// must not read it.
-async fn only_this_machine(State(local): State<bool>, request: Request, next: Next) -> Response {
+pub(crate) async fn only_this_machine(
+    State(local): State<bool>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     match local && !matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
@@ -237,7 +243,7 @@ async fn only_this_machine(State(local): State<bool>, request: Request, next: Ne
     }
 }
 
-async fn with_policy(mut response: Response) -> Response {
+pub(crate) async fn with_policy(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -3,6 +3,7 @@
 //! One thread works them off, because one network fills the machine; the queue is bounded. A panic is our bug and ends
 //! one job, not the service.
 
+pub mod active;
 mod again;
 pub mod ahead;
 pub mod board;
@@ -12,8 +13,10 @@ pub mod engines;
 pub mod generation;
 pub mod inline;
 pub mod levels;
+pub mod plans;
 pub mod produce;
 mod self_test;
+pub mod shadow;
 pub mod source;
 pub mod verdict;
 
@@ -38,9 +41,11 @@ use companions::Companions;
 use generation::Generation;
 use inline::Inline;
 use levels::Levels;
-use pipeline::{Refusal, RefusalCode, Segmentation, Use};
+use pipeline::{Neighbour, Refusal, RefusalCode, Segmentation, Use};
 use produce::{ProduceError, Product, Request, Workshop};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shadow::Shadow;
 use source::Source;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -55,7 +60,7 @@ use verdict::{Verdict, Verdicts};
 pub const MAX_WAITING: usize = 64;
 
 /// Section `jobs` of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Threads of the engine; all cores when absent.
@@ -122,6 +127,8 @@ pub struct Bench {
     pub again: Again,
     /// Says that the job at work moves on.
     pub hand: Arc<Hand>,
+    /// A candidate model, for idle time.
+    pub shadow: Option<Shadow>,
 }
 
 impl std::fmt::Debug for Bench {
@@ -141,7 +148,7 @@ pub fn start(
     thread.stack_size(decode::dicom::STACK_BYTES).spawn(move || {
         let (mut next, mut tested) = (None, bench.self_test());
         loop {
-            let pause = tested.until_next();
+            let pause = tested.until_next().min(bench.until_shadow());
             let work = next.take().map_or_else(|| bench.again.or_next(&queue, pause), Ok);
             if *stop.borrow() || matches!(work, Err(RecvTimeoutError::Disconnected)) {
                 return;
@@ -149,16 +156,16 @@ pub fn start(
             if tested.is_old(&bench) {
                 tested = bench.self_test();
             }
-            let Ok(work) = work else { continue };
             bench.hand.moves();
             match work {
-                Work::Series(job) => bench.work_or_fail(&job),
-                Work::Inline(inline) => inline.work(&mut bench),
-                Work::Ahead(ahead) => next = ahead.work(&mut bench, &queue),
-                Work::SelfTest(ticket) => {
+                Ok(Work::Series(job)) => bench.work_or_fail(&job),
+                Ok(Work::Inline(inline)) => inline.work(&mut bench),
+                Ok(Work::Ahead(ahead)) => next = ahead.work(&mut bench, &queue),
+                Ok(Work::SelfTest(ticket)) => {
                     tested = bench.self_test();
                     ticket.close(tested.passed().then_some(()).ok_or(OrderFault::SelfTestFailed));
                 }
+                Err(_idle) => bench.shadow(),
             }
             bench.hand.rests();
         }
@@ -297,7 +304,29 @@ impl Bench {
         clock.end();
         tell_engine(job, &product);
         self.show(job, completion, generation, &product, &clock, &handover)?;
-        self.hand_over(&handover, &product)
+        self.hand_over(&handover, &product)?;
+        self.remember(source, request.neighbours.known(), product.segmentation);
+        Ok(())
+    }
+
+    /// Keeps a finished series for the candidate model.
+    fn remember(&mut self, source: Source, neighbours: Vec<Neighbour>, made: Segmentation) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.finished(source.into_series(), neighbours, made);
+        }
+    }
+
+    /// Until the candidate model has work.
+    fn until_shadow(&self) -> Duration {
+        self.shadow.as_ref().and_then(Shadow::due).unwrap_or(Duration::MAX)
+    }
+
+    /// Nothing else is to be done.
+    fn shadow(&mut self) {
+        let hand = &self.hand;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.work(&mut || hand.moves());
+        }
     }
 
     /// Keeps what other series of the study may want to know of a result, and sees to those that waited for it.

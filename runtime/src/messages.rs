@@ -29,6 +29,7 @@ pub use receipt::{Receipt, Shortfall};
 pub use time::Timestamp;
 
 use crate::identity::JobId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -55,8 +56,9 @@ pub enum MessageError {
 }
 
 /// A name of the site's own choice, `[a-z0-9-]{1,32}`: a level of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9-]{1,32}$"))]
 pub struct Name(String);
 
 impl Name {

@@ -22,13 +22,16 @@ use crate::error::Move;
 use crate::identity::Provenance;
 use dicom_dictionary_std::uids;
 use pipeline::Segmentation;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use element::Code;
 
 /// A kind of output object; configuration selects them by these names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum OutputKind {
     /// MR Image Storage, one a slice: structures as grey values. Every console takes it.
     #[serde(rename = "mr_derived")]

@@ -9,6 +9,7 @@ use crate::ingest::spool::{Spool, SpoolError};
 use crate::jobs::board::Board;
 use crate::outbox::Outbox;
 use crate::telemetry::Limits;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -25,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// The table `[retention]` of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// A series is kept so long after its last image.

@@ -3,7 +3,7 @@
 use crate::durable;
 use anyhow::{Context, Result};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 /// Bytes of every secret: a key for HMAC-SHA-256, or the seed of an Ed25519 key (RFC 8032 section 5.1.5).
@@ -14,19 +14,39 @@ pub fn keep(data: &Path, name: &str, loss: &str) -> Result<[u8; BYTES]> {
     if let Some(secret) = read(data, name, loss)? {
         return Ok(secret);
     }
-    let cannot = || unusable(data);
-    std::fs::create_dir_all(data).with_context(cannot)?;
     let mut secret = [0; BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    write(data, name, &secret)?;
+    Ok(secret)
+}
+
+/// Takes over the secret that was saved in the file `saved`, for a device that has none yet.
+pub fn adopt(data: &Path, name: &str, saved: &Path) -> Result<()> {
+    anyhow::ensure!(!data.join(name).exists(), "{} has one already", data.display());
+    let bytes = std::fs::read(saved).with_context(|| format!("cannot read {}", saved.display()))?;
+    let secret: [u8; BYTES] = bytes
+        .try_into()
+        .ok()
+        .with_context(|| format!("{} is not {BYTES} bytes long", saved.display()))?;
+    write(data, name, &secret)
+}
+
+/// Writes a secret for whom the data folder belongs to.
+fn write(data: &Path, name: &str, secret: &[u8; BYTES]) -> Result<()> {
+    let cannot = || unusable(data);
+    std::fs::create_dir_all(data).with_context(cannot)?;
+    let owner = std::fs::metadata(data).with_context(cannot)?;
     let path = data.join(name);
     let partial = path.with_extension("part");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&partial).with_context(cannot)?;
-    file.write_all(&secret).and_then(|()| file.sync_all()).with_context(cannot)?;
+    if file.metadata().with_context(cannot)?.uid() != owner.uid() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid())).with_context(cannot)?;
+    }
+    file.write_all(secret).and_then(|()| file.sync_all()).with_context(cannot)?;
     std::fs::rename(&partial, &path).with_context(cannot)?;
-    durable::sync_folder(data).with_context(cannot)?;
-    Ok(secret)
+    durable::sync_folder(data).with_context(cannot)
 }
 
 /// The secret `name` of the data folder; `None` before the first start.

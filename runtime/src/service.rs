@@ -16,8 +16,9 @@ use crate::jobs::board::Board;
 use crate::jobs::companions::Companions;
 use crate::jobs::levels::Levels;
 use crate::jobs::produce::Workshop;
+use crate::jobs::shadow::Shadow;
 use crate::jobs::verdict::{Verdict, Verdicts};
-use crate::jobs::{self, Again, Bench, Job, Purpose, Work, engines, generation};
+use crate::jobs::{self, Again, Bench, Job, Purpose, Work, active, engines, generation};
 use crate::messages::{Completion, FailureCode, Happening, JobState, OrderFault, Version};
 use crate::mrd::server::Server;
 use crate::outbox::Outbox;
@@ -27,6 +28,7 @@ use crate::publish::advance::Door;
 use crate::publish::deliveries::{Deliveries, Recipient};
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
+use crate::registry::Registry;
 use crate::retention::Retention;
 use crate::seal::DeviceKey;
 use crate::telemetry::{Sources, Telemetry};
@@ -56,7 +58,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How often the end looks whether the threads are through.
 const END_PAUSE: Duration = Duration::from_millis(20);
 /// Name of the site's key in the data folder.
-const KEY_FILE: &str = "site.key";
+pub(crate) const KEY_FILE: &str = "site.key";
 
 /// A running service.
 #[derive(Debug)]
@@ -229,6 +231,7 @@ fn bench(
 ) -> Result<Bench> {
     let device_key = DeviceKey::keep(&config.data)?;
     let workshop = workshop(config)?;
+    let shadow = shadow(config, workshop.threads());
     let (_, engine) = workshop.tags()?;
     board.works_on(engine, workshop.passed());
     let results = config.data.join("results");
@@ -245,6 +248,7 @@ fn bench(
         selection: config.selection.clone(),
         again: Again::default(),
         key: Arc::new(device_key),
+        shadow,
         hand: Arc::new(health.hand(Part::Jobs)),
     })
 }
@@ -333,7 +337,9 @@ fn serve_page(
 /// The nets on the engine that the configuration asks for; the log says which one it became.
 fn workshop(config: &Config) -> Result<Workshop> {
     let settings = engines::settings(&config.jobs, Some(&config.data));
-    let workshop = Workshop::open(config.jobs.threads, &settings, Some(engines::logged()))?;
+    let registry = Registry::of(&config.data);
+    let threads = config.jobs.threads;
+    let workshop = active::open(&registry, threads, &settings, Some(engines::logged()))?;
     let engine = workshop.engine();
     tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
     Ok(workshop)
@@ -362,6 +368,15 @@ fn obey(
     let thread = commands.start(tokens, stop.clone())?;
     let task = mqtt::commands(&config.mqtt, endpoint.clone(), orders, unproven.clone());
     Ok((Some(task), Some(thread)))
+}
+
+/// The candidate beside the active model, where there is one; one that cannot run is no reason not to start.
+fn shadow(config: &Config, threads: usize) -> Option<Shadow> {
+    let settings = engines::settings(&config.jobs, Some(&config.data));
+    Shadow::open(&config.data, &settings, threads).unwrap_or_else(|reason| {
+        tracing::warn!("the candidate model does not run: {reason}; the site's move");
+        None
+    })
 }
 
 /// The thread that speaks to the supervisor MCU, where the configuration names one.

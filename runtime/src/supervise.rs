@@ -17,6 +17,7 @@ use crate::publish::mqtt::{Connection, Publisher};
 use line::{Figures, Line, LineError};
 use link::{Command, FromSupervisor, Sensors, ToSupervisor};
 use port::Port;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ const ABSENCE_S: u16 = 180;
 const RUNS: usize = 8;
 
 /// Section `mcu` of the configuration; without it there is no supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The serial port, or the socket of a simulator.

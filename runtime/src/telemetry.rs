@@ -32,7 +32,7 @@ pub use rules::Limits;
 /// Between two looks: what an eye on a dashboard takes for live, and thousands of small messages a day, none on the disk.
 const LOOK: Duration = Duration::from_secs(5);
 /// Name of the file of latched alarms in the data folder.
-const FILE_NAME: &str = "alarms.json";
+pub(crate) const FILE_NAME: &str = "alarms.json";
 
 /// What the parts of the service know of themselves.
 #[derive(Debug)]

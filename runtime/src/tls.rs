@@ -11,6 +11,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,11 +25,12 @@ pub const EXPIRES_SOON: Duration = Duration::from_secs(30 * 86_400);
 const LOOK: Duration = Duration::from_secs(86_400);
 
 /// The table `[tls]` of the configuration: PEM files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Our certificate, then those between it and the authority's.
     pub certificate: PathBuf,
+    /// The key of our certificate.
     pub key: PathBuf,
     /// Certificates of the authorities whose word we take for peers.
     pub authorities: PathBuf,

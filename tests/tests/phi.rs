@@ -1,4 +1,4 @@
-//! No patient data leave by MQTT, logs or pages: everything that can be sent is sent, everything that is said is
+//! No patient data leave by MQTT, logs, pages or the log bundle: everything that can be sent is sent, everything that is said is
 //! captured, and no value of a header may be found in it. (DICOM objects carry patient data: that is their purpose.)
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -8,10 +8,22 @@ use std::time::Duration;
 
 use tests::series::Nagle;
 use tests::site::{JOB, series_uid};
-use tests::{Site, peer, phantom, run, send, shared, wait_until};
+use tests::{Site, peer, phantom, run, sagitta, send, shared, wait_until};
 
 /// For unpacking a series.
 const LIMIT: Duration = Duration::from_secs(60);
+/// What a bundle holds, by name.
+const BUNDLE: [&str; 9] = [
+    "alarms.json",
+    "audit-verified.txt",
+    "audit.log",
+    "configuration.toml",
+    "doctor.json",
+    "manifest.json",
+    "results.json",
+    "service.log",
+    "versions.json",
+];
 /// Fewer header values than this mean that the collector is broken: one Siemens header has hundreds.
 const LEAST_VALUES: usize = 500;
 
@@ -39,6 +51,7 @@ fn no_phi_in_messages_logs_and_pages() {
     for path in ["/", "/api/jobs", "/events"] {
         said.push(("the page", site.page(path).unwrap()));
     }
+    said.extend(bundle(&site));
     let values = peer("collect_phi.py", &[&inputs]).unwrap().stdout;
     let values: Vec<&str> = values.lines().collect();
     assert!(values.len() >= LEAST_VALUES, "{} header values", values.len());
@@ -52,6 +65,31 @@ fn no_phi_in_messages_logs_and_pages() {
         })
         .collect();
     assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+/// The log bundle, unpacked: every file with its name.
+fn bundle(site: &Site) -> Vec<(&'static str, String)> {
+    let (archive, unpacked) = (site.folder.join("bundle.tar.gz"), site.folder.join("bundle"));
+    std::fs::create_dir(&unpacked).unwrap();
+    let mut command = Command::new(sagitta().unwrap());
+    command.arg("bundle").arg("--config").arg(site.folder.join("sagitta.toml"));
+    run(command.arg("--out").arg(&archive), LIMIT).unwrap().success().unwrap();
+    let mut tar = Command::new("tar");
+    run(tar.arg("-xzf").arg(&archive).arg("-C").arg(&unpacked), LIMIT).unwrap().success().unwrap();
+    let folder = unpacked.join("sagitta-bundle");
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, BUNDLE);
+    let read = |name: &String| std::fs::read_to_string(folder.join(name)).unwrap();
+    let texts: Vec<String> = names.iter().map(read).collect();
+    for (name, text) in names.iter().zip(&texts) {
+        assert!(!text.is_empty() || *name == "alarms.json", "{name} is empty");
+    }
+    assert!(texts[6].contains("\"engine\"") && texts[7].contains("segmented"), "{texts:#?}");
+    texts.into_iter().map(|text| ("the bundle", text)).collect()
 }
 
 /// Whether `text` holds `value` as a word: `2024` is not in `120243`.

@@ -143,7 +143,8 @@ impl Engines {
             None => String::new(),
         };
         let what = format!("simd ({})", instruction_set());
-        engines.line.push(Engine { known: Known::frozen(&Of::nets(&nets)), nets, what, because });
+        let known = Known::frozen(&Of::nets(&nets), &weights.answers);
+        engines.line.push(Engine { known, nets, what, because });
         engines.explain();
         Ok(engines)
     }

@@ -4,9 +4,11 @@
 //! That of `simd` is the same on every processor and frozen in this program (`models/weights/answers.toml`); that of a device
 //! is frozen when the engine passes the golden case there ([`super::golden`]).
 
+use super::fallback::simd;
 use super::tensorrt::plans::Proof;
 use super::trouble::{State, Trouble};
-use crate::weights::{Shape, sha256};
+use super::{Forms, Precision, golden};
+use crate::weights::{ModelError, Shape, sha256};
 use pipeline::{Net, NetError, Nets, TensorMut, TensorRef};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// The answers of `simd` in each precision of the shipped nets.
 const FROZEN: &str = include_str!("../../weights/answers.toml");
+/// Name of the file of answers beside the weights of a folder.
+const FILE_NAME: &str = "answers.toml";
 /// Rows and columns of the semantic net's values, in the sizes it takes: enough for its deepest layers to have something to say.
 const SIDE: usize = 12;
 /// At once: engines may treat the items of a batch apart.
@@ -52,8 +56,46 @@ struct Frozen {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Answers {
+struct AnswersFile {
     answer: Vec<Frozen>,
+}
+
+/// Where the answers that nets must give are written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers(Result<String, String>);
+
+impl Answers {
+    /// Those in the binary, of the shipped nets.
+    pub fn frozen() -> Answers {
+        Answers(Ok(FROZEN.to_owned()))
+    }
+
+    pub(super) fn of_folder(folder: &Path) -> Answers {
+        let path = folder.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path);
+        Answers(text.map_err(|error| format!("{}: {error}", path.display())))
+    }
+}
+
+/// Asks nets of a folder and writes down what they say, for those who release them: the first to run them knows that they are
+/// whole. Returns the file's text.
+pub fn freeze(folder: &Path, threads: usize) -> Result<String, Trouble> {
+    let mut answers = AnswersFile { answer: Vec::new() };
+    for precision in [Precision::Float, Precision::Int8] {
+        let forms = match Forms::from_folder(folder, precision) {
+            Err(ModelError::NoInt8(_)) => continue,
+            forms => forms.map_err(|error| not_proven(error.to_string()))?,
+        };
+        let mut nets = simd(&forms.simd, threads).map_err(|error| not_proven(error.to_string()))?;
+        let vertebrae = golden::vertebrae(&mut nets)?;
+        let answer_sha256 = answer(&mut nets).map_err(|error| Trouble::from(&error))?;
+        answers.answer.push(Frozen { vertebrae, answer_sha256, of: Of::nets(&nets) });
+    }
+    let text = toml::to_string(&answers).expect("texts and numbers");
+    let path = folder.join(FILE_NAME);
+    std::fs::write(&path, &text)
+        .map_err(|error| not_proven(format!("{}: {error}", path.display())))?;
+    Ok(text)
 }
 
 /// What an engine must say.
@@ -71,9 +113,13 @@ impl From<&Proof> for Known {
 }
 
 impl Known {
-    /// Of `simd`, as it is frozen in this program.
-    pub(super) fn frozen(of: &Of) -> Result<Known, Trouble> {
-        let answers: Answers = toml::from_str(FROZEN).map_err(|error| {
+    /// Of `simd`, as it is written down in `answers`.
+    pub(super) fn frozen(of: &Of, answers: &Answers) -> Result<Known, Trouble> {
+        let text = answers
+            .0
+            .as_ref()
+            .map_err(|reason| not_proven(format!("the known answers cannot be read: {reason}")))?;
+        let answers: AnswersFile = toml::from_str(text).map_err(|error| {
             not_proven(format!("the known answers cannot be read: {}", error.message()))
         })?;
         let found = answers.answer.into_iter().find(|answer| answer.of == *of);
@@ -216,8 +262,8 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::fallback::{simd, simd_on};
-    use crate::engine::{EngineChoice, Engines, Forms, Precision, Settings, Shipped, golden};
+    use crate::engine::fallback::simd_on;
+    use crate::engine::{EngineChoice, Engines, Settings, Shipped};
     use crate::onnx::{ConvWeights, Graph, Operator};
     use kernels::conv::InstructionSet;
 
@@ -240,7 +286,7 @@ mod tests {
             let answer_sha256 = answer(&mut nets).unwrap();
             Frozen { vertebrae, answer_sha256, of: Of::nets(&nets) }
         });
-        let text = toml::to_string(&Answers { answer: answers.to_vec() }).unwrap();
+        let text = toml::to_string(&AnswersFile { answer: answers.to_vec() }).unwrap();
         let text = format!("{HEADER}{text}");
         if std::env::var_os("SAGITTA_WRITE_ANSWERS").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/weights/answers.toml");
@@ -278,7 +324,8 @@ mod tests {
     #[test]
     fn one_changed_weight_is_seen_in_nearly_every_layer() {
         let [_, Forms { simd: weights, .. }] = forms();
-        let known = Known::frozen(&Of::nets(&simd(&weights, 1).unwrap())).unwrap();
+        let of = Of::nets(&simd(&weights, 1).unwrap());
+        let known = Known::frozen(&of, &Answers::frozen()).unwrap();
         let seen = |damage: &dyn Fn(&mut Shipped, usize) -> bool| -> Vec<bool> {
             let in_layer = |layer| {
                 let mut weights = weights.clone();
@@ -307,6 +354,30 @@ mod tests {
         forms.simd.instance.card.weights_sha256 = "of a net of the site's own".to_owned();
         let trouble = Engines::open(&forms, &settings, 2, None).unwrap().self_test().unwrap_err();
         assert!(trouble.text.contains("no answer of simd int8 is known"), "{trouble}");
+    }
+
+    #[test]
+    fn a_folder_brings_its_answers_and_without_them_nothing_is_believed() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
+        let folder = std::env::temp_dir().join(format!("sagitta-folder-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for entry in std::fs::read_dir(&shipped).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap();
+            if name != FILE_NAME {
+                std::fs::copy(&path, folder.join(name)).unwrap();
+            }
+        }
+        let settings = Settings::of(EngineChoice::Simd);
+        let test = || {
+            let forms = Forms::from_folder(&folder, Precision::Auto).unwrap();
+            Engines::open(&forms, &settings, 2, None).unwrap().self_test()
+        };
+        assert!(test().unwrap_err().text.contains("answers.toml"));
+        let text = freeze(&folder, 2).unwrap();
+        assert_eq!(format!("{HEADER}{text}"), FROZEN);
+        test().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::audit::{self, Head};
-use crate::config::Config;
+use crate::config::{self, Config};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ struct Verify {
     #[arg(long, value_name = "RECORD")]
     head: Option<Head>,
     /// The configuration of the service, whose data folder holds the log.
-    #[arg(long, env = "SAGITTA_CONFIG", default_value = "/etc/sagitta/sagitta.toml")]
+    #[arg(long, env = "SAGITTA_CONFIG", default_value = config::PLACE)]
     config: PathBuf,
 }
 

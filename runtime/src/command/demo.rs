@@ -68,7 +68,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
-    log("warn");
+    log("warn", None);
     let runtime = runtime()?;
     let outcome = runtime.block_on(play(arguments));
     runtime.shutdown_background();

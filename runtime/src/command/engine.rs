@@ -2,13 +2,11 @@
 
 use super::Outcome;
 use crate::config::Config;
-use crate::jobs::{self, engines};
+use crate::jobs::{self, engines, plans};
 use clap::{Args, Subcommand};
-use models::engine::tensorrt::plans::{Cache, Key, Proof};
-use models::engine::tensorrt::{self, Progress, Source, TensorRt};
+use models::engine::tensorrt::{self, Progress};
 use models::engine::trouble::Trouble;
-use models::engine::{self, Forms, Shipped};
-use serde::Serialize;
+use models::engine::{self, Forms};
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
 
@@ -82,8 +80,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
 fn build(settings: &engine::Settings, force: bool) -> anyhow::Result<Outcome> {
     let weights = Forms::embedded(settings.precision)?.gpu;
-    let plans = list_plans(settings, &weights);
-    if !force && plans.iter().all(|plan| plan.state == READY) {
+    let plans = plans::list(settings, &weights);
+    if !force && plans.iter().all(|plan| plan.state == plans::READY) {
         eprintln!("the plans are ready; --force builds them again");
         return Ok(Outcome::Done);
     }
@@ -125,46 +123,8 @@ fn clear_line() {
     }
 }
 
-/// The state of a plan that can be used.
-pub(super) const READY: &str = "ready";
-
-/// One net's plan.
-#[derive(Debug, Serialize)]
-pub(super) struct PlanReport {
-    pub(super) net: String,
-    /// `ready`, or a word of `models::engine::trouble::State`.
-    pub(super) state: &'static str,
-    /// Why it is not ready.
-    pub(super) text: Option<String>,
-    built_for: Option<Key>,
-    proof: Option<Proof>,
-}
-
-/// The plans of the shipped nets. Where TensorRT cannot be opened, what is kept can only be looked at.
-pub(super) fn list_plans(settings: &engine::Settings, weights: &Shipped) -> Vec<PlanReport> {
-    let opened = TensorRt::open(&settings.place.shims);
-    let cache = Cache::new(&settings.place.plans);
-    let sources = Source::of(&weights.semantic, &weights.instance);
-    sources.iter().map(|source| plan_report(source, &cache, opened.as_ref())).collect()
-}
-
-fn plan_report(source: &Source, cache: &Cache, opened: Result<&TensorRt, &Trouble>) -> PlanReport {
-    let kept = cache.kept(&source.name);
-    let stored = match (opened, &kept) {
-        (Ok(tensorrt), _) => cache.read(&source.name, &tensorrt.key(source)),
-        (Err(_), Err(trouble)) => Err(trouble.clone()),
-        (Err(trouble), Ok(_)) => Err(trouble.clone()),
-    };
-    let (state, text) = match stored {
-        Ok(_) => (READY, None),
-        Err(trouble) => (trouble.state.name(), Some(trouble.text)),
-    };
-    let (built_for, proof) = kept.ok().map(|kept| (kept.key, kept.proof)).unzip();
-    PlanReport { net: source.name.clone(), state, text, built_for, proof }
-}
-
 fn list(settings: &engine::Settings, json: bool) -> anyhow::Result<Outcome> {
-    let plans = list_plans(settings, &Forms::embedded(settings.precision)?.gpu);
+    let plans = plans::list(settings, &Forms::embedded(settings.precision)?.gpu);
     if json {
         println!("{}", serde_json::to_string_pretty(&plans)?);
         return Ok(Outcome::Done);

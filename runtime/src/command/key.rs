@@ -1,7 +1,7 @@
 //! `sagitta key`: the public key of this device.
 
 use super::Outcome;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::seal::DeviceKey;
 use clap::Args;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The configuration of the service, whose data folder holds the key.
-    #[arg(long, env = "SAGITTA_CONFIG", default_value = "/etc/sagitta/sagitta.toml")]
+    #[arg(long, env = "SAGITTA_CONFIG", default_value = config::PLACE)]
     config: PathBuf,
 }
 

@@ -1,7 +1,8 @@
 //! `sagitta run`: the service.
 
 use super::{Outcome, log, runtime};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::recent::Recent;
 use crate::service;
 use clap::Args;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The configuration file.
-    #[arg(long, env = "SAGITTA_CONFIG", default_value = "/etc/sagitta/sagitta.toml")]
+    #[arg(long, env = "SAGITTA_CONFIG", default_value = config::PLACE)]
     config: PathBuf,
     /// Checks the configuration, prints what is in force and ends.
     #[arg(long)]
@@ -25,7 +26,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         print!("{effective}");
         return Ok(Outcome::Done);
     }
-    log("info");
+    // Where the data folder cannot be used the start says so in its own words.
+    log("info", Recent::open(&config.data).ok());
     tracing::info!(file = %arguments.config.display(), "configuration:\n{effective}");
     let runtime = runtime()?;
     runtime.block_on(async { service::run(config, end()?).await })?;

@@ -37,7 +37,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    log("warn");
+    log("warn", None);
     let mut clock = StageClock::idle();
     clock.begin(JobStage::Volume, &mut |_| {});
     let (source, inputs) = match read(&arguments.input) {

@@ -153,7 +153,7 @@ pub(super) fn guarded(router: Router, access: Access, local: bool) -> Router {
 }
 
 /// What changes something comes from our own page.
-async fn own_header(request: Request, next: Next) -> Response {
+pub(crate) async fn own_header(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match reads || request.headers().contains_key(OWN_HEADER) {
         true => next.run(request).await,

@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::gate::is_magnitude;
 use super::selection::Reason;
 use pipeline::{Refusal, RefusalCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Echo times of one stack agree within this, ms. Scanners round to some hundredths; echoes of one excitation are a
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const ECHO_TOLERANCE: f64 = 0.5;
 
 /// An image of a Dixon acquisition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dixon {
     #[default]

@@ -21,6 +21,7 @@ use crate::identity::JobId;
 use candidate::{Candidate, Ended, Step};
 use habits::Habits;
 use pipeline::series::MIN_SLICES;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ const MAX_INSTANCES: usize = 20_000;
 const MAX_SERIES: usize = 2_000;
 
 /// Waiting times; the table `[complete]` of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Wait after a release: images of the same series on another association overtake it by less.

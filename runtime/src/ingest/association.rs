@@ -13,6 +13,7 @@ use super::receiver::{ARTIM, Receiver, stopped};
 use crate::wire::requestor::largest_pdu;
 use crate::wire::{MAX_ASSOCIATE_BYTES, Wire, WireError};
 use dicom_ul::pdu::Pdu;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,10 +25,12 @@ use tokio::sync::watch;
 pub const AE_TITLE: &str = "SAGITTA";
 
 /// Settings of the listener; the table `[dicom]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Where consoles connect.
     pub bind: SocketAddr,
+    /// Our own AE title.
     pub ae_title: String,
     /// TLS with the certificates of `[tls]`, for every connection; 2762 is the port registered for it.
     pub tls: bool,

@@ -3,15 +3,17 @@
 
 use super::negotiate::Rejection;
 use crate::tls::certificate::Certificate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A peer of the allow list. What is absent does not matter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
+    /// What it calls itself.
     pub calling_ae: String,
     /// An address or a network: `10.1.2.3`, `10.1.2.0/24`, `fd00::/8`.
     #[serde(default)]
@@ -32,7 +34,7 @@ pub struct Peer {
 }
 
 /// Addresses that share their first bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network {
     address: IpAddr,

@@ -29,6 +29,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mime::Mime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -47,7 +48,7 @@ const TRANSFER_SYNTAX_NOT_SUPPORTED: u16 = 0xC122;
 const RETRY_S: &str = "2";
 
 /// The table `[dicomweb]` of the configuration. Who may send, and TLS, are those of `[dicom]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where instances are taken by HTTP; nowhere when absent.

@@ -2,11 +2,14 @@
 
 use clap::ValueEnum;
 use models::engine::{self, EngineChoice, Listener, News, Place};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The engine, by the word of the configuration and of the command line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
     /// The best that is here.
@@ -32,7 +35,7 @@ impl From<Choice> for EngineChoice {
 }
 
 /// The numbers that the nets are computed in, by the word of the configuration.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// What is proven for the engine: whole numbers on `simd`, floats on GPUs.

@@ -175,10 +175,14 @@ pub fn objects_in(folder: &Path, kind: OutputKind) -> std::io::Result<Vec<PathBu
     Ok(path.is_file().then_some(path).into_iter().collect())
 }
 
+/// Reads cards and weights, and checks them against each other.
+pub type ReadForms = Box<dyn Fn() -> Result<Forms, ModelError> + Send>;
+
 /// The loaded nets and what they are called in outputs.
 pub struct Workshop {
     engines: Engines,
-    precision: engine::Precision,
+    /// Reads the weights once more, for the self-test.
+    read: ReadForms,
     threads: usize,
     /// Why nothing that comes from here can be believed.
     failed: Option<String>,
@@ -200,22 +204,35 @@ impl Workshop {
         settings: &engine::Settings,
         listener: Option<Listener>,
     ) -> Result<Workshop, ModelError> {
-        let threads = threads.unwrap_or_else(kernels::threads::available);
-        let weights = Forms::embedded(settings.precision)?;
-        let engines = Engines::open(&weights, settings, threads, listener)?;
-        let engine = engine_report(engines.at_work(), threads);
         let precision = settings.precision;
-        Ok(Workshop { engines, precision, threads, failed: None, engine })
+        Workshop::with(Box::new(move || Forms::embedded(precision)), threads, settings, listener)
+    }
+
+    /// [`Workshop::open`] with nets from anywhere.
+    pub fn with(
+        read: ReadForms,
+        threads: Option<usize>,
+        settings: &engine::Settings,
+        listener: Option<Listener>,
+    ) -> Result<Workshop, ModelError> {
+        let threads = threads.unwrap_or_else(kernels::threads::available);
+        let engines = Engines::open(&read()?, settings, threads, listener)?;
+        let engine = engine_report(engines.at_work(), threads);
+        Ok(Workshop { engines, read, threads, failed: None, engine })
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     pub fn engine(&self) -> &EngineReport {
         &self.engine
     }
 
-    /// Whether the weights in the program have their checksums and every engine still gives its known answers. After one that
+    /// Whether the weights have their checksums and every engine still gives its known answers. After one that
     /// failed no series is segmented.
     pub fn self_test(&mut self) -> Result<(), String> {
-        let weights = Forms::embedded(self.precision).map_err(|error| error.to_string());
+        let weights = (self.read)().map_err(|error| error.to_string());
         let tested =
             weights.and_then(|_| self.engines.self_test().map_err(|trouble| trouble.to_string()));
         // The best one may have been taken away.

@@ -20,6 +20,14 @@ impl Source {
         }
     }
 
+    /// The series alone.
+    pub fn into_series(self) -> Series {
+        match self {
+            Source::Dicom(dicom) => dicom.series,
+            Source::Volume(series) => *series,
+        }
+    }
+
     pub fn instances(&self) -> usize {
         match self {
             Source::Dicom(dicom) => dicom.instances.len(),

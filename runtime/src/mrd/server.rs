@@ -6,6 +6,7 @@ use crate::ingest::Admission;
 use crate::ingest::peers::Network;
 use crate::jobs::Work;
 use crate::wire;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const MAX_CONNECTIONS: usize = 8;
 const MEMORY_KIB: usize = 1 << 20;
 
 /// The table `[mrd]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where a scanner connects; nowhere when absent. 9002 is the port that scanners expect.

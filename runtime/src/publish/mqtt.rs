@@ -23,6 +23,7 @@ use health::Latest;
 use rumqttc::v5::MqttOptions;
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::ClientConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,7 +51,7 @@ const MQTT_PORT: u16 = 1883;
 const MQTTS_PORT: u16 = 8883;
 
 /// Section `mqtt` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// First level of the topics after the version.
@@ -69,7 +70,7 @@ impl Settings {
 }
 
 /// Which broker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum BrokerSettings {
     /// Our own, in this process.
@@ -82,7 +83,7 @@ pub enum BrokerSettings {
 }
 
 /// A broker of the site.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SiteBroker {
     pub host: String,
@@ -97,6 +98,16 @@ pub struct SiteBroker {
     /// TLS with the certificates of `[tls]`; the broker's must name `host`.
     #[serde(default)]
     pub tls: bool,
+}
+
+impl BrokerSettings {
+    /// Whether what a login takes can be read.
+    pub fn check_login(&self) -> Result<(), MqttError> {
+        match self {
+            BrokerSettings::Embedded { .. } => Ok(()),
+            BrokerSettings::External(broker) => broker.login().map(drop),
+        }
+    }
 }
 
 impl SiteBroker {

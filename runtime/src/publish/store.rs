@@ -18,6 +18,7 @@ use dicom_ul::pdu::{
     AssociationRJResult, AssociationRJServiceUserReason, AssociationRJSource, PDataValueType, Pdu,
 };
 use rustls::pki_types::ServerName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -35,13 +36,14 @@ const DUPLICATE_INSTANCE: u16 = 0x0111;
 const VERIFICATION: (&str, &str) = (uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN);
 
 /// A receiver of objects, as the configuration names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
     /// Stands for the receiver in logs, reports and errors.
     pub name: String,
     /// `host:port`.
     pub address: String,
+    /// Its AE title.
     pub called_ae: String,
     /// What we call ourselves; some receivers know their senders by it.
     #[serde(default = "own_title")]

@@ -6,13 +6,14 @@ use crate::decode::parts::Dixon;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Largest compiled pattern, bytes: hundreds of times what a name needs, little beside a job.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// Section `selection` of the configuration.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Names the state of the table in every report that a rule decided.
@@ -30,18 +31,19 @@ pub struct Settings {
 }
 
 /// One row of the table: every condition that is given must hold.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     series_description: Option<Pattern>,
     protocol_name: Option<Pattern>,
     /// Station Name (0008,1010): the scanner, whoever passes its images on.
     station_name: Option<Pattern>,
+    /// `no`, or the class that it is taken as.
     take: Take,
 }
 
 /// What becomes of a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::decode) enum Take {
     /// Not segmented.
@@ -51,7 +53,7 @@ pub(in crate::decode) enum Take {
 }
 
 /// A regular expression, found anywhere in a text, whatever the case.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 struct Pattern(Regex);
 

@@ -1,7 +1,7 @@
 //! The parts that engines are made of: models, GPU, CUDA, TensorRT with its plans, and which engine jobs run on.
 
 use super::Finding;
-use crate::command::engine::{READY, list_plans};
+use crate::jobs::plans::{self, PlanReport, READY};
 use kernels::cuda::Device;
 use models::engine::tensorrt::TensorRt;
 use models::engine::trouble::Trouble;
@@ -115,14 +115,14 @@ fn missing(part: &'static str, trouble: Trouble, asked: bool) -> Finding {
 }
 
 fn plans(settings: &engine::Settings, weights: &Shipped) -> Vec<Finding> {
-    let finding = |plan: crate::command::engine::PlanReport| match plan.text {
+    let finding = |plan: PlanReport| match plan.text {
         None => Finding::good("plan", format!("{}: ready", plan.net)).in_state(plan.state),
         Some(text) => {
             let advice = "the service builds it at its next start, `sagitta engine build` at once";
             Finding::absent("plan", format!("{}: {text}", plan.net), advice).in_state(plan.state)
         }
     };
-    list_plans(settings, weights).into_iter().map(finding).collect()
+    plans::list(settings, weights).into_iter().map(finding).collect()
 }
 
 /// Whether every engine gives its known answers.

@@ -163,7 +163,7 @@ pub(super) fn supervisor(port: Option<&Path>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::doctor::Health;
+    use crate::doctor::Health;
     use crate::publish::mqtt::SiteBroker;
 
     #[test]
