@@ -83,6 +83,8 @@ pub struct Spool {
     /// The instances on their way to the disk: one of a UID at a time, so that "is it there already" has one answer.
     landing: Mutex<HashSet<PathBuf>>,
     landed: Condvar,
+    /// Whoever makes the folder of a job: others who find it there may rely on its name.
+    folders: Mutex<()>,
     partials: AtomicU64,
 }
 
@@ -103,9 +105,12 @@ impl Spool {
             refuse_percent: 100,
             landing: Mutex::default(),
             landed: Condvar::new(),
+            folders: Mutex::default(),
             partials: AtomicU64::new(0),
         };
         let arrivals = spool.recover().map_err(unusable)?;
+        // A kill may have left folders without durable names.
+        sync_folder(root).map_err(unusable)?;
         Ok((spool, arrivals))
     }
 
@@ -220,7 +225,7 @@ impl Spool {
         }
         if same(&path, content)? {
             // Its first sender may have been told of a disk that failed.
-            self.sync_names(&job)?;
+            sync_folder(&self.folder(&job))?;
             return Ok(Stored { job, path, outcome: Outcome::Duplicate });
         }
         let path = self.folder(&job).join(format!("{name}.{}.{CONFLICT}", hash(&content)));
@@ -235,7 +240,7 @@ impl Spool {
         let Some((blank, length)) = file_bytes.and_then(|n| Some((self.pool.take(n)?, n))) else {
             return self.write(path, content);
         };
-        fs::create_dir_all(parent(path))?;
+        self.make_folder(parent(path))?;
         let padding = part10::padding(syntax, length as usize - bytes);
         blank.become_file(path, &[content[0], content[1], &padding])
     }
@@ -252,7 +257,7 @@ impl Spool {
     /// Makes a new file durable, whole under its name.
     fn write(&self, path: &Path, content: [&[u8]; 2]) -> io::Result<()> {
         let folder = parent(path);
-        fs::create_dir_all(folder)?;
+        self.make_folder(folder)?;
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
         let partial = path.with_extension(format!("{number}.{PARTIAL}"));
         let written = write(&partial, content).and_then(|()| fs::rename(&partial, path));
@@ -260,13 +265,20 @@ impl Spool {
             // The first error is the one to report; a partial file left behind is removed at the next start.
             let _ = fs::remove_file(&partial);
         }
-        written.and_then(|()| sync_folder(folder)).and_then(|()| sync_folder(&self.root))
+        written.and_then(|()| sync_folder(folder))
     }
 
-    /// Makes the names in the folder of a job durable, and its own.
-    fn sync_names(&self, job: &JobId) -> io::Result<()> {
-        sync_folder(&self.folder(job))?;
-        sync_folder(&self.root)
+    /// Makes the folder of a job with a durable name. Once a series: its instances need not sync the name again.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        let _alone = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync_folder(&self.root).inspect_err(|_| {
+                // The next one must not find it; the first error is the one to report.
+                let _ = fs::remove_dir(folder);
+            }),
+        }
     }
 
     /// Removes what was never acknowledged and reads the headers of the images that were.

@@ -108,15 +108,13 @@ fn pixels(value: u8) -> Vec<u8> {
 }
 
 /// Waits until the pool has a blank.
-fn blank(root: &Path) -> PathBuf {
+fn blank(spool: &Spool, root: &Path) -> PathBuf {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        if let Some(path) = pool::left(root).unwrap().pop() {
-            return path;
-        }
+    while !spool.pool.is_ready() {
         assert!(std::time::Instant::now() < deadline, "no blank was made");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    pool::left(root).unwrap().remove(0)
 }
 
 #[test]
@@ -125,7 +123,7 @@ fn what_a_power_cut_leaves_in_the_pool_is_found_when_it_is_whole() {
     let (spool, _) = Spool::open(&root, b"key").unwrap();
     let set = data_set("1.2.3.4", &pixels(0));
     let first = spool.store(&header("1.2.3.4"), &set).unwrap();
-    let place = blank(&root);
+    let place = blank(&spool, &root);
     // Any content that is no more than padding: the same length of file.
     let set = data_set("1.2.3.5", &pixels(1));
     let second = spool.store(&header("1.2.3.5"), &set).unwrap();

@@ -144,6 +144,12 @@ impl Pool {
         Some(state.blanks.swap_remove(found))
     }
 
+    /// Whether a blank can be taken: its file is seen before.
+    #[cfg(test)]
+    pub(super) fn is_ready(&self) -> bool {
+        !self.shared.lock().blanks.is_empty()
+    }
+
     /// Makes the renames durable that took blanks away. Blocks on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         match sync_folder(&self.shared.folder) {
