@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{
-    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf,
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf, sink,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -126,12 +126,45 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Type, a reserved byte and length of a PDU (PS3.8 9.3.1).
+type Head = [u8; PDU_HEADER_SIZE as usize];
+
+fn body_bytes([_, _, a, b, c, d]: Head) -> u32 {
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// What came.
+#[derive(Debug)]
+pub enum Received {
+    /// Data, whose values are to be read one after the other: [`Wire::value`].
+    Data(Values),
+    Other(Pdu),
+}
+
+/// The values of a P-DATA-TF PDU that were not read yet.
+#[derive(Debug)]
+pub struct Values {
+    /// Bytes, with the heads.
+    left: u32,
+}
+
+/// What is said of a presentation data value before its bytes (PS3.8 9.3.5.1, annex E.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueHead {
+    pub context: u8,
+    pub kind: PDataValueType,
+    pub is_last: bool,
+    pub bytes: usize,
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Wire {
     stream: BufReader<Stream>,
     /// As long as the longest PDU so far; the one that came last is at its beginning.
     pdu: Vec<u8>,
+    /// What is being sent.
+    out: Vec<u8>,
     /// The largest PDU the peer takes; set once it was negotiated.
     largest: u32,
 }
@@ -142,7 +175,7 @@ impl Wire {
         // open socket, and a closed one is found out by the first read.
         let _ = stream.socket().set_nodelay(true);
         let stream = BufReader::with_capacity(LOOK_BYTES, stream);
-        Wire { stream, pdu: Vec::new(), largest: MAX_PDU_BYTES }
+        Wire { stream, pdu: Vec::new(), out: Vec::new(), largest: MAX_PDU_BYTES }
     }
 
     /// Keeps to the largest PDU the peer has named; 0 stands for any (PS3.8 D.1).
@@ -170,22 +203,94 @@ impl Wire {
         let _ = self.stream.get_ref().socket().set_quickack(true);
     }
 
-    async fn read(&mut self, limit: u32) -> Result<Pdu, WireError> {
-        self.acknowledge();
-        let mut header = [0; PDU_HEADER_SIZE as usize];
-        self.stream.read_exact(&mut header).await?;
-        let [_, _, a, b, c, d] = header;
-        let length = u32::from_be_bytes([a, b, c, d]);
-        if length > limit {
-            return Err(WireError::PduTooLarge(length));
+    /// The same for who reads data by its values.
+    pub async fn receive_values(
+        &mut self,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Received, WireError> {
+        let read = async {
+            let head = self.head(limit).await?;
+            match head {
+                [P_DATA, ..] => Ok(Received::Data(Values { left: body_bytes(head) })),
+                _ => self.rest(head, limit).await.map(Received::Other),
+            }
+        };
+        timeout(patience, read).await.map_err(|_| WireError::Silent(patience))?
+    }
+
+    /// The head of the next value of a PDU; `None` behind the last one. Its bytes are to be read first: [`Wire::append`].
+    pub async fn value(
+        &mut self,
+        values: &mut Values,
+        patience: Duration,
+    ) -> Result<Option<ValueHead>, WireError> {
+        if values.left == 0 {
+            return Ok(None);
         }
-        let whole = header.len() + length as usize;
+        let mut head = [0; PDV_HEADER_SIZE as usize];
+        let read = timeout(patience, self.stream.read_exact(&mut head));
+        read.await.map_err(|_| WireError::Silent(patience))??;
+        let [a, b, c, d, context, control] = head;
+        // Counts context and control too (PS3.8 9.3.5.1).
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let whole = length.checked_add(4).filter(|&whole| length >= 2 && whole <= values.left);
+        values.left -= whole.ok_or(WireError::BadPdu)?;
+        let kind = if control & 1 == 1 { PDataValueType::Command } else { PDataValueType::Data };
+        let (is_last, bytes) = (control & 2 == 2, length as usize - 2);
+        Ok(Some(ValueHead { context, kind, is_last, bytes }))
+    }
+
+    /// Reads the bytes of a value to the end of `to`, from the system straight to their place; without `to` nobody wants them.
+    pub async fn append(
+        &mut self,
+        bytes: usize,
+        to: Option<&mut Vec<u8>>,
+        patience: Duration,
+    ) -> Result<(), WireError> {
+        let mut value = (&mut self.stream).take(bytes as u64);
+        let read = async {
+            match to {
+                Some(to) => {
+                    let end = to.len() + bytes;
+                    to.reserve(bytes);
+                    while to.len() < end && value.read_buf(to).await? > 0 {}
+                    Ok(to.len() == end)
+                }
+                None => Ok(tokio::io::copy_buf(&mut value, &mut sink()).await? == bytes as u64),
+            }
+        };
+        let whole: io::Result<bool> =
+            timeout(patience, read).await.map_err(|_| WireError::Silent(patience))?;
+        match whole? {
+            true => Ok(()),
+            false => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+
+    async fn read(&mut self, limit: u32) -> Result<Pdu, WireError> {
+        let head = self.head(limit).await?;
+        self.rest(head, limit).await
+    }
+
+    async fn head(&mut self, limit: u32) -> Result<Head, WireError> {
+        self.acknowledge();
+        let mut head = Head::default();
+        self.stream.read_exact(&mut head).await?;
+        match body_bytes(head) {
+            length if length > limit => Err(WireError::PduTooLarge(length)),
+            _ => Ok(head),
+        }
+    }
+
+    async fn rest(&mut self, head: Head, limit: u32) -> Result<Pdu, WireError> {
+        let whole = head.len() + body_bytes(head) as usize;
         if self.pdu.len() < whole {
             self.pdu.resize(whole, 0);
         }
         let pdu = &mut self.pdu[..whole];
-        pdu[..header.len()].copy_from_slice(&header);
-        self.stream.read_exact(&mut pdu[header.len()..]).await?;
+        pdu[..head.len()].copy_from_slice(&head);
+        self.stream.read_exact(&mut pdu[head.len()..]).await?;
         match dicom_ul::pdu::read_pdu(&*pdu, limit, true) {
             Ok(Some(pdu)) => Ok(pdu),
             Ok(None) | Err(_) => Err(WireError::BadPdu),
@@ -198,33 +303,38 @@ impl Wire {
         self.write(&bytes).await
     }
 
-    /// A command set or data set in fragments that fit the peer's largest PDU.
-    pub async fn send_data(
+    /// A command set, and its data set if it has one, in fragments that fit the peer's largest PDU. A write for each: the
+    /// command leaves with the beginning of its data set, and the peer is woken once for both.
+    pub async fn send_message(
         &mut self,
         context: u8,
-        kind: PDataValueType,
-        bytes: &[u8],
+        command: &[u8],
+        data_set: Option<&[u8]>,
     ) -> Result<(), WireError> {
         let room = self.largest.saturating_sub(PDV_HEADER_SIZE) as usize & !1;
         if room == 0 {
             return Err(WireError::NoRoom);
         }
-        let count = bytes.len().div_ceil(room).max(1);
-        let mut pdu = Vec::with_capacity(room.min(bytes.len()) + 16);
-        for n in 0..count {
-            let part = &bytes[n * room..bytes.len().min((n + 1) * room)];
-            // PS3.8 9.3.5 and annex E.2: a value's length counts its context id and its control header.
-            let value_bytes = part.len() as u32 + 2;
-            let command = u8::from(kind == PDataValueType::Command);
-            let control = command | u8::from(n + 1 == count) << 1;
-            pdu.clear();
-            pdu.extend_from_slice(&[P_DATA, 0]);
-            pdu.extend_from_slice(&(value_bytes + 4).to_be_bytes());
-            pdu.extend_from_slice(&value_bytes.to_be_bytes());
-            pdu.extend_from_slice(&[context, control]);
-            pdu.extend_from_slice(part);
-            self.write(&pdu).await?;
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        let command = (PDataValueType::Command, command);
+        for (kind, bytes) in
+            [Some(command), data_set.map(|set| (PDataValueType::Data, set))].into_iter().flatten()
+        {
+            let count = bytes.len().div_ceil(room).max(1);
+            for n in 0..count {
+                let part = &bytes[n * room..bytes.len().min((n + 1) * room)];
+                fragment(&mut out, context, &kind, part, n + 1 == count);
+                if out.len() >= room {
+                    self.write(&out).await?;
+                    out.clear();
+                }
+            }
         }
+        if !out.is_empty() {
+            self.write(&out).await?;
+        }
+        self.out = out;
         Ok(())
     }
 
@@ -259,4 +369,15 @@ impl Wire {
     pub async fn close(&mut self) {
         let _ = timeout(SEND, self.stream.shutdown()).await;
     }
+}
+
+/// A P-DATA-TF PDU with one value (PS3.8 9.3.5, annex E.2): its length counts its context id and its control header.
+fn fragment(out: &mut Vec<u8>, context: u8, kind: &PDataValueType, part: &[u8], last: bool) {
+    let value_bytes = part.len() as u32 + 2;
+    let control = u8::from(*kind == PDataValueType::Command) | u8::from(last) << 1;
+    out.extend_from_slice(&[P_DATA, 0]);
+    out.extend_from_slice(&(value_bytes + 4).to_be_bytes());
+    out.extend_from_slice(&value_bytes.to_be_bytes());
+    out.extend_from_slice(&[context, control]);
+    out.extend_from_slice(part);
 }

@@ -10,9 +10,9 @@ use super::normalized::{self, Done};
 use super::receiver::Receiver;
 use super::{AssociationId, Event, Origin};
 use crate::dimse::{self, Request, Response, Status};
-use crate::wire::{MAX_PDU_BYTES, Wire, WireError};
+use crate::wire::{MAX_PDU_BYTES, Received, Values, Wire, WireError};
 use dicom_dictionary_std::uids;
-use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
+use dicom_ul::pdu::Pdu;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,11 +83,15 @@ impl<'a> Conversation<'a> {
                 biased;
                 readable = timeout(patience, self.wire.readable()) => {
                     readable.map_err(|_| WireError::Silent(patience))??;
-                    match self.wire.receive(MAX_PDU_BYTES, patience).await? {
-                        Pdu::PData { data } => self.take(data).await?,
-                        Pdu::ReleaseRQ => return Ok(self.wire.send(&Pdu::ReleaseRP).await?),
-                        Pdu::AbortRQ { .. } => return Err(WireError::Aborted.into()),
-                        _ => return Err(WireError::UnexpectedPdu.into()),
+                    match self.wire.receive_values(MAX_PDU_BYTES, patience).await? {
+                        Received::Data(values) => self.take(values).await?,
+                        Received::Other(Pdu::ReleaseRQ) => {
+                            return Ok(self.wire.send(&Pdu::ReleaseRP).await?);
+                        }
+                        Received::Other(Pdu::AbortRQ { .. }) => {
+                            return Err(WireError::Aborted.into());
+                        }
+                        Received::Other(_) => return Err(WireError::UnexpectedPdu.into()),
                     }
                 }
                 (context, claim) = due => self.tell(context, claim).await?,
@@ -95,15 +99,17 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn take(&mut self, data: Vec<PDataValue>) -> Result<(), Broken> {
-        for value in data {
-            match self.inbox.take(value)? {
+    async fn take(&mut self, mut values: Values) -> Result<(), Broken> {
+        while let Some(value) = self.wire.value(&mut values, MESSAGE_IDLE).await? {
+            let place = self.inbox.place(&value)?;
+            self.wire.append(value.bytes, place, MESSAGE_IDLE).await?;
+            match self.inbox.take(&value)? {
                 None => {}
                 Some(Incoming::Response(response)) => self.confirmed(&response).await,
                 Some(Incoming::Request(message)) => {
                     let context = message.context_id;
                     if let Some(response) = self.answer(*message).await {
-                        self.wire.send_data(context, PDataValueType::Command, &response).await?;
+                        self.wire.send_message(context, &response, None).await?;
                     }
                 }
             }
@@ -198,8 +204,7 @@ impl<'a> Conversation<'a> {
             Ok((claim, report)) => {
                 self.message_id = self.message_id.wrapping_add(1);
                 let request = report.request(self.message_id).write();
-                self.wire.send_data(context, PDataValueType::Command, &request).await?;
-                self.wire.send_data(context, PDataValueType::Data, report.data_set()).await?;
+                self.wire.send_message(context, &request, Some(report.data_set())).await?;
                 self.told = Some((self.message_id, claim, report));
             }
             Err(error) => {

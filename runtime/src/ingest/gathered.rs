@@ -23,18 +23,33 @@ impl std::fmt::Debug for Gathered {
 }
 
 impl Gathered {
-    /// Adds a part, or gives all up where it grows beyond `largest` or the memory that is left.
-    pub fn append(&mut self, part: &[u8], largest: usize, memory: &Arc<Semaphore>) {
+    /// Where the next `bytes` belong: at the end of this. `None`, and all is given up, where it would grow beyond `largest` or
+    /// the memory that is left.
+    pub fn room(
+        &mut self,
+        bytes: usize,
+        largest: usize,
+        memory: &Arc<Semaphore>,
+    ) -> Option<&mut Vec<u8>> {
         if self.refused.is_some() {
-            return;
+            return None;
         }
-        let length = self.bytes.len() + part.len();
+        let length = self.bytes.len() + bytes;
         if length > largest {
             self.give_up(Refused::TooLarge(largest));
+            None
         } else if !self.memory.grow_to(length.div_ceil(MIB), memory) {
             self.give_up(Refused::NoMemory);
+            None
         } else {
-            self.bytes.extend_from_slice(part);
+            Some(&mut self.bytes)
+        }
+    }
+
+    /// Adds a part, as far as there is [room](Gathered::room) for it.
+    pub fn append(&mut self, part: &[u8], largest: usize, memory: &Arc<Semaphore>) {
+        if let Some(room) = self.room(part.len(), largest, memory) {
+            room.extend_from_slice(part);
         }
     }
 

@@ -6,7 +6,8 @@ use super::instance::{Instance, Landed, MAX_DATA_SET_BYTES, Refused};
 use super::negotiate::{Context, Contexts};
 use super::spool::Spool;
 use crate::dimse::{self, Command, CommandError, MAX_COMMAND_BYTES, Request, Response};
-use dicom_ul::pdu::{PDataValue, PDataValueType};
+use crate::wire::ValueHead;
+use dicom_ul::pdu::PDataValueType;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -84,12 +85,14 @@ impl Message {
         instance.land(usage, spool, origin)
     }
 
-    fn append(&mut self, part: &[u8], memory: &Arc<Semaphore>) {
+    fn room(&mut self, bytes: usize, memory: &Arc<Semaphore>) -> Option<&mut Vec<u8>> {
         let largest = match self.request.field {
             dimse::C_STORE => MAX_DATA_SET_BYTES,
+            // The data set of an operation we do not know is let pass.
+            field if !is_known(field) => return None,
             _ => MAX_NORMALIZED_BYTES,
         };
-        self.data_set.append(part, largest, memory);
+        self.data_set.room(bytes, largest, memory)
     }
 }
 
@@ -106,6 +109,15 @@ enum Pending {
     Request(Box<Message>),
     /// Nothing is in it for us.
     Response(u8, Response),
+}
+
+impl Pending {
+    fn context_id(&self) -> u8 {
+        match self {
+            Pending::Request(message) => message.context_id,
+            Pending::Response(context_id, _) => *context_id,
+        }
+    }
 }
 
 /// Puts messages together from the data values of one association.
@@ -130,27 +142,38 @@ impl Inbox {
         self.command.is_empty() && self.pending.is_none()
     }
 
-    /// Takes one value; the message when it was its last.
-    pub fn take(&mut self, value: PDataValue) -> Result<Option<Incoming>, MessageError> {
-        match value.value_type {
-            PDataValueType::Command => self.take_command(value),
-            PDataValueType::Data => self.take_data(&value),
+    /// Where the bytes of the next value belong: at the end of this. `None` where nobody wants them.
+    pub fn place(&mut self, value: &ValueHead) -> Result<Option<&mut Vec<u8>>, MessageError> {
+        match (&value.kind, &mut self.pending) {
+            (PDataValueType::Command, Some(_)) => Err(MessageError::Interrupted),
+            (PDataValueType::Command, None) => {
+                match self.command.len() + value.bytes > MAX_COMMAND_BYTES {
+                    true => Err(MessageError::CommandTooLarge),
+                    false => Ok(Some(&mut self.command)),
+                }
+            }
+            (PDataValueType::Data, None) => Err(MessageError::NoCommand),
+            (PDataValueType::Data, Some(pending)) if pending.context_id() != value.context => {
+                Err(MessageError::UnknownContext)
+            }
+            (PDataValueType::Data, Some(Pending::Response(..))) => Ok(None),
+            (PDataValueType::Data, Some(Pending::Request(message))) => {
+                Ok(message.room(value.bytes, &self.memory))
+            }
         }
     }
 
-    fn take_command(&mut self, value: PDataValue) -> Result<Option<Incoming>, MessageError> {
-        if self.pending.is_some() {
-            return Err(MessageError::Interrupted);
+    /// The value has come to its [place](Inbox::place); the message when it was its last.
+    pub fn take(&mut self, value: &ValueHead) -> Result<Option<Incoming>, MessageError> {
+        match value.kind {
+            _ if !value.is_last => Ok(None),
+            PDataValueType::Command => self.take_command(value.context),
+            PDataValueType::Data => Ok(self.whole()),
         }
-        if self.command.len() + value.data.len() > MAX_COMMAND_BYTES {
-            return Err(MessageError::CommandTooLarge);
-        }
-        self.command.extend_from_slice(&value.data);
-        if !value.is_last {
-            return Ok(None);
-        }
+    }
+
+    fn take_command(&mut self, context_id: u8) -> Result<Option<Incoming>, MessageError> {
         let command = Command::read(&std::mem::take(&mut self.command))?;
-        let context_id = value.presentation_context_id;
         let context = self.contexts.get(&context_id).ok_or(MessageError::UnknownContext)?.clone();
         let (has_data_set, pending) = match command {
             Command::Response(response) => {
@@ -165,23 +188,6 @@ impl Inbox {
         };
         self.pending = Some(pending);
         Ok(if has_data_set { None } else { self.whole() })
-    }
-
-    fn take_data(&mut self, value: &PDataValue) -> Result<Option<Incoming>, MessageError> {
-        let context_id = match self.pending.as_mut().ok_or(MessageError::NoCommand)? {
-            Pending::Response(context_id, _) => *context_id,
-            Pending::Request(message) => {
-                // The data set of an operation we do not know is let pass.
-                if is_known(message.request.field) {
-                    message.append(&value.data, &self.memory);
-                }
-                message.context_id
-            }
-        };
-        if value.presentation_context_id != context_id {
-            return Err(MessageError::UnknownContext);
-        }
-        Ok(if value.is_last { self.whole() } else { None })
     }
 
     fn whole(&mut self) -> Option<Incoming> {
@@ -212,12 +218,21 @@ mod tests {
         Inbox::new([(1, context)].into(), Arc::new(Semaphore::new(memory_mib)))
     }
 
-    fn value(value_type: PDataValueType, is_last: bool, data: Vec<u8>) -> PDataValue {
-        PDataValue { presentation_context_id: 1, value_type, is_last, data }
+    type Value = (ValueHead, Vec<u8>);
+
+    fn value(kind: PDataValueType, is_last: bool, data: Vec<u8>) -> Value {
+        (ValueHead { context: 1, kind, is_last, bytes: data.len() }, data)
+    }
+
+    fn take(inbox: &mut Inbox, (head, data): Value) -> Result<Option<Incoming>, MessageError> {
+        if let Some(place) = inbox.place(&head)? {
+            place.extend(data);
+        }
+        inbox.take(&head)
     }
 
     /// A C-STORE-RQ with message id 1.
-    fn command() -> PDataValue {
+    fn command() -> Value {
         let mut bytes = Vec::new();
         for (element, number) in [(0x0100u16, dimse::C_STORE), (0x0110, 1), (0x0800, 0)] {
             bytes.extend([0, 0]);
@@ -231,14 +246,13 @@ mod tests {
     #[test]
     fn a_message_beyond_the_memory_is_refused_and_gives_it_back() {
         let mut inbox = inbox(2);
-        assert!(inbox.take(command()).unwrap().is_none() && !inbox.is_empty());
+        assert!(take(&mut inbox, command()).unwrap().is_none() && !inbox.is_empty());
         for _ in 0..3 {
-            assert!(
-                inbox.take(value(PDataValueType::Data, false, vec![0; MIB])).unwrap().is_none()
-            );
+            let part = value(PDataValueType::Data, false, vec![0; MIB]);
+            assert!(take(&mut inbox, part).unwrap().is_none());
         }
         assert_eq!(inbox.memory.available_permits(), 2);
-        let last = inbox.take(value(PDataValueType::Data, true, vec![0; 2])).unwrap();
+        let last = take(&mut inbox, value(PDataValueType::Data, true, vec![0; 2])).unwrap();
         let Some(Incoming::Request(message)) = last else { panic!("{last:?}") };
         assert!(inbox.is_empty());
         let refused = message.data_set.whole().err().unwrap();
@@ -249,13 +263,14 @@ mod tests {
     #[test]
     fn values_out_of_order_end_the_association() {
         let data = || value(PDataValueType::Data, true, vec![0; 2]);
-        assert!(matches!(inbox(1).take(data()), Err(MessageError::NoCommand)));
+        assert!(matches!(take(&mut inbox(1), data()), Err(MessageError::NoCommand)));
         let mut busy = inbox(1);
-        busy.take(command()).unwrap();
-        assert!(matches!(busy.take(command()), Err(MessageError::Interrupted)));
-        let other = PDataValue { presentation_context_id: 3, ..data() };
-        assert!(matches!(busy.take(other), Err(MessageError::UnknownContext)));
+        take(&mut busy, command()).unwrap();
+        assert!(matches!(take(&mut busy, command()), Err(MessageError::Interrupted)));
+        let (head, bytes) = data();
+        let other = (ValueHead { context: 3, ..head }, bytes);
+        assert!(matches!(take(&mut busy, other), Err(MessageError::UnknownContext)));
         let large = value(PDataValueType::Command, false, vec![0; MAX_COMMAND_BYTES + 1]);
-        assert!(matches!(inbox(1).take(large), Err(MessageError::CommandTooLarge)));
+        assert!(matches!(take(&mut inbox(1), large), Err(MessageError::CommandTooLarge)));
     }
 }

@@ -4,11 +4,11 @@ use super::{MAX_ASSOCIATE_BYTES, MAX_PDU_BYTES, Stream, Wire, WireError};
 use crate::ingest::negotiate::APPLICATION_CONTEXT;
 use crate::part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use crate::tls::Tls;
+use dicom_ul::pdu::Pdu;
 use dicom_ul::pdu::{
     AssociationRJ, AssociationRQ, PresentationContextProposed, PresentationContextResultReason,
     RequestorRoles, UserVariableItem,
 };
-use dicom_ul::pdu::{PDataValueType, Pdu};
 use rustls::pki_types::ServerName;
 use std::io;
 use std::time::Duration;
@@ -132,11 +132,7 @@ impl Association {
         command: &[u8],
         data_set: Option<&[u8]>,
     ) -> Result<(), WireError> {
-        self.wire.send_data(context, PDataValueType::Command, command).await?;
-        match data_set {
-            Some(bytes) => self.wire.send_data(context, PDataValueType::Data, bytes).await,
-            None => Ok(()),
-        }
+        self.wire.send_message(context, command, data_set).await
     }
 
     pub async fn receive(&mut self) -> Result<Pdu, WireError> {
