@@ -1,6 +1,7 @@
 //! Where every job stands: the one place that tells MQTT, the page and the report.
 
 mod figures;
+mod herald;
 
 pub use figures::Figures;
 
@@ -15,6 +16,7 @@ use crate::publish::mqtt::Publisher;
 use crate::render::Scene;
 use crate::report::Report;
 use crate::seal::DeviceKey;
+use herald::Herald;
 use pipeline::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -93,6 +95,7 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Board {
     publisher: Arc<Publisher>,
+    herald: Herald,
     records: Mutex<BTreeMap<JobId, Record>>,
     figures: Mutex<Figures>,
     changes: watch::Sender<u64>,
@@ -101,7 +104,8 @@ pub struct Board {
 impl Board {
     pub fn new(publisher: Arc<Publisher>) -> Board {
         let (records, figures) = (Mutex::default(), Mutex::default());
-        Board { publisher, records, figures, changes: watch::Sender::new(0) }
+        let herald = Herald::start(publisher.clone());
+        Board { publisher, herald, records, figures, changes: watch::Sender::new(0) }
     }
 
     /// Counts up with every change.
@@ -162,7 +166,7 @@ impl Board {
         }
     }
 
-    /// The job is in another state; says so to the broker.
+    /// The job is in another state; says so to the broker: durably, but for the stages of its work, which are told beside it.
     pub fn change(&self, job: &JobId, state: JobState) {
         let status = self.update(job, |record| {
             record.state = state;
@@ -170,8 +174,9 @@ impl Board {
         });
         let Some(status) = status else { return };
         self.count(|figures| figures.count(state));
-        if let Err(error) = self.publisher.status(&status) {
-            tracing::error!(job = %job, "a status is lost: {error}; {}", error.whose().advice());
+        match state {
+            JobState::Running { .. } | JobState::Sending => self.herald.announce(status),
+            _ => self.herald.tell(&status),
         }
     }
 
@@ -255,6 +260,7 @@ impl Board {
         self.count(|figures| figures.add(&result.stages_ms));
         // A newer generation has the line: it tells its own end.
         let status = status.filter(|status| status.generation == result.generation);
+        self.herald.catch_up();
         if let Err(error) = self.publisher.end(&result, status.as_ref()) {
             tracing::error!(job = %job, "an end is not told: {error}; {}", error.whose().advice());
         }
