@@ -23,6 +23,7 @@ use crate::identity::JobId;
 use crate::messages::{Completion, FailureCode, JobResult, JobState};
 use crate::objects::OutputKind;
 use crate::outbox::{Handover, Outbox};
+use crate::publish::advance::{Advance, Door};
 use crate::publish::store::Destination;
 use crate::report::{EngineReport, FallbackReport};
 use crate::seal::{DeviceKey, Digest};
@@ -97,7 +98,8 @@ pub struct Bench {
     pub workshop: Workshop,
     pub board: Arc<Board>,
     pub outbox: Arc<Outbox>,
-    pub destinations: Vec<Destination>,
+    /// Each with where it waits for what is sent in advance.
+    pub destinations: Vec<(Destination, Door)>,
     /// Folder of all results.
     pub results: PathBuf,
     /// What the series of a study know of one another.
@@ -192,11 +194,16 @@ impl Bench {
             std::fs::read(path).map_err(|source| ProduceError::Read { path: path.clone(), source })
         };
         let files: Vec<Vec<u8>> = job.files.iter().map(read).collect::<Result<_, _>>()?;
-        let decoded = decode::dicom::decode(&files, Use::Exam, &self.selection);
+        // Each takes milliseconds.
+        let (decoded, digests) = std::thread::scope(|scope| {
+            let digests = scope.spawn(|| Digest::of_all(&files));
+            (decode::dicom::decode(&files, Use::Exam, &self.selection), digests.join())
+        });
+        let digests = digests.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if decoded.as_ref().is_err_and(|refusal| may_tell_levels(refusal.code)) {
             self.read_levels(job, &files);
         }
-        Ok((Box::new(decoded?), Digest::of_all(&files)))
+        Ok((Box::new(decoded?), digests))
     }
 
     /// Keeps the levels that a localiser shows. Whatever is wrong with it is told by its refusal already.
@@ -254,13 +261,17 @@ impl Bench {
             made: generation.made.clone(),
             generation: generation.number,
             replaces: company.worse,
-            labelmap: self.destinations.iter().any(|to| to.wants(OutputKind::Labelmap)),
+            labelmap: self.destinations.iter().any(|(to, _)| to.wants(OutputKind::Labelmap)),
         };
-        let product = self.workshop.produce(&source, &request, &mut clock, &mut begin)?;
+        let handover = Handover::new(&job.id, generation.number);
+        let mut advance = Advance::new(&self.destinations, &self.results, handover.clone());
+        let product =
+            self.workshop.produce(&source, &request, &mut advance, &mut clock, &mut begin)?;
+        // No more comes: who was offered it waits for the record.
+        drop(advance);
         self.levels.keep(&source, &job.id, &product.segmentation).map_err(levels_at)?;
         clock.end();
         tell_engine(job, &product);
-        let handover = Handover::new(&job.id, generation.number);
         self.show(job, completion, generation, &product, &clock, &handover)?;
         self.hand_over(&handover, &product)
     }
@@ -298,7 +309,7 @@ impl Bench {
     /// Records what every destination has to get. Without destinations the job is done.
     fn hand_over(&self, handover: &Handover, product: &Product) -> Result<(), ProduceError> {
         let mut wanted = Vec::new();
-        for destination in &self.destinations {
+        for (destination, _) in &self.destinations {
             let objects = product.objects.iter().filter(|(kind, _)| destination.wants(*kind));
             let files: Vec<_> = objects.map(|(_, path)| relative(&self.results, path)).collect();
             if !files.is_empty() {

@@ -129,6 +129,15 @@ pub struct OutputObject {
     pub transfer_syntax_uid: String,
     /// The Part 10 file, Explicit VR Little Endian.
     pub bytes: Vec<u8>,
+    /// Where its data set begins.
+    head_bytes: usize,
+}
+
+impl OutputObject {
+    /// What follows the file meta information.
+    pub fn data_set(&self) -> &[u8] {
+        &self.bytes[self.head_bytes..]
+    }
 }
 
 impl std::fmt::Debug for OutputObject {
@@ -171,27 +180,33 @@ impl ObjectError {
     }
 }
 
-/// All objects of a result but the label map, in the order in which a destination wants them: derived MR by slice,
-/// captures as given, presentation state, semantic SEG, instance SEG, and the report that refers to
-/// both. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
-/// without a vertebra.
+/// Makes all objects of a result but the label map and hands each over as soon as it is there, in the order in which a
+/// destination wants them: derived MR by slice, captures as given, presentation state, semantic SEG, instance SEG, and the
+/// report that refers to both. What would be empty is left out: a SEG without a segment, outlines of nothing, a report without
+/// a vertebra.
 pub fn build(
     source: &DicomSeries,
     result: &Segmentation,
     provenance: &Provenance,
     made: &Made,
-    captures: &[RgbImage],
-) -> Result<Vec<OutputObject>, ObjectError> {
+    captures: impl IntoIterator<Item = RgbImage>,
+    hand_over: &mut dyn FnMut(OutputObject),
+) -> Result<(), ObjectError> {
     let context = module::Context::new(source, result, provenance, made)?;
+    for object in derived::build(&context, result) {
+        hand_over(object?);
+    }
+    for object in capture::build(&context, captures) {
+        hand_over(object?);
+    }
+    presentation::build(&context, result)?.into_iter().for_each(&mut *hand_over);
     let structures = segmentation::structures(result);
     let levels = segmentation::levels(result);
-    let mut objects = derived::build(&context, result)?;
-    objects.extend(capture::build(&context, captures)?);
-    objects.extend(presentation::build(&context, result)?);
-    objects.extend(segmentation::build(&context, &structures)?);
-    objects.extend(segmentation::build(&context, &levels)?);
-    objects.extend(measurements::build(&context, result, &structures, &levels)?);
-    Ok(objects)
+    segmentation::build(&context, &structures)?.into_iter().for_each(&mut *hand_over);
+    segmentation::build(&context, &levels)?.into_iter().for_each(&mut *hand_over);
+    let report = measurements::build(&context, result, &structures, &levels)?;
+    report.into_iter().for_each(hand_over);
+    Ok(())
 }
 
 /// The structures in the newer form of SEG, which most receivers refuse; `None` where there is none.

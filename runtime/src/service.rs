@@ -21,6 +21,7 @@ use crate::mrd::server::Server;
 use crate::outbox::Outbox;
 use crate::page::Page;
 use crate::progress::Progress;
+use crate::publish::advance::Door;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
 use crate::publish::store::Destination;
@@ -97,13 +98,13 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);
         let health = Health::new();
-        let bench = bench(&config, &board, &outbox, &key, &health)?;
+        let doors = doors(&config);
+        let bench = bench(&config, &doors, &board, &outbox, &key, &health)?;
         let mut threads = vec![jobs::start(bench, waiting, stopped.clone())?];
         let progress = Progress::new(&config, &health, &publisher);
         threads.extend(supervision(&config, &progress, &publisher, &stopped)?);
-        let deliveries =
-            Deliveries { outbox: outbox.clone(), board: board.clone(), results: results.clone() };
-        threads.extend(deliver(&config, &deliveries, tls.as_ref(), &health, &stopped)?);
+        let deliveries = Deliveries::new(&outbox, &board, &results);
+        threads.extend(deliver(&doors, &deliveries, tls.as_ref(), &health, &stopped)?);
 
         tasks.extend(serve_mrd(&config, listeners.mrd.take(), queue.clone(), key, &stopped));
         let (events, incoming) = mpsc::channel(ARRIVALS);
@@ -206,6 +207,7 @@ async fn listen_for_page(config: &Config) -> Result<Option<TcpListener>> {
 /// What the worker needs.
 fn bench(
     config: &Config,
+    doors: &[(Destination, Door)],
     board: &Arc<Board>,
     outbox: &Arc<Outbox>,
     key: &[u8],
@@ -219,7 +221,7 @@ fn bench(
         workshop,
         board: board.clone(),
         outbox: outbox.clone(),
-        destinations: config.destinations.clone(),
+        destinations: doors.to_vec(),
         results: config.data.join("results"),
         levels: Levels::new(config.data.join("levels"), key.to_vec()),
         companions: Companions::new(config.data.join("companions"), key.to_vec()),
@@ -229,20 +231,25 @@ fn bench(
     })
 }
 
+/// The destinations, each with where it waits for what is sent in advance.
+fn doors(config: &Config) -> Vec<(Destination, Door)> {
+    config.destinations.iter().map(|to| (to.clone(), Door::default())).collect()
+}
+
 /// The threads that bring results to their destinations, one for each.
 fn deliver(
-    config: &Config,
+    doors: &[(Destination, Door)],
     deliveries: &Deliveries,
     tls: Option<&Tls>,
     health: &Arc<Health>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<thread::JoinHandle<()>>> {
-    let start = |destination: &Destination| {
+    let start = |(destination, door): &(Destination, Door)| {
         let hand = health.hand(Part::Deliveries);
         let route = destination.route(tls).map_err(anyhow::Error::msg)?;
-        Ok(deliveries.start(destination.name.clone(), route, hand, stop.clone())?)
+        Ok(deliveries.start(destination.name.clone(), route, door.clone(), hand, stop.clone())?)
     };
-    config.destinations.iter().map(start).collect()
+    doors.iter().map(start).collect()
 }
 
 /// What deletes what is old.

@@ -5,20 +5,22 @@
 
 #[path = "objects/fixture.rs"]
 mod fixture;
+#[path = "objects/receiver.rs"]
+mod receiver;
 
 use dicom_dictionary_std::tags;
 use dicom_ul::association::ServerAssociationOptions;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use fixture::{
-    Folder, Form, captures, dciodvfy, grid, made, objects, provenance, python, result, source, tool,
+    Folder, Form, build, captures, dciodvfy, grid, made, objects, provenance, python, result,
+    source, tool,
 };
 use pipeline::Numbering;
+use receiver::Receiver;
 use sagitta::error::Move;
-use sagitta::objects::{ObjectError, OutputKind, build};
+use sagitta::objects::{ObjectError, OutputKind};
 use sagitta::publish::store::{self, Destination, StoreError, StoredObject};
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 #[test]
 fn dciodvfy_finds_no_error() {
@@ -267,56 +269,6 @@ fn unfit_input_is_named_and_nothing_found_gives_no_seg() {
     let source = fixture::source(Form::Enhanced);
     let built = build(&source, &nothing, &provenance, &made, &[]).unwrap();
     assert!(built.iter().all(|object| object.kind == OutputKind::DerivedMr));
-}
-
-/// A DCMTK receiver on a port of its own; ends with the test.
-struct Receiver {
-    child: Child,
-    destination: Destination,
-}
-
-impl Receiver {
-    fn start(folder: &Folder, options: &[&str]) -> Receiver {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let child = Command::new("storescp")
-            .args(["-od", folder.path().to_str().unwrap(), "-aet", "ARCHIVE"])
-            .args(options)
-            .arg(address.port().to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| {
-                panic!("storescp cannot run ({e}): install the Debian package dcmtk")
-            });
-        let destination = Destination {
-            name: "archive".to_owned(),
-            address: address.to_string(),
-            called_ae: "ARCHIVE".to_owned(),
-            calling_ae: "SAGITTA".to_owned(),
-            tls: false,
-            tls_name: None,
-            profile: OutputKind::ALL.to_vec(),
-        };
-        Receiver { child, destination }
-    }
-
-    /// Waits until something listens; what it answers is the test's business.
-    async fn ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while tokio::net::TcpStream::connect(&self.destination.address).await.is_err() {
-            assert!(Instant::now() < deadline, "storescp did not begin to listen");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 async fn send(to: &Destination, objects: &[StoredObject]) -> Result<(), StoreError> {

@@ -12,12 +12,12 @@ mod fixture;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use fixture::{Form, made, provenance, segmentation, source_on};
+use fixture::{Form, build, made, provenance, segmentation, source_on};
 use kernels::volume::{cross, dot, norm, scale, sub};
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::Numbering;
 use sagitta::decode::DicomSeries;
-use sagitta::objects::{OutputKind, OutputObject, RgbImage, build, labelmap};
+use sagitta::objects::{OutputKind, OutputObject, RgbImage, labelmap};
 use std::collections::BTreeMap;
 
 /// What a world point may lose on its way through decimal strings of 16 bytes.

@@ -10,6 +10,7 @@ use crate::jobs::produce::{ProduceError, Request, Workshop};
 use crate::jobs::source::Source;
 use crate::messages::JobStage;
 use crate::objects::Made;
+use crate::publish::advance::Advance;
 use crate::seal::Digest;
 use clap::Args;
 use dicom_dictionary_std::tags;
@@ -56,13 +57,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         labelmap: false,
     };
     let mut workshop = Workshop::open(arguments.threads, &arguments.engine.settings()?, None)?;
-    let product = match workshop.produce(&source, &request, &mut clock, &mut |_| {}) {
-        Ok(product) => product,
-        Err(ProduceError::Refused(refusal)) => {
-            return refused(&arguments.input, arguments.json, refusal.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let product =
+        match workshop.produce(&source, &request, &mut Advance::none(), &mut clock, &mut |_| {}) {
+            Ok(product) => product,
+            Err(ProduceError::Refused(refusal)) => {
+                return refused(&arguments.input, arguments.json, refusal.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
     clock.end();
     let report = product.report.timed(clock.timings().clone());
     // No device vouches for it: this may be any machine.

@@ -125,10 +125,10 @@ mod tests {
         let job = JobId::new(b"key", "1.2.3");
         let folder = results.join(job.as_str()).join("1");
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("made.part"), "{\"date\":").unwrap();
+        std::fs::write(folder.join("made.json.part"), "{\"date\":").unwrap();
         let first = of(&results, &job, 15).unwrap();
         assert_eq!((first.number, first.finished), (1, false));
-        assert!(!folder.join("made.part").exists());
+        assert!(!folder.join("made.json.part").exists());
         // The same with late images.
         std::fs::create_dir(results.join(job.as_str()).join("2")).unwrap();
         assert_eq!(of(&results, &job, 15).unwrap(), first);

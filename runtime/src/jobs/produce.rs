@@ -10,16 +10,18 @@ use crate::identity::{JobId, NetName, Provenance};
 use crate::messages::{
     Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published, Passed,
 };
-use crate::objects::{self, Made, ObjectError, OutputKind};
+use crate::objects::{self, Made, ObjectError, OutputKind, OutputObject};
 use crate::outbox::OutboxError;
+use crate::publish::advance::Advance;
 use crate::render::{self, Scene};
 use crate::report::{EngineReport, FallbackReport, Files, Outputs, Report, SeriesReport};
 use crate::seal::{Digest, Digests};
 use crate::{durable, files};
+use durable::Batch;
 use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
-use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series};
-use std::path::PathBuf;
+use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series, Stage};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -117,20 +119,29 @@ impl ProduceError {
     }
 }
 
-impl Request {
-    /// Writes a file of the result durably, except for its name: [`sync_folders`] does that for all. What a delivery refers
-    /// to must be there after a power cut, and whole at any time: one of an earlier run may be reading it.
-    fn write(
-        &self,
-        name: String,
-        bytes: &[u8],
-        digests: &mut Digests,
-    ) -> Result<PathBuf, ProduceError> {
-        let path = self.folder.join(&name);
-        durable::place(&path, bytes)
-            .map_err(|source| ProduceError::Write { path: path.clone(), source })?;
-        digests.insert(name, Digest::of(bytes));
-        Ok(path)
+/// Files of a result on their way to the disk. What a delivery refers to must be there after a power cut, and whole at any time:
+/// one of an earlier run may be reading it. So none has its name before all of them are durable.
+#[derive(Default)]
+struct Written {
+    outputs: Outputs,
+    digests: Digests,
+    batch: Batch,
+}
+
+impl Written {
+    /// Writes the file `name` of a folder.
+    fn write(&mut self, folder: &Path, name: String, bytes: &[u8]) -> Result<(), ProduceError> {
+        let path = folder.join(&name);
+        let written = self.batch.write(path.clone(), bytes);
+        written.map_err(|source| ProduceError::Write { path, source })?;
+        self.digests.insert(name, Digest::of(bytes));
+        Ok(())
+    }
+
+    fn append(&mut self, other: Written) {
+        self.outputs.extend(other.outputs);
+        self.digests.extend(other.digests);
+        self.batch.append(other.batch);
     }
 }
 
@@ -269,6 +280,7 @@ impl Workshop {
         &mut self,
         source: &Source,
         request: &Request,
+        advance: &mut Advance<'_>,
         clock: &mut StageClock,
         tell: &mut dyn FnMut(JobStage),
     ) -> Result<Product, ProduceError> {
@@ -279,6 +291,11 @@ impl Workshop {
         let neighbours = request.neighbours.known();
         let (segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
             clock.begin(stage.into(), tell);
+            // Behind the nets: an association that waits for its first object must not wait for long.
+            if stage == Stage::Join {
+                let destinations = advance.open();
+                tracing::debug!(destinations, "objects go out as they are made");
+            }
         })?;
         let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
         self.engine = engine_report(ran, self.threads);
@@ -287,14 +304,14 @@ impl Workshop {
         // Pictures and masks take about as long as the DICOM objects: one core each.
         let (pictures, objects) = std::thread::scope(|scope| {
             let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));
-            let objects = dicom_objects(source, &segmentation, &provenance, request);
+            let objects = dicom_objects(source, &segmentation, &provenance, request, advance);
             (pictures.join(), objects)
         });
         let pictures = pictures.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let Written { objects, mut outputs, mut digests } = objects?;
-        outputs.extend(pictures.outputs);
-        digests.extend(pictures.digests);
-        sync_folders(request, &outputs)?;
+        let (objects, mut written) = objects?;
+        written.append(pictures.written);
+        let Written { outputs, digests, batch } = written;
+        batch.commit().map_err(|(path, source)| ProduceError::Write { path, source })?;
         let mut report = Report::new(
             SeriesReport::new(&request.name, source, request.generation),
             &segmentation,
@@ -329,8 +346,7 @@ fn engine_report(ran: Ran, threads: usize) -> EngineReport {
 struct Pictures {
     scene: Scene,
     overview: Vec<u8>,
-    outputs: Outputs,
-    digests: Digests,
+    written: Written,
 }
 
 fn pictures(
@@ -341,55 +357,53 @@ fn pictures(
 ) -> Result<Pictures, ProduceError> {
     let scene = Scene::new(&series.volume, segmentation, provenance, None);
     let overview = scene.overlay_png();
-    let (mut outputs, mut digests) = (Outputs::default(), Digests::default());
+    let mut written = Written::default();
     for file in files::build(series, segmentation, provenance, &request.name, &overview)? {
-        outputs.add(file.kind, request.write(file.name, &file.bytes, &mut digests)?);
+        written.outputs.add(file.kind, request.folder.join(&file.name));
+        written.write(&request.folder, file.name, &file.bytes)?;
     }
-    Ok(Pictures { scene, overview, outputs, digests })
+    Ok(Pictures { scene, overview, written })
 }
 
-/// The DICOM objects as files.
-#[derive(Default)]
-struct Written {
-    /// In the order in which a destination wants them.
-    objects: Vec<(OutputKind, PathBuf)>,
-    outputs: Outputs,
-    digests: Digests,
-}
+/// DICOM objects in the order in which a destination wants them, each with its path.
+type Objects = Vec<(OutputKind, PathBuf)>;
 
-/// Builds and writes the DICOM objects of a DICOM source.
+/// Builds the DICOM objects of a DICOM source, sends each in advance as soon as it is there, then writes them.
 fn dicom_objects(
     source: &Source,
     segmentation: &Segmentation,
     provenance: &Provenance,
     request: &Request,
-) -> Result<Written, ProduceError> {
-    let mut written = Written::default();
-    let Source::Dicom(dicom) = source else { return Ok(written) };
+    advance: &Advance<'_>,
+) -> Result<(Objects, Written), ProduceError> {
+    let (mut objects, mut written) = (Vec::new(), Written::default());
+    let Source::Dicom(dicom) = source else { return Ok((Vec::new(), written)) };
+    let made = &request.made;
+    let mut hand_over = |object| {
+        let (name, object) = (file_name(&object), Arc::new(object));
+        advance.send(&object, &request.folder.join(&name));
+        objects.push((object, name));
+    };
     let captures = render::captures(&dicom.series, segmentation, provenance);
-    let mut objects = objects::build(dicom, segmentation, provenance, &request.made, &captures)?;
+    objects::build(dicom, segmentation, provenance, made, captures, &mut hand_over)?;
     if request.labelmap {
-        objects.extend(objects::labelmap(dicom, segmentation, provenance, &request.made)?);
+        let labelmap = objects::labelmap(dicom, segmentation, provenance, made)?;
+        labelmap.into_iter().for_each(hand_over);
     }
-    for object in objects {
-        let place = place(object.kind);
-        written.outputs.add(Published::from(object.kind), request.folder.join(place));
-        let name = match is_series(object.kind) {
-            true => format!("{place}/{}", object.file_name),
-            false => place.to_owned(),
-        };
-        let path = request.write(name, &object.bytes, &mut written.digests)?;
-        written.objects.push((object.kind, path));
+    let mut listed = Vec::with_capacity(objects.len());
+    for (object, name) in objects {
+        written.outputs.add(Published::from(object.kind), request.folder.join(place(object.kind)));
+        listed.push((object.kind, request.folder.join(&name)));
+        written.write(&request.folder, name, &object.bytes)?;
     }
-    Ok(written)
+    Ok((listed, written))
 }
 
-/// Makes the names of the outputs durable, once for all files of a folder.
-fn sync_folders(request: &Request, outputs: &Outputs) -> Result<(), ProduceError> {
-    let folders = outputs.paths().filter(|path| path.is_dir());
-    for folder in folders.chain([&request.folder]) {
-        durable::sync_folder(folder)
-            .map_err(|source| ProduceError::Write { path: folder.clone(), source })?;
+/// The name of the file of an object in the folder of its result.
+fn file_name(object: &OutputObject) -> String {
+    let place = place(object.kind);
+    match is_series(object.kind) {
+        true => format!("{place}/{}", object.file_name),
+        false => place.to_owned(),
     }
-    Ok(())
 }

@@ -86,6 +86,7 @@ pub fn places(stack: &Stack) -> Places {
 pub fn results(images: &[Image], places: Places, answer: &Answer, first: u16) -> Vec<Image> {
     let reply = Reply { images, places, answer, first };
     let captures = render::captures(&answer.series, &answer.segmentation, &answer.provenance);
+    let captures: Vec<_> = captures.collect();
     let mut results = reply.each(|image, slices| reply.labels(image, slices));
     results.extend(reply.each(|image, slices| reply.contours(image, slices)));
     results.extend(reply.each(|image, slices| reply.colour(image, slices, &captures)));

@@ -21,21 +21,22 @@ const NAMED_COSINE: f64 = 0.5;
 
 pub(super) fn build(
     context: &Context<'_>,
-    captures: &[RgbImage],
-) -> Result<Vec<OutputObject>, ObjectError> {
+    captures: impl IntoIterator<Item = RgbImage>,
+) -> impl Iterator<Item = Result<OutputObject, ObjectError>> {
     let mut shown = BTreeSet::new();
-    for capture in captures {
-        check(context, capture, &mut shown)?;
-    }
-    captures.iter().map(|capture| image(context, capture)).collect()
+    captures.into_iter().map(move |capture| {
+        check(context, &capture, &mut shown)?;
+        image(context, capture)
+    })
 }
 
-fn image(context: &Context<'_>, capture: &RgbImage) -> Result<OutputObject, ObjectError> {
+fn image(context: &Context<'_>, capture: RgbImage) -> Result<OutputObject, ObjectError> {
     let kind = OutputKind::SecondaryCapture;
     let slice = capture.slice;
     let mut object = context.common(kind, slice + 1);
     let made = context.made();
-    let mut pixels = capture.pixels.clone();
+    let placement = placement(context, &capture);
+    let mut pixels = capture.pixels;
     pixels.resize(pixels.len().next_multiple_of(2), 0);
     let elements = [
         text(tags::MODALITY, VR::CS, "OT"),
@@ -66,7 +67,7 @@ fn image(context: &Context<'_>, capture: &RgbImage) -> Result<OutputObject, Obje
         short(tags::PIXEL_REPRESENTATION, 0),
         DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into())),
     ];
-    for element in elements.into_iter().chain(placement(context, capture)) {
+    for element in elements.into_iter().chain(placement) {
         object.put(element);
     }
     context.file(kind, slice + 1, format!("sc-rgb-{:04}.dcm", slice + 1), &object)

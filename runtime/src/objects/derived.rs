@@ -37,8 +37,8 @@ const ACQUISITION: [(Tag, Option<VR>); 6] = [
 pub(super) fn build(
     context: &Context<'_>,
     result: &Segmentation,
-) -> Result<Vec<OutputObject>, ObjectError> {
-    (0..context.grid().dims.counts()[2]).map(|slice| image(context, result, slice)).collect()
+) -> impl Iterator<Item = Result<OutputObject, ObjectError>> {
+    (0..context.grid().dims.counts()[2]).map(|slice| image(context, result, slice))
 }
 
 fn image(
@@ -51,9 +51,11 @@ fn image(
     for element in acquisition(context.header()) {
         object.put(element);
     }
-    let pixels: Vec<u16> = result.semantic.slice(slice).iter().map(|&v| u16::from(v)).collect();
-    let smallest = pixels.iter().copied().min().unwrap_or(0);
-    let largest = pixels.iter().copied().max().unwrap_or(0);
+    let labels = result.semantic.slice(slice);
+    let bound = |label: Option<&u8>| label.map_or(0, |&label| u16::from(label));
+    let (smallest, largest) = (bound(labels.iter().min()), bound(labels.iter().max()));
+    // As the bytes of the file: a writer of numbers asks for each of them.
+    let pixels: Vec<u8> = labels.iter().flat_map(|&label| u16::from(label).to_le_bytes()).collect();
     let [columns, rows, _] = context.grid().dims.counts().map(|n| n as u16);
     let elements = [
         text(tags::MODALITY, VR::CS, "MR"),
@@ -78,7 +80,7 @@ fn image(
         short(tags::LARGEST_IMAGE_PIXEL_VALUE, largest),
         decimals(tags::WINDOW_CENTER, &[WINDOW_CENTER]),
         decimals(tags::WINDOW_WIDTH, &[WINDOW_WIDTH]),
-        DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
+        DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U8(pixels.into())),
     ];
     for element in elements.into_iter().chain(context.pixel_measures()) {
         object.put(element);

@@ -64,6 +64,9 @@ const COPIED: [(Tag, Option<VR>); 23] = [
     (tags::POSITION_REFERENCE_INDICATOR, Some(VR::LO)),
 ];
 
+/// Bytes of a file besides its pixels, for most files: it need not grow while it is written.
+const HEADER_ROOM: usize = 16 << 10;
+
 /// What the acquisition equipment item takes over from the source (PS3.3 C.12.1, General
 /// Equipment).
 const ACQUISITION: [Tag; 6] = [
@@ -418,9 +421,12 @@ impl<'a> Context<'a> {
         };
         let sop_instance_uid = self.uid("instance", kind, instance);
         let meta = file_meta(kind.sop_class(), &sop_instance_uid).map_err(|e| encode(e.into()))?;
-        let mut bytes = vec![0; 128];
+        let pixels = object.get(tags::PIXEL_DATA).and_then(|pixels| pixels.header().len.get());
+        let mut bytes = Vec::with_capacity(HEADER_ROOM + pixels.unwrap_or(0) as usize);
+        bytes.resize(128, 0);
         bytes.extend(b"DICM");
         meta.write(&mut bytes).map_err(|e| encode(e.into()))?;
+        let head_bytes = bytes.len();
         object
             .write_dataset_with_ts(&mut bytes, &EXPLICIT_VR_LITTLE_ENDIAN.erased())
             .map_err(|e| encode(e.into()))?;
@@ -431,6 +437,7 @@ impl<'a> Context<'a> {
             sop_instance_uid,
             transfer_syntax_uid: TRANSFER_SYNTAX.to_owned(),
             bytes,
+            head_bytes,
         })
     }
 }

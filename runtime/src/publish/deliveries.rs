@@ -1,13 +1,14 @@
 //! Brings the recorded deliveries to their destinations: one task each, in order, again and again until acknowledged.
 
-use super::store::{self, StoreError, StoredObject};
+use super::advance::{Acknowledged, Door, Offer};
+use super::store::{self, Sending, StoreError, StoredObject};
 use crate::error::Move;
 use crate::health::Hand;
 use crate::jobs::board::Board;
 use crate::messages::FailureCode;
 use crate::outbox::{Delivery, Handover, Outbox, OutboxError};
 use crate::wire::requestor::Route;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,19 +23,25 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// What a delivery needs of the service.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    pub outbox: Arc<Outbox>,
-    pub board: Arc<Board>,
-    /// Folder the paths of the deliveries are relative to.
-    pub results: PathBuf,
+    outbox: Arc<Outbox>,
+    board: Arc<Board>,
+    results: PathBuf,
 }
 
 impl Deliveries {
+    /// `results`: the folder that the paths of deliveries are relative to.
+    pub fn new(outbox: &Arc<Outbox>, board: &Arc<Board>, results: &Path) -> Deliveries {
+        let (outbox, board) = (outbox.clone(), board.clone());
+        Deliveries { outbox, board, results: results.to_owned() }
+    }
+
     /// Starts the thread of one destination, by its name; it ends when `stop` turns true. A thread, because the outbox flushes a disk.
-    /// Needs a tokio runtime.
+    /// While it has nothing to do it waits at the `door`. Needs a tokio runtime.
     pub fn start(
         &self,
         destination: String,
         route: Route,
+        door: Door,
         hand: Hand,
         mut stop: watch::Receiver<bool>,
     ) -> std::io::Result<JoinHandle<()>> {
@@ -42,26 +49,34 @@ impl Deliveries {
         std::thread::Builder::new().name("deliveries".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = deliveries.run(&destination, &route, &hand) => {}
+                    () = deliveries.run(&destination, &route, &door, &hand) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             });
         })
     }
 
-    async fn run(&self, destination: &str, route: &Route, hand: &Hand) {
+    async fn run(&self, destination: &str, route: &Route, door: &Door, hand: &Hand) {
         let mut recorded = self.outbox.recorded();
         let mut pause = MIN_PAUSE;
+        let mut ahead = None;
         loop {
             recorded.mark_unchanged();
             match self.next(destination) {
-                Ok(None) => {
+                Ok(None) => tokio::select! {
+                    biased;
                     // The outbox lives as long as this task: a closed channel cannot be seen here.
-                    let _ = recorded.changed().await;
-                }
+                    _ = recorded.changed() => {}
+                    Ok(offer) = door.wait() => ahead = accompany(destination, route, offer, hand).await,
+                },
                 Ok(Some(delivery)) => {
                     hand.moves();
-                    let settled = self.deliver(destination, route, &delivery).await;
+                    let acknowledged =
+                        ahead.take().is_some_and(|a: Acknowledged| a.covers(&delivery));
+                    let settled = match acknowledged {
+                        true => self.acknowledged(destination, &delivery),
+                        false => self.deliver(destination, route, &delivery).await,
+                    };
                     hand.rests();
                     if settled {
                         pause = MIN_PAUSE;
@@ -94,12 +109,14 @@ impl Deliveries {
             }
         };
         match sent {
-            Ok(()) => {
-                tracing::info!(job = %job, destination, "acknowledged");
-                self.settle(delivery, None)
-            }
+            Ok(()) => self.acknowledged(destination, delivery),
             Err(error) => self.failed(destination, delivery, &error),
         }
+    }
+
+    fn acknowledged(&self, destination: &str, delivery: &Delivery) -> bool {
+        tracing::info!(job = %delivery.job, destination, "acknowledged");
+        self.settle(delivery, None)
     }
 
     fn failed(&self, destination: &str, delivery: &Delivery, error: &StoreError) -> bool {
@@ -147,5 +164,38 @@ impl Deliveries {
             objects.push(StoredObject::parse(&bytes).map_err(|e| e.to_string())?);
         }
         Ok(objects)
+    }
+}
+
+/// Sends what is offered while it is made; what was acknowledged, if that is all.
+async fn accompany(
+    destination: &str,
+    route: &Route,
+    offer: Offer,
+    hand: &Hand,
+) -> Option<Acknowledged> {
+    let Offer { handover, kinds, mut objects } = offer;
+    hand.moves();
+    let sent = async {
+        let mut sending = Sending::open(destination, route, &kinds).await?;
+        let mut files = Vec::new();
+        while let Some(sent) = objects.recv().await {
+            hand.moves();
+            if sending.next((&*sent.object).into()).await.is_err() {
+                break;
+            }
+            files.push(sent.file);
+        }
+        sending.end().await.map(|()| files)
+    };
+    let sent = sent.await;
+    hand.rests();
+    match sent {
+        Ok(files) => Some(Acknowledged { handover, files }),
+        Err(error) => {
+            // The delivery tries again, and tells whose move it is.
+            tracing::debug!(job = %handover.job, destination, "not sent in advance: {error}");
+            None
+        }
     }
 }

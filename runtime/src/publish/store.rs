@@ -5,6 +5,7 @@
 //! VR Little Endian.
 
 mod object;
+mod turn;
 
 use crate::dimse::{self, MAX_COMMAND_BYTES, Request, Response};
 use crate::error::Move;
@@ -20,7 +21,8 @@ use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use object::StoredObject;
+pub use object::{Outgoing, StoredObject};
+pub use turn::{Over, Sending};
 
 /// Longest AE title (PS3.5 table 6.2-1).
 const MAX_AE_TITLE: usize = 16;
@@ -157,16 +159,21 @@ pub async fn send(name: &str, route: &Route, objects: &[StoredObject]) -> Result
     if objects.is_empty() {
         return Ok(());
     }
-    let mut kinds: Vec<(&str, &str)> = objects.iter().map(kind_of).collect();
+    let mut kinds: Vec<(&str, &str)> =
+        objects.iter().map(|object| kind_of(object.into())).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let mut peer = Peer::connect(name, route, &kinds).await?;
-    let result = peer.store_all(objects).await;
-    peer.close(result).await
+    let mut sending = Sending::of(Peer::connect(name, route, &kinds).await?);
+    for object in objects {
+        if sending.next(object.into()).await.is_err() {
+            break;
+        }
+    }
+    sending.end().await
 }
 
-fn kind_of(object: &StoredObject) -> (&str, &str) {
-    (&object.sop_class_uid, &object.transfer_syntax_uid)
+fn kind_of(object: Outgoing<'_>) -> (&str, &str) {
+    (object.sop_class_uid, object.transfer_syntax_uid)
 }
 
 /// Asks without an object: whether the destination answers (C-ECHO, where it knows that class), and
@@ -232,40 +239,18 @@ impl<'a> Peer<'a> {
         Ok(Peer { destination, association })
     }
 
-    /// Stores the objects in turn, also after one that is refused for good.
-    async fn store_all(&mut self, objects: &[StoredObject]) -> Result<(), StoreError> {
-        let mut refusals = Vec::new();
-        for (n, object) in objects.iter().enumerate() {
-            // Responses are awaited one by one, so a number that wraps is still unambiguous.
-            let message_id = (n % usize::from(u16::MAX)) as u16 + 1;
-            match self.store(message_id, object).await {
-                Err(error) if error.is_of_one_object() => refusals.push(error),
-                result => result?,
-            }
-        }
-        let refused = refusals.len();
-        match refusals.into_iter().next() {
-            None => Ok(()),
-            Some(first) if refused == objects.len() => Err(first),
-            Some(first) => {
-                let (of, first) = (objects.len(), Box::new(first));
-                Err(StoreError::Partly { refused, of, first })
-            }
-        }
-    }
-
-    async fn store(&mut self, message_id: u16, object: &StoredObject) -> Result<(), StoreError> {
+    async fn store(&mut self, message_id: u16, object: Outgoing<'_>) -> Result<(), StoreError> {
         let context = self.context(kind_of(object))?;
         let request = Request {
             field: dimse::C_STORE,
             message_id,
-            sop_class: Some(object.sop_class_uid.clone()),
-            sop_instance: Some(object.sop_instance_uid.clone()),
+            sop_class: Some(object.sop_class_uid.to_owned()),
+            sop_instance: Some(object.sop_instance_uid.to_owned()),
             type_id: None,
             has_data_set: true,
         };
         let command = request.write();
-        let sent = self.association.send(context, &command, Some(&object.data_set)).await;
+        let sent = self.association.send(context, &command, Some(object.data_set)).await;
         sent.map_err(|error| self.broken(error))?;
         let status = self.response(&request).await?;
         self.judge(status)

@@ -6,12 +6,13 @@ use crate::objects::RgbImage;
 use pipeline::overlay::{Slice, Style, Window, blend};
 use pipeline::{Segmentation, Series};
 
-/// One picture a slice, in the order of the volume. `series` must be a stack of slices along `k`.
+/// One picture a slice, in the order of the volume, each drawn when it is asked for. `series` must be a stack of slices along
+/// `k`.
 pub fn captures(
     series: &Series,
     segmentation: &Segmentation,
     provenance: &Provenance,
-) -> Vec<RgbImage> {
+) -> impl Iterator<Item = RgbImage> {
     let [columns, rows, slices] = series.volume.dims().counts();
     let window = Window::of(&series.volume);
     let unverified = !segmentation.numbering.is_verified();
@@ -24,17 +25,15 @@ pub fn captures(
         "{}, {} {}, {}",
         provenance.software, provenance.model, provenance.model_version, provenance.engine
     ));
-    (0..slices)
-        .map(|k| {
-            let slice = Slice {
-                columns,
-                pixels: series.volume.slice(k),
-                semantic: segmentation.semantic.slice(k),
-                instances: segmentation.instances.slice(k),
-            };
-            let mut picture = blend(slice, window, style);
-            burn_text(&mut picture, columns, &lines);
-            RgbImage { columns, rows, pixels: picture.into_flattened(), slice: k }
-        })
-        .collect()
+    (0..slices).map(move |k| {
+        let slice = Slice {
+            columns,
+            pixels: series.volume.slice(k),
+            semantic: segmentation.semantic.slice(k),
+            instances: segmentation.instances.slice(k),
+        };
+        let mut picture = blend(slice, window, style);
+        burn_text(&mut picture, columns, &lines);
+        RgbImage { columns, rows, pixels: picture.into_flattened(), slice: k }
+    })
 }

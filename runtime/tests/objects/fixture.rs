@@ -12,7 +12,7 @@ use sagitta::decode::selection::{Selection, Settings};
 use sagitta::decode::{Acquisition, DicomSeries, FrameRef, InstanceRef};
 use sagitta::dress::{self, Contrast, Dress, DressedObject, Vendor, dress};
 use sagitta::identity::{NetName, Provenance};
-use sagitta::objects::{Made, OutputObject, RgbImage, build};
+use sagitta::objects::{self, Made, ObjectError, OutputObject, RgbImage};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -237,6 +237,21 @@ pub(crate) fn captures() -> Vec<RgbImage> {
             RgbImage { columns, rows, pixels, slice }
         })
         .collect()
+}
+
+/// All objects that are made, in their order.
+pub(crate) fn build(
+    source: &DicomSeries,
+    result: &Segmentation,
+    provenance: &Provenance,
+    made: &Made,
+    captures: &[RgbImage],
+) -> Result<Vec<OutputObject>, ObjectError> {
+    let mut built = Vec::new();
+    let captures = captures.iter().cloned();
+    let mut hand_over = |object| built.push(object);
+    objects::build(source, result, provenance, made, captures, &mut hand_over)?;
+    Ok(built)
 }
 
 pub(crate) fn objects(form: Form) -> Vec<OutputObject> {

@@ -1,5 +1,6 @@
 //! A DICOM object as it travels, taken from a DICOM file without touching its data set.
 
+use crate::objects::OutputObject;
 use crate::part10::{File, FileError};
 
 /// An object as it travels: identity and data set, without file meta information. Holds patient data: never logged.
@@ -27,5 +28,42 @@ impl StoredObject {
             transfer_syntax_uid: file.transfer_syntax()?,
             data_set: file.data_set.to_vec(),
         })
+    }
+}
+
+/// An object to send, wherever it lies: identity and data set. Holds patient data: never logged.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    pub(super) sop_class_uid: &'a str,
+    pub(super) sop_instance_uid: &'a str,
+    pub(super) transfer_syntax_uid: &'a str,
+    pub(super) data_set: &'a [u8],
+}
+
+impl std::fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outgoing({} bytes)", self.data_set.len())
+    }
+}
+
+impl<'a> From<&'a StoredObject> for Outgoing<'a> {
+    fn from(object: &'a StoredObject) -> Outgoing<'a> {
+        Outgoing {
+            sop_class_uid: &object.sop_class_uid,
+            sop_instance_uid: &object.sop_instance_uid,
+            transfer_syntax_uid: &object.transfer_syntax_uid,
+            data_set: &object.data_set,
+        }
+    }
+}
+
+impl<'a> From<&'a OutputObject> for Outgoing<'a> {
+    fn from(object: &'a OutputObject) -> Outgoing<'a> {
+        Outgoing {
+            sop_class_uid: &object.sop_class_uid,
+            sop_instance_uid: &object.sop_instance_uid,
+            transfer_syntax_uid: &object.transfer_syntax_uid,
+            data_set: object.data_set(),
+        }
     }
 }
