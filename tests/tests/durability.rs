@@ -110,6 +110,33 @@ fn a_killed_service_finishes_its_jobs_and_repeats_their_objects() {
     assert!(site.console.files().unwrap().is_empty(), "objects were sent again");
 }
 
+/// Objects go to the console while their result is still made and written; a kill meanwhile must not leave others there than the
+/// next run sends.
+#[test]
+fn a_kill_while_objects_go_out_in_advance_leaves_no_other_objects() {
+    let folder = TempDir::new().unwrap();
+    let series = folder.join("series");
+    phantom(&series, &[]).unwrap();
+    let site = Site::new().unwrap();
+    let appliance = site.start().unwrap();
+    send(site.dicom, &series, Nagle::Off).unwrap().success().unwrap();
+    tests::wait_until("the first object", LIMIT, || {
+        (!site.console.files().unwrap().is_empty()).then_some(())
+    })
+    .unwrap();
+    appliance.kill();
+    let early: BTreeSet<String> = console(&site).into_keys().collect();
+    let appliance = site.start().unwrap();
+    let job = site.job(&series_uid(&series).unwrap()).unwrap();
+    assert_eq!(site.settled(&job).unwrap()["state"], "done", "{}", appliance.log());
+    let all: BTreeSet<String> = console(&site).into_keys().collect();
+    assert_eq!(all.len(), OBJECTS, "each object once: {early:?} {all:?}");
+    assert!(early.is_subset(&all));
+    let told = told(&site, &job);
+    let count = |word: &str| told.iter().filter(|told| *told == word).count();
+    assert_eq!((count("done"), count("result")), (1, 1), "told once, with its numbers: {told:?}");
+}
+
 /// Kill -9 between the report and the messages that tell of it: the numbers never came, or the site heard twice of them.
 #[test]
 fn an_end_that_was_not_told_before_a_kill_is_told_at_the_next_start_only() {
