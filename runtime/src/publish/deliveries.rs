@@ -1,5 +1,5 @@
 //! Brings the recorded deliveries to their destinations: one thread each, again and again until acknowledged. A destination that is
-//! away holds all that waits for it; one that has no room for a result now lets others overtake it ([`turns`]).
+//! away holds all that waits for it; one that has no room for a result now lets others overtake it (`turns`).
 
 mod turns;
 
@@ -77,10 +77,13 @@ impl Deliveries {
             };
             match turns.next(start.elapsed(), &pending) {
                 // The outbox lives as long as this thread: a closed channel cannot be seen here.
-                Turn::Idle => drop(recorded.changed().await),
+                Turn::Idle => {
+                    let _ = recorded.changed().await;
+                }
                 Turn::At(due) => {
                     let pause = due.saturating_sub(start.elapsed());
-                    drop(tokio::time::timeout(pause, recorded.changed()).await);
+                    // Something new, or the pause is over.
+                    let _ = tokio::time::timeout(pause, recorded.changed()).await;
                 }
                 Turn::Now { delivery, last } => {
                     hand.moves();
