@@ -1,5 +1,5 @@
 //! Brings the recorded deliveries to their destinations: one thread each, again and again until acknowledged. A destination that is
-//! away holds all that waits for it; one that has no room for a result now lets others overtake it ([`turns`]).
+//! away holds all that waits for it; one that has no room for a result now lets others overtake it (`turns`).
 
 mod turns;
 
@@ -92,7 +92,8 @@ impl Deliveries {
                 },
                 Turn::At(due) => {
                     let pause = due.saturating_sub(start.elapsed());
-                    drop(tokio::time::timeout(pause, recorded.changed()).await);
+                    // Something new, or the pause is over.
+                    let _ = tokio::time::timeout(pause, recorded.changed()).await;
                 }
                 Turn::Now { delivery, last } => {
                     hand.moves();
