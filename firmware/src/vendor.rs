@@ -14,6 +14,23 @@ impl VendorKey {
         0xf5, 0xb2,
     ]);
 
+    /// A key as `sagitta mcu key` prints it; fails at compile time where these are no 64 small hexadecimal digits.
+    pub const fn of_digits(digits: &str) -> VendorKey {
+        let digits = digits.as_bytes();
+        assert!(digits.len() == 64, "a vendor's key has 64 hexadecimal digits");
+        let (mut key, mut n) = ([0; 32], 0);
+        while n < 64 {
+            let digit = match digits[n] {
+                digit @ b'0'..=b'9' => digit - b'0',
+                digit @ b'a'..=b'f' => digit - b'a' + 10,
+                _ => panic!("a vendor's key has 64 hexadecimal digits"),
+            };
+            key[n / 2] = key[n / 2] << 4 | digit;
+            n += 1;
+        }
+        VendorKey(key)
+    }
+
     /// Whether the vendor signed these bytes of a header. A key that is no point of the curve has signed nothing.
     pub fn signed(&self, header: &[u8; SIGNED], signature: &[u8; SIGNATURE]) -> bool {
         let Ok(key) = salty::PublicKey::try_from(&self.0) else { return false };
@@ -59,6 +76,13 @@ mod tests {
             assert!(!VendorKey::BENCH.signed(&changed, &signature), "bit {bit}");
         }
         assert!(!VendorKey([0xff; 32]).signed(&header, &signature));
+    }
+
+    #[test]
+    fn a_key_is_read_from_its_digits() {
+        let digits: std::string::String =
+            VendorKey::BENCH.0.iter().map(|byte| std::format!("{byte:02x}")).collect();
+        assert_eq!(VendorKey::of_digits(&digits), VendorKey::BENCH);
     }
 
     /// RFC 6234 section 8.5, test 1 of SHA-512.

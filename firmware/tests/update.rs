@@ -177,7 +177,7 @@ fn every_bad_image_is_refused_with_its_reason() {
     assert_eq!(verdict(&of(Header { board: 7, ..good })), ImageRefusal::OtherBoard);
     assert_eq!(verdict(&signed(&good, &program, &[7; 32])), ImageRefusal::Signature);
     assert_eq!(verdict(&of(Header { digest: [0; 64], ..good })), ImageRefusal::Damaged);
-    assert_eq!(verdict(&[0xff; 400]), ImageRefusal::NotImage);
+    assert_eq!(verdict(&[0xff; HEADER + 9]), ImageRefusal::NotImage);
     assert_eq!(
         verdict(&of(good)[..HEADER + 8]),
         ImageRefusal::NotImage,

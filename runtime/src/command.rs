@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod engine;
 pub mod input;
 pub mod key;
+pub mod mcu;
 pub mod phantom;
 pub mod replay;
 pub mod run;
@@ -55,6 +56,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Prints the public key of this device, for those who verify what it makes.
     Key(key::Arguments),
+    /// Says which image the supervisor MCU runs, and gives it another.
+    Mcu(mcu::Arguments),
 }
 
 /// How a command ended.
@@ -83,6 +86,7 @@ impl CommandLine {
             Command::Engine(arguments) => engine::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),
+            Command::Mcu(arguments) => mcu::run(&arguments),
         };
         match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@
 //! 48   SHA-512 of the program   64 bytes
 //! 112  Ed25519 signature by the vendor over bytes 0 to 111 (RFC 8032 section 5.1)
 //! 176  0xff                     to the end of the header
-//! 256  the program, linked for this place in its slot
+//! 1024 the program, linked for this place in its slot
 //! ```
 //!
 //! The processor runs an image where it lies, so an update is a file of two images: one linked for slot A, one for slot B.
@@ -16,8 +16,8 @@ use crate::Slot;
 
 /// Bytes of a slot: two of them, the boot stage and its records fit the 128 KiB of the smallest MCU considered.
 pub const SLOT_BYTES: u32 = 48 * 1024;
-/// Bytes of the header: the vector table behind it lies where every Cortex-M wants it.
-pub const HEADER: usize = 256;
+/// Bytes of the header: the vector table behind it lies where any Cortex-M wants it, at a multiple of 1024.
+pub const HEADER: usize = 1024;
 /// Bytes that the signature covers, and where it begins.
 pub const SIGNED: usize = 112;
 pub const DIGEST: usize = 64;
@@ -151,7 +151,7 @@ mod tests {
     fn what_cannot_be_is_no_header() {
         let parse = |header: Header| Header::parse(&header.to_bytes(&[0; SIGNATURE]));
         assert_eq!(parse(Header { length: 0, ..HEADER_OF_B }), None);
-        assert_eq!(parse(Header { length: SLOT_BYTES - 255, ..HEADER_OF_B }), None);
+        assert_eq!(parse(Header { length: SLOT_BYTES - 1023, ..HEADER_OF_B }), None);
         assert_eq!(parse(Header { length: u32::MAX, ..HEADER_OF_B }), None);
         assert_eq!(parse(Header { oldest: 8, ..HEADER_OF_B }), None);
         assert_eq!(Header::parse(&[0xff; HEADER]), None);
