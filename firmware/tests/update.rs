@@ -243,6 +243,50 @@ fn requests_out_of_turn_change_nothing() {
     assert_eq!(device.start().unwrap().slot, Slot::B);
 }
 
+/// A random host, which knows what a good image is: the running image, the floor and the promise to try once hold.
+#[test]
+fn no_requests_in_any_order_touch_the_image_that_runs() {
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut draw = move |n: u32| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 24) as u32 % n
+    };
+    let mut device = Device::new(&image(Slot::A, 1, 1));
+    let (mut oldest, mut slots_that_ran) = (0, [0; 2]);
+    for _ in 0..60 {
+        let before = device.bytes.clone();
+        let (candidate, version) = (if draw(2) == 0 { Slot::A } else { Slot::B }, draw(12));
+        let good = image(candidate, version, 0);
+        let slot = device.run(|running| {
+            let slot = running.status().running;
+            for step in 0..60u32 {
+                let (length, offset) = (good.len() as u32, step.saturating_sub(1) * CHUNK as u32);
+                let part = good.get(offset as usize..).unwrap_or_default();
+                let bytes = Chunk::new(&part[..part.len().min(CHUNK)]).unwrap();
+                running.ask(match draw(60) {
+                    0 => ImageRequest::Begin { version: draw(12), length: draw(SLOT_BYTES * 2) },
+                    1 => ImageRequest::Confirm,
+                    2 => ImageRequest::Finish,
+                    3 => ImageRequest::Chunk { offset: draw(u32::MAX), bytes },
+                    _ if step == 0 => ImageRequest::Begin { version, length },
+                    _ if part.is_empty() => ImageRequest::Finish,
+                    _ => ImageRequest::Chunk { offset, bytes },
+                });
+                let status = running.status();
+                assert!(status.oldest >= oldest && status.running == slot);
+                oldest = status.oldest;
+            }
+            slot
+        });
+        let range = offset(slot) as usize..(offset(slot) + SLOT_BYTES) as usize;
+        assert!(device.bytes[range.clone()] == before[range], "{slot:?}");
+        slots_that_ran[usize::from(slot == Slot::B)] += 1;
+    }
+    assert!(slots_that_ran.iter().all(|times| *times > 5), "{slots_that_ran:?}");
+}
+
 #[test]
 fn a_host_of_1_1_and_a_computer_that_is_off_have_no_image_to_speak_of() {
     let mut device = Device::new(&image(Slot::A, 1, 1));

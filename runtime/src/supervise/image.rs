@@ -168,3 +168,45 @@ fn verdict(line: &mut Line<'_>, before: &ImageStatus) -> Result<ImageStatus, Ima
     }
     Err(ImageError::Lost)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use link::{Reader, ResetCause, VERSION, encode};
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    /// A supervisor of link 1.1: greets, and refuses what it cannot know.
+    fn answer_as_1_1(listener: &UnixListener) {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut reader, mut byte) = (Reader::default(), [0]);
+        while stream.read(&mut byte).unwrap() == 1 {
+            let answer = match reader.push::<ToSupervisor>(byte[0]) {
+                None => continue,
+                Some(Ok(ToSupervisor::Hello { .. })) => FromSupervisor::Hello {
+                    version: Version { minor: 1, ..VERSION },
+                    reset_cause: ResetCause::PowerOn,
+                },
+                Some(other) => panic!("it cannot read {other:?}"),
+            };
+            stream.write_all(encode(&answer).unwrap().as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_supervisor_of_1_1_is_not_asked_about_images() {
+        let path = std::env::temp_dir().join(format!("sagitta-mcu-1-1-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let supervisor = std::thread::spawn(move || answer_as_1_1(&listener));
+        let error = status(&path).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(error, ImageError::TooOldLink(version) if version.minor == 1), "{error}");
+        supervisor.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_update_never_reaches_the_line() {
+        let nowhere = Path::new("/nonexistent");
+        assert!(matches!(update(nowhere, b"no update"), Err(ImageError::NotUpdate)));
+    }
+}
