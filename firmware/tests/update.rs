@@ -401,14 +401,15 @@ fn power_may_go_anywhere(cuts: &Cuts) {
     let fresh = Device::new(&image(Slot::A, 1, 1));
     let operations = cut_everywhere(&fresh, &image(Slot::B, 2, 2), &[1, 2], 1, cuts);
     assert!(operations > 80, "{operations} places");
-    // The next one, back into slot A over an older image, which may not run any more.
+    // A later one. The oldest version that may run was raised by an image that is gone when the record alone knows of it.
     let mut used = Device::new(&image(Slot::A, 1, 1));
-    assert!(whole_update(&mut used, &image(Slot::B, 2, 2)));
-    cut_everywhere(&used, &image(Slot::A, 3, 2), &[2, 3], 2, cuts);
+    assert!(whole_update(&mut used, &image(Slot::B, 3, 3)));
+    assert!(whole_update(&mut used, &image(Slot::A, 4, 1)));
+    cut_everywhere(&used, &image(Slot::B, 5, 1), &[4, 5], 3, cuts);
     // One that the vendor did not sign never starts.
-    let program = program(3);
-    let forged = signed(&header(Slot::A, 3, 2, &program), &program, &[7; 32]);
-    cut_everywhere(&used, &forged, &[2], 2, cuts);
+    let program = program(5);
+    let forged = signed(&header(Slot::B, 5, 1, &program), &program, &[7; 32]);
+    cut_everywhere(&used, &forged, &[4], 3, cuts);
 }
 
 #[test]
