@@ -8,6 +8,9 @@ use crate::supervisor::Supervisor;
 use core::fmt;
 use link::{PowerState, ResetCause};
 
+/// The seed of the key that signs images for the bench (RFC 8032 section 5.1.5). Everybody knows it.
+pub const VENDOR_SEED: [u8; 32] = *b"the bench of sagitta: no secret!";
+
 /// How long a rail needs to be good, in milliseconds: as a converter with its soft start.
 const RAIL_UP_MS: u64 = 5;
 /// How long the bench's finger presses, in milliseconds; and holds.

@@ -13,7 +13,7 @@ const SLOT: usize = 24;
 const EVENT: usize = 4;
 /// Bytes of what is known of the computer: powered, attempts, two spare, checksum.
 const STANDING: usize = 8;
-const CHECKSUM: usize = 4;
+pub(crate) const CHECKSUM: usize = 4;
 
 /// One thing that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +109,13 @@ fn read_entry(slot: &[u8; SLOT]) -> Option<Entry> {
 }
 
 /// Writes the checksum behind the body. It is inverted, because zeros must not vouch for zeros.
-fn seal(bytes: &mut [u8]) {
+pub(crate) fn seal(bytes: &mut [u8]) {
     let (body, sum) = bytes.split_at_mut(bytes.len() - CHECKSUM);
     sum.copy_from_slice(&(!checksum(body)).to_le_bytes());
 }
 
 /// The body, where its checksum holds.
-fn open(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn open(bytes: &[u8]) -> Option<&[u8]> {
     let (body, sum) = bytes.split_at(bytes.len() - CHECKSUM);
     ((!checksum(body)).to_le_bytes() == sum).then_some(body)
 }

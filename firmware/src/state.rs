@@ -13,16 +13,28 @@ pub struct Limits {
     pub pulse_ms: u64,
     /// Heartbeats for so long prove that the computer works: the count of attempts begins anew.
     pub settled_ms: u64,
+    /// From the start of a new image to its confirmation.
+    pub trial_ms: u64,
 }
 
 impl Limits {
     /// The product: kernel, file system check and engine load take up to 180 s; the runtime beats every second; a fault
-    /// that lets ten minutes pass is no reset loop.
-    pub const PRODUCT: Limits =
-        Limits { boot_ms: 180_000, beat_ms: 10_000, pulse_ms: 50, settled_ms: 600_000 };
+    /// that lets ten minutes pass is no reset loop; who sent an image confirms it in seconds.
+    pub const PRODUCT: Limits = Limits {
+        boot_ms: 180_000,
+        beat_ms: 10_000,
+        pulse_ms: 50,
+        settled_ms: 600_000,
+        trial_ms: 120_000,
+    };
     /// The test bench: the same machine, in seconds. A host that tests in parallel may well stall for one.
-    pub const BENCH: Limits =
-        Limits { boot_ms: 6_000, beat_ms: 4_000, pulse_ms: 50, settled_ms: 60_000 };
+    pub const BENCH: Limits = Limits {
+        boot_ms: 6_000,
+        beat_ms: 4_000,
+        pulse_ms: 50,
+        settled_ms: 60_000,
+        trial_ms: 10_000,
+    };
 }
 
 /// What the computer is doing, as far as the supervisor knows. Times are uptimes in milliseconds.

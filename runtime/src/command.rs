@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod engine;
 pub mod input;
 pub mod key;
+pub mod mcu;
 pub mod model;
 pub mod order;
 pub mod phantom;
@@ -74,6 +75,8 @@ enum Command {
     Key(key::Arguments),
     /// Signs a command for a device; `mosquitto_pub` or a fleet's own tool brings it to the broker.
     Order(order::Arguments),
+    /// Says which image the supervisor MCU runs, and gives it another.
+    Mcu(mcu::Arguments),
 }
 
 /// How a command ended.
@@ -107,6 +110,7 @@ impl CommandLine {
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Key(arguments) => key::run(&arguments),
             Command::Order(arguments) => order::run(arguments),
+            Command::Mcu(arguments) => mcu::run(&arguments),
         };
         match outcome {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

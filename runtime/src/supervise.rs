@@ -6,15 +6,18 @@
 //! messages, each entry once.
 
 pub mod cooling;
+pub mod image;
 mod line;
 mod port;
+pub mod vendor;
 
 use crate::health::Part;
 use crate::messages::{LinkState, McuEntry, McuLink, Timestamp};
 use crate::outbox::{JournalMark, OutboxError};
 use crate::progress::Progress;
 use crate::publish::mqtt::{Connection, Publisher};
-use line::{Figures, Line, LineError};
+pub use line::LineError;
+use line::{Figures, Line};
 use link::{Command, FromSupervisor, Sensors, ToSupervisor};
 use port::Port;
 use schemars::JsonSchema;

@@ -1,6 +1,7 @@
 //! The supervisor MCU as a peer: its image in QEMU, or its simulator. Both have a link for the runtime and a test bench.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use firmware::bench::VENDOR_SEED;
+use firmware::flash::ERASED;
+use firmware::slots::{FLASH_BYTES, offset};
+use link::Slot;
 
 use crate::place::{TempDir, root, sagitta};
 use crate::shell::run;
@@ -20,8 +25,28 @@ const START: Duration = Duration::from_secs(30);
 /// The word that tells the image that it is on a bench (`firmware/board/src/marks.rs`): limits in seconds.
 const ON_THE_BENCH: &str = "loader,addr=0x20100000,data=0xbe9c0001,data-len=4";
 
-/// Builds the image with Debian's compiler, which brings the source of `core`; the path of the program.
-pub fn image() -> Result<PathBuf> {
+/// Bytes of the board's PSRAM, in which its flash is.
+const PSRAM: u64 = 16 << 20;
+
+/// How long a supervisor waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// Seconds.
+    Bench,
+    /// Minutes.
+    Product,
+}
+
+/// The programs of the board, as ELF files.
+#[derive(Debug)]
+pub struct Programs {
+    pub boot: PathBuf,
+    /// The supervisor, linked for slots A and B.
+    pub slots: [PathBuf; 2],
+}
+
+/// Builds the board's programs with Debian's compiler, which brings the source of `core`.
+pub fn programs() -> Result<Programs> {
     let sagitta = sagitta()?;
     // target/PROFILE/sagitta -> target/board
     let target =
@@ -36,11 +61,34 @@ pub fn image() -> Result<PathBuf> {
         }
     }
     command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-    command.env("CARGO_TARGET_DIR", &target);
+    // A test trusts the bench.
+    command.env_remove("SAGITTA_VENDOR_KEY").env("CARGO_TARGET_DIR", &target);
     run(&mut command, BUILD)?.success().context(
         "the image needs Debian's rustc-web, cargo-web, rust-web-src and lld-19; tests/run installs them",
     )?;
-    Ok(target.join("thumbv7em-none-eabihf/release/board"))
+    let program = |name: &str| target.join("thumbv7em-none-eabihf/release").join(name);
+    Ok(Programs { boot: program("boot"), slots: ["slot-a", "slot-b"].map(program) })
+}
+
+/// Signs the update `version` with the vendor's key `seed`; its bytes.
+pub fn sign(elves: &[PathBuf; 2], version: u32, oldest: u32, seed: &[u8; 32]) -> Result<Vec<u8>> {
+    let folder = TempDir::new()?;
+    let (key, out) = (folder.join("vendor.key"), folder.join("update"));
+    std::fs::write(&key, seed).context("write the vendor's key")?;
+    let mut command = Command::new(sagitta()?);
+    command.args(["mcu", "sign", "--version", &version.to_string()]);
+    command.args(["--oldest", &oldest.to_string(), "--key"]).arg(&key).args(elves).arg(&out);
+    run(&mut command, START)?.success().context("sign an update")?;
+    std::fs::read(&out).context("read the update")
+}
+
+/// The file that QEMU keeps the board's flash in, as it leaves the factory: `update`'s image in slot A.
+pub fn factory(update: &[u8], path: &Path) -> Result<()> {
+    let [a, _] = link::image::images(update).context("an update has two images")?;
+    let file = std::fs::File::create(path).context("make the board's flash")?;
+    file.set_len(PSRAM).context("make the board's flash")?;
+    file.write_all_at(&vec![ERASED; FLASH_BYTES as usize], 0).context("erase the board's flash")?;
+    file.write_all_at(a.bytes, offset(Slot::A).into()).context("program the board")
 }
 
 /// A running supervisor.
@@ -60,16 +108,35 @@ impl std::fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    /// The image on QEMU's mps2-an386: UART 0 and UART 1 are sockets.
-    pub fn in_qemu(image: &Path) -> Result<Supervisor> {
+    /// Version 1 of the image on QEMU's mps2-an386, with the limits of the bench.
+    pub fn in_qemu(programs: &Programs) -> Result<Supervisor> {
         let folder = TempDir::new()?;
+        let flash = folder.join("flash");
+        factory(&sign(&programs.slots, 1, 1, &VENDOR_SEED)?, &flash)?;
+        Supervisor::powered(&programs.boot, &flash, Limits::Bench, folder)
+    }
+
+    /// QEMU's mps2-an386 with the boot stage and what its flash holds: UART 0 and UART 1 are sockets in `folder`.
+    pub fn powered(
+        boot: &Path,
+        flash: &Path,
+        limits: Limits,
+        folder: TempDir,
+    ) -> Result<Supervisor> {
         let (port, bench) = (folder.join("link"), folder.join("bench"));
         let socket = |id: &str, path: &Path, wait: &str| {
             format!("socket,id={id},path={},server=on,wait={wait}", path.display())
         };
+        let memory = format!(
+            "memory-backend-file,id=flash,size={PSRAM},share=on,mem-path={}",
+            flash.display()
+        );
         let mut command = Command::new("qemu-system-arm");
-        command.args(["-M", "mps2-an386", "-display", "none", "-monitor", "none"]);
-        command.args(["-device", ON_THE_BENCH, "-kernel"]).arg(image);
+        command.args(["-M", "mps2-an386,memory-backend=flash", "-object", &memory]);
+        command.args(["-display", "none", "-monitor", "none", "-kernel"]).arg(boot);
+        if limits == Limits::Bench {
+            command.args(["-device", ON_THE_BENCH]);
+        }
         // It starts when the bench is connected, so that no line is lost; the runtime comes and goes.
         command.args(["-chardev", &socket("link", &port, "off"), "-serial", "chardev:link"]);
         command.args(["-chardev", &socket("bench", &bench, "on"), "-serial", "chardev:bench"]);
@@ -84,11 +151,14 @@ impl Supervisor {
     }
 
     /// The simulator, program `firmware` beside `sagitta`.
-    pub fn simulated() -> Result<Supervisor> {
+    pub fn simulated(limits: Limits) -> Result<Supervisor> {
         let folder = TempDir::new()?;
         let (port, program) = (folder.join("link"), sagitta()?.with_file_name("firmware"));
         let mut command = Command::new(&program);
-        command.arg(&port).arg("--bench").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(&port).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if limits == Limits::Bench {
+            command.arg("--bench");
+        }
         let mut child = command.spawn().with_context(|| format!("start {}", program.display()))?;
         let letters = Box::new(child.stdin.take().context("its input is piped")?);
         let lines = keep_lines(child.stdout.take().context("its output is piped")?);

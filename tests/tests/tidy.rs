@@ -29,7 +29,12 @@ const CRATES: [(&str, &str, &[&str], &[&str]); 10] = [
     ("runtime", "sagitta", &["kernels", "link", "models", "phantom", "pipeline"], &[]),
     ("firmware/link", "link", &[], &[]),
     ("firmware", "firmware", &["link"], &[]),
-    ("tests", "tests", &["kernels", "link", "models", "phantom", "pipeline", "sagitta"], &[]),
+    (
+        "tests",
+        "tests",
+        &["firmware", "kernels", "link", "models", "phantom", "pipeline", "sagitta"],
+        &[],
+    ),
 ];
 
 /// Crates whose sources know no network, files, clock or async runtime; and the words that would betray them.

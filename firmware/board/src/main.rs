@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+mod flash;
 mod marks;
 mod registers;
 
@@ -13,9 +14,11 @@ use core::fmt::Write;
 use cortex_m::interrupt::{Mutex, free};
 use cortex_m_rt::{entry, exception};
 use firmware::bench::{Bench, Request, Seen};
-use firmware::{Event, Limits, Supervisor};
+use firmware::flash::Memory;
+use firmware::{Event, Limits, Supervisor, Updater};
 use heapless::spsc::Queue;
-use link::{Reader, ResetCause, ToSupervisor, encode};
+use link::image::MPS2_AN386;
+use link::{Reader, ResetCause, Slot, ToSupervisor, encode};
 use registers::{Line, Uart};
 
 /// Bytes between interrupt and loop: two of the longest frames, 22 ms at 115 200 baud, where the loop needs one.
@@ -32,14 +35,18 @@ fn uptime_ms() -> u32 {
 #[entry]
 fn main() -> ! {
     let peripherals = cortex_m::Peripherals::take().expect("main runs once");
+    // The boot stage has set it: the address says which slot this image runs in.
+    let vectors = peripherals.SCB.vtor.read() as usize;
     registers::start(peripherals.SYST);
     let (retained, cause) = marks::take();
     let limits = if marks::is_on_the_bench() { Limits::BENCH } else { Limits::PRODUCT };
     let mut supervisor = Supervisor::new(limits, cause, uptime_ms(), retained);
+    let slot = if vectors == flash::vectors(Slot::A) { Slot::A } else { Slot::B };
+    let mut updater = Updater::new(flash::slots(), MPS2_AN386, slot, &limits);
     let (mut bench, mut reader, mut shown) = (Bench::default(), Reader::default(), None);
     loop {
         while let Some(byte) = free(|cs| RECEIVED.borrow(cs).borrow_mut().dequeue()) {
-            receive(&mut supervisor, &mut reader, byte);
+            receive(&mut supervisor, &mut updater, &mut reader, byte);
         }
         while let Some(letter) = free(|cs| LETTERS.borrow(cs).borrow_mut().dequeue()) {
             if bench.command(supervisor.now_ms(), letter) == Some(Request::Hang) {
@@ -49,6 +56,9 @@ fn main() -> ! {
         let pins = bench.inputs(supervisor.now_ms(), &supervisor.outputs());
         supervisor.handle(uptime_ms(), Event::Tick(pins));
         show(&supervisor, cause, &mut shown);
+        if updater.is_reset_due(supervisor.now_ms()) {
+            start_anew();
+        }
         registers::feed_watchdog();
         // Woken by the next byte, or by the next millisecond.
         cortex_m::asm::wfi();
@@ -56,13 +66,18 @@ fn main() -> ! {
 }
 
 /// Takes one byte of the link, and sends the answer where it ended a message.
-fn receive(supervisor: &mut Supervisor<'_>, reader: &mut Reader, byte: u8) {
+fn receive(
+    supervisor: &mut Supervisor<'_>,
+    updater: &mut Updater<Memory<'_>>,
+    reader: &mut Reader,
+    byte: u8,
+) {
     let event = match reader.push::<ToSupervisor>(byte) {
         Some(Ok(message)) => Event::Message(message),
         Some(Err(_)) => Event::BadFrame,
         None => return,
     };
-    if let Some(answer) = supervisor.handle(uptime_ms(), event) {
+    if let Some(answer) = updater.handle(supervisor, uptime_ms(), event) {
         let frame = encode(&answer).expect("every answer is shorter than a frame");
         Uart::LINK.send(frame.as_bytes());
     }
@@ -113,16 +128,16 @@ unsafe fn NonMaskableInt() {
 
 #[exception]
 unsafe fn HardFault(_frame: &cortex_m_rt::ExceptionFrame) -> ! {
-    give_up()
+    start_anew()
 }
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    give_up()
+    start_anew()
 }
 
-/// Our own bug: a fresh start leaves the computer as it stands.
-fn give_up() -> ! {
+/// For another image, or over our own bug: the computer is left as it stands.
+fn start_anew() -> ! {
     marks::leave(ResetCause::Software);
     cortex_m::peripheral::SCB::sys_reset()
 }

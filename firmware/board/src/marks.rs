@@ -6,10 +6,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use firmware::Retained;
 use link::ResetCause;
 
-/// Not cleared at start: what was left stays as long as the power does.
-#[unsafe(link_section = ".uninit.retained")]
+/// Not cleared at start: what was left stays as long as the power does, also over a start of another version.
+#[unsafe(link_section = ".retained.journal")]
 static mut RETAINED: Retained = Retained::empty();
-#[unsafe(link_section = ".uninit.cause")]
+#[unsafe(link_section = ".retained.cause")]
 static CAUSE: AtomicU32 = AtomicU32::new(0);
 
 /// Marks of a run that ended by itself; anything else is memory after power-on.

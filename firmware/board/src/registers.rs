@@ -63,7 +63,7 @@ impl Uart {
         (self.0 + 4 * word) as *mut u32
     }
 
-    fn start(self) {
+    pub fn start(self) {
         write(self.register(BAUD_DIVIDER), CLOCK_HZ / BAUD);
         write(self.register(CTRL), RECEIVE_AND_SEND);
     }
@@ -104,6 +104,10 @@ pub fn start(mut timer: SYST) {
     Uart::LINK.start();
     Uart::BENCH.start();
     write(INTERRUPT_ENABLE, RECEIVE_INTERRUPTS);
+    start_watchdog();
+}
+
+pub fn start_watchdog() {
     write(WATCHDOG.wrapping_add(LOCK), UNLOCK);
     write(WATCHDOG.wrapping_add(LOAD), CLOCK_HZ / 1000 * STAGE_MS);
     write(WATCHDOG.wrapping_add(CONTROL), BOTH_STAGES);

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! COBS (Cheshire and Baker 1999) removes every zero from the body, so a zero always ends a frame and a reader that
-//! lost its place finds it again at the next one. The bytes of version 1.0 are frozen by `tests/v1.rs`, those that 1.1
-//! appended by `tests/v1_1.rs`: variants are appended, never reordered. An end sends only what the other's version knows;
+//! lost its place finds it again at the next one. The bytes of version 1.0 are frozen by `tests/v1.rs`, those that 1.1 and
+//! 1.2 appended by `tests/v1_1.rs` and `tests/v1_2.rs`: variants are appended, never reordered. An end sends only what the other's version knows;
 //! what it cannot read is a damaged frame to it. Decides nothing: what a message causes is in crate `firmware` and in the
 //! runtime.
 //!
@@ -17,10 +17,13 @@
 #![no_std]
 
 mod frame;
+pub mod image;
 mod message;
+mod update;
 
 pub use frame::{Frame, FrameError, MAX_FRAME, Reader, checksum, encode};
 pub use message::{
     Command, FromSupervisor, JournalEvent, PowerState, Rail, ResetCause, Sensors, ToSupervisor,
     VERSION, Version,
 };
+pub use update::{CHUNK, Chunk, ImageRefusal, ImageRequest, ImageStatus, Slot, Verdict};

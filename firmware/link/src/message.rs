@@ -1,9 +1,10 @@
 //! What the two ends say. The order of variants and fields is the byte format (postcard): append only.
 
+use crate::update::{ImageRefusal, ImageRequest, ImageStatus};
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below.
-pub const VERSION: Version = Version { major: 1, minor: 1 };
+pub const VERSION: Version = Version { major: 1, minor: 2 };
 
 /// Ends with different `major` do not understand each other and exchange `Hello` only; a higher `minor` has more
 /// messages at the end of the enums.
@@ -46,6 +47,8 @@ pub enum ToSupervisor {
     GetEntry {
         from: u32,
     },
+    /// Since 1.2: about the supervisor's own image.
+    Image(ImageRequest),
 }
 
 /// What the runtime may ask for.
@@ -106,6 +109,16 @@ pub enum FromSupervisor {
         run: u32,
         at_ms: u64,
         event: JournalEvent,
+    },
+    /// Since 1.2: answers [`ImageRequest::Status`], [`ImageRequest::Finish`] and [`ImageRequest::Confirm`].
+    Image(ImageStatus),
+    /// Since 1.2: answers [`ImageRequest::Begin`] and [`ImageRequest::Chunk`]: every byte of the image before `offset` is kept.
+    ImageNext {
+        offset: u32,
+    },
+    /// Since 1.2: the request about the image was not carried out.
+    ImageRefused {
+        why: ImageRefusal,
     },
 }
 

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use link::{
-    Command, FromSupervisor, JournalEvent, PowerState, Reader, ResetCause, Sensors, ToSupervisor,
-    VERSION, encode,
+    CHUNK, Chunk, Command, FromSupervisor, ImageRefusal, ImageRequest, ImageStatus, JournalEvent,
+    PowerState, Reader, ResetCause, Sensors, Slot, ToSupervisor, VERSION, Verdict, encode,
 };
 
 /// Damaged frames in each direction: a few seconds of work.
@@ -14,6 +14,9 @@ const BURST_BITS: usize = 32;
 
 /// The bytes of one message of every form, by their direction.
 fn to_supervisor() -> Vec<Vec<u8>> {
+    // As a program is: many zeros, and a body as long as it can be.
+    let program: Vec<u8> = (0..CHUNK as u8).map(|n| if n % 3 == 0 { 0 } else { n }).collect();
+    let bytes = Chunk::new(&program).unwrap();
     let messages = [
         ToSupervisor::Hello { version: VERSION },
         ToSupervisor::Heartbeat { sequence: 0x0102_0304 },
@@ -27,6 +30,11 @@ fn to_supervisor() -> Vec<Vec<u8>> {
         ToSupervisor::GetClock,
         ToSupervisor::GetSensors,
         ToSupervisor::GetEntry { from: 0 },
+        ToSupervisor::Image(ImageRequest::Status),
+        ToSupervisor::Image(ImageRequest::Begin { version: 7, length: 24_000 }),
+        ToSupervisor::Image(ImageRequest::Chunk { offset: 11_200, bytes }),
+        ToSupervisor::Image(ImageRequest::Finish),
+        ToSupervisor::Image(ImageRequest::Confirm),
     ];
     messages.iter().map(|m| encode(m).unwrap().as_bytes().to_vec()).collect()
 }
@@ -34,6 +42,14 @@ fn to_supervisor() -> Vec<Vec<u8>> {
 fn from_supervisor() -> Vec<Vec<u8>> {
     let event = JournalEvent::Started { cause: ResetCause::Watchdog };
     let state = PowerState::Running;
+    let status = ImageStatus {
+        board: link::image::MPS2_AN386,
+        running: Slot::B,
+        version: u32::MAX,
+        on_trial: true,
+        oldest: 5,
+        last: Verdict::Refused(ImageRefusal::Signature),
+    };
     let messages = [
         FromSupervisor::Hello { version: VERSION, reset_cause: ResetCause::PowerOn },
         FromSupervisor::HeartbeatSeen { sequence: 255 },
@@ -51,6 +67,9 @@ fn from_supervisor() -> Vec<Vec<u8>> {
         FromSupervisor::Clock { run: 1, uptime_ms: u64::MAX },
         FromSupervisor::Sensors(Sensors::default()),
         FromSupervisor::Entry { sequence: u32::MAX, run: u32::MAX, at_ms: u64::MAX, event },
+        FromSupervisor::Image(status),
+        FromSupervisor::ImageNext { offset: 11_200 },
+        FromSupervisor::ImageRefused { why: ImageRefusal::OnTrial },
     ];
     messages.iter().map(|m| encode(m).unwrap().as_bytes().to_vec()).collect()
 }

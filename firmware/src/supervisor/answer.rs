@@ -44,9 +44,15 @@ impl Supervisor<'_> {
                 },
                 None => FromSupervisor::JournalEnd { next: self.journal.next() },
             },
-            // Answered above.
-            ToSupervisor::Hello { .. } => FromSupervisor::Refused,
+            // Answered above, and by the updater where there is one (`hears_of_images`).
+            ToSupervisor::Hello { .. } | ToSupervisor::Image(_) => FromSupervisor::Refused,
         }
+    }
+
+    /// Whether the runtime that greeted us may speak of images: it knows 1.2, and its computer is up.
+    pub fn hears_of_images(&self) -> bool {
+        let up = !matches!(self.state, State::Off { .. } | State::Resetting { .. });
+        up && self.greeted.is_some_and(|minor| minor >= 2)
     }
 
     fn status(&self, minor: u8) -> FromSupervisor {

@@ -1,10 +1,13 @@
 //! A supervisor in any place it can be in, and time that passes.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod image;
+
 use firmware::{Event, Inputs, Limits, Retained, Supervisor, Why};
 use link::{Command, JournalEvent, PowerState, ResetCause, ToSupervisor, VERSION};
 
-pub const LIMITS: Limits = Limits { boot_ms: 1000, beat_ms: 100, pulse_ms: 50, settled_ms: 5_000 };
+pub const LIMITS: Limits =
+    Limits { boot_ms: 1000, beat_ms: 100, pulse_ms: 50, settled_ms: 5_000, trial_ms: 2_000 };
 /// When the supervisor under test enters its place.
 pub const T: u32 = 100_000;
 

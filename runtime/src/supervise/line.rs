@@ -1,7 +1,7 @@
 //! Question and answer over the link: repeats what was lost, counts what was damaged, measures how long an answer takes.
 
 use super::port::Port;
-use link::{Command, FromSupervisor, Reader, ToSupervisor, VERSION, Version, encode};
+use link::{Command, FromSupervisor, ImageRequest, Reader, ToSupervisor, VERSION, Version, encode};
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const ROUND_TRIPS: usize = 100;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub(super) enum LineError {
+pub enum LineError {
     #[error("the port broke: {0}")]
     Port(#[from] io::Error),
     #[error("the supervisor does not answer")]
@@ -66,10 +66,16 @@ impl<'a> Line<'a> {
     /// Greets. A supervisor of another major version is an error that names it.
     pub(super) fn greet(port: Port, figures: &'a mut Figures) -> Result<Line<'a>, LineError> {
         let mut line = Line { port, reader: Reader::default(), figures, peer: VERSION };
-        match line.ask(ToSupervisor::Hello { version: VERSION })? {
+        line.greet_again()?;
+        Ok(line)
+    }
+
+    /// Greets a supervisor that may have started anew.
+    pub(super) fn greet_again(&mut self) -> Result<(), LineError> {
+        match self.ask(ToSupervisor::Hello { version: VERSION })? {
             FromSupervisor::Hello { version, .. } if VERSION.speaks(version) => {
-                line.peer = version;
-                Ok(line)
+                self.peer = version;
+                Ok(())
             }
             FromSupervisor::Hello { version, .. } => Err(LineError::OtherVersion(version)),
             _ => Err(LineError::Unknown),
@@ -139,6 +145,7 @@ impl<'a> Line<'a> {
 /// Whether `answer` is one to `question`.
 fn answers(question: ToSupervisor, answer: FromSupervisor) -> bool {
     use FromSupervisor as From;
+    use ImageRequest as Request;
     use ToSupervisor as To;
     match (question, answer) {
         (_, From::Refused) => true,
@@ -151,6 +158,9 @@ fn answers(question: ToSupervisor, answer: FromSupervisor) -> bool {
         (To::GetEntry { from }, From::Entry { sequence, .. }) => sequence >= from,
         (To::GetJournal { .. } | To::GetEntry { .. }, From::JournalEnd { .. }) => true,
         (To::Command(_), From::Done) => true,
+        (To::Image(Request::Begin { .. } | Request::Chunk { .. }), From::ImageNext { .. }) => true,
+        (To::Image(Request::Status | Request::Finish | Request::Confirm), From::Image(_)) => true,
+        (To::Image(_), From::ImageRefused { .. }) => true,
         _ => false,
     }
 }

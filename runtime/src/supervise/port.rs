@@ -3,7 +3,8 @@
 //! Every call ends at its deadline, whatever the other end does: the thread behind it beats for the whole service.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, isatty, speed, tcgetattr, tcsetattr};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Port(File);
 
 impl Port {
-    /// Opens `path`; a terminal is set to 115 200 baud, 8 bits, no parity, nothing interpreted.
+    /// Opens `path`; a terminal is set to 115 200 baud, 8 bits, no parity, nothing interpreted, and is ours alone among the
+    /// programs that ask ([`io::ErrorKind::ResourceBusy`]). A socket is as the simulator behind it wants.
     pub(super) fn open(path: &Path) -> io::Result<Port> {
         if std::fs::metadata(path)?.file_type().is_socket() {
             let stream = UnixStream::connect(path)?;
@@ -33,6 +35,12 @@ impl Port {
         if !isatty(&file) {
             return Err(io::Error::other("neither a serial port nor a socket"));
         }
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another program holds it")
+            }
+            error => error.into(),
+        })?;
         let mut line = tcgetattr(&file)?;
         line.make_raw();
         line.set_speed(speed::B115200)?;
@@ -74,7 +82,7 @@ impl Port {
         let mut polled = [PollFd::new(&self.0, ready)];
         // A signal ends the wait early: the caller looks again.
         match poll(&mut polled, Some(&timespec(left))) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
