@@ -119,7 +119,7 @@ class Learning(unittest.TestCase):
         plane = np.random.default_rng(2).random((45, 39)).astype(np.float32)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "penn.onnx"
-            self.assertEqual(len(export.write(net, path, "mean")), 64)
+            self.assertEqual(len(export.write(net, path, "mean", 0.5)), 64)
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             got = session.run(None, {"slice": plane[None, None]})[0][0]
         for stride in (1, 2, 4):
