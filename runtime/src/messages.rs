@@ -8,6 +8,7 @@ mod engine;
 mod event;
 mod health;
 mod job;
+mod lesions;
 mod mcu;
 mod time;
 
@@ -21,6 +22,7 @@ pub use job::{
     Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind,
     ResultFlag, Timings, VertebraEntry, VolumesMl,
 };
+pub use lesions::LesionCounts;
 pub use mcu::{LinkState, McuCause, McuEntry, McuEvent, McuLink, McuPower, McuRail};
 pub use time::Timestamp;
 

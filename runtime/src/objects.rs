@@ -52,11 +52,15 @@ pub enum OutputKind {
     /// a pixel. Made only where a destination asks for it: see [`labelmap`].
     #[serde(rename = "seg_labelmap")]
     Labelmap,
+    /// Segmentation Storage, one object: what the patch net takes for enhancing lesions. Made only
+    /// where the site has them looked for: experimental, not for diagnosis.
+    #[serde(rename = "seg_lesions")]
+    Lesions,
 }
 
 impl OutputKind {
     /// In the order of the numbers of our series: a new kind comes last.
-    pub const ALL: [OutputKind; 7] = [
+    pub const ALL: [OutputKind; 8] = [
         OutputKind::DerivedMr,
         OutputKind::SecondaryCapture,
         OutputKind::SemanticSegmentation,
@@ -64,6 +68,7 @@ impl OutputKind {
         OutputKind::Measurements,
         OutputKind::PresentationState,
         OutputKind::Labelmap,
+        OutputKind::Lesions,
     ];
 
     /// The stable name: configuration, reports and UIDs use it.
@@ -76,6 +81,7 @@ impl OutputKind {
             OutputKind::Measurements => "sr_measurements",
             OutputKind::PresentationState => "gsps",
             OutputKind::Labelmap => "seg_labelmap",
+            OutputKind::Lesions => "seg_lesions",
         }
     }
 
@@ -84,9 +90,9 @@ impl OutputKind {
         match self {
             OutputKind::DerivedMr => uids::MR_IMAGE_STORAGE,
             OutputKind::SecondaryCapture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
-            OutputKind::SemanticSegmentation | OutputKind::InstanceSegmentation => {
-                uids::SEGMENTATION_STORAGE
-            }
+            OutputKind::SemanticSegmentation
+            | OutputKind::InstanceSegmentation
+            | OutputKind::Lesions => uids::SEGMENTATION_STORAGE,
             OutputKind::Measurements => uids::COMPREHENSIVE3_DSR_STORAGE,
             OutputKind::PresentationState => uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
             OutputKind::Labelmap => uids::LABEL_MAP_SEGMENTATION_STORAGE,
@@ -172,8 +178,8 @@ impl ObjectError {
 }
 
 /// All objects of a result but the label map, in the order in which a destination wants them: derived MR by slice,
-/// captures as given, presentation state, semantic SEG, instance SEG, and the report that refers to
-/// both. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
+/// captures as given, presentation state, semantic SEG, instance SEG, lesions, and the report that
+/// refers to all three. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
 /// without a vertebra.
 pub fn build(
     source: &DicomSeries,
@@ -185,12 +191,17 @@ pub fn build(
     let context = module::Context::new(source, result, provenance, made)?;
     let structures = segmentation::structures(result);
     let levels = segmentation::levels(result);
+    let lesions = segmentation::lesions(result);
     let mut objects = derived::build(&context, result)?;
     objects.extend(capture::build(&context, captures)?);
     objects.extend(presentation::build(&context, result)?);
     objects.extend(segmentation::build(&context, &structures)?);
     objects.extend(segmentation::build(&context, &levels)?);
-    objects.extend(measurements::build(&context, result, &structures, &levels)?);
+    if let Some(lesions) = &lesions {
+        objects.extend(segmentation::build(&context, lesions)?);
+    }
+    let masks = measurements::Masks { structures, levels, lesions };
+    objects.extend(measurements::build(&context, result, &masks)?);
     Ok(objects)
 }
 

@@ -295,7 +295,10 @@ fn serve_page(
 /// The nets on the engine that the configuration asks for; the log says which one it became.
 fn workshop(config: &Config) -> Result<Workshop> {
     let settings = engines::settings(&config.jobs, Some(&config.data));
-    let workshop = Workshop::open(config.jobs.threads, &settings, Some(engines::logged()))?;
+    let mut workshop = Workshop::open(config.jobs.threads, &settings, Some(engines::logged()))?;
+    if config.jobs.lesions {
+        workshop = workshop.with_lesions()?;
+    }
     let engine = workshop.engine();
     tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
     Ok(workshop)

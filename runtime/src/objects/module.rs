@@ -211,14 +211,22 @@ impl<'a> Context<'a> {
     /// Our own equipment (PS3.3 C.7.5.1, C.7.5.2), and who contributed: the scanner and, with
     /// everything needed to trace the result, the processing.
     fn equipment(&self) -> [InMemElement; 5] {
-        let Provenance { software, model, model_version, weights_sha256, instance, engine, .. } =
-            self.provenance;
+        let Provenance {
+            software,
+            model,
+            model_version,
+            weights_sha256,
+            instance,
+            patches,
+            engine,
+            ..
+        } = self.provenance;
         let mut versions = vec![
             line(software, LO_CHARACTERS),
             line(&format!("{model} {model_version}"), LO_CHARACTERS),
             line(weights_sha256, LO_CHARACTERS),
         ];
-        if let Some(NetName { model, version, weights_sha256 }) = instance {
+        for NetName { model, version, weights_sha256 } in instance.iter().chain(patches) {
             versions.push(line(&format!("{model} {version}"), LO_CHARACTERS));
             versions.push(line(weights_sha256, LO_CHARACTERS));
         }
@@ -270,8 +278,14 @@ impl<'a> Context<'a> {
         let instance = p.instance.as_ref().map_or("none".to_owned(), |net| {
             format!("{} {}; instance-weights-sha256={}", net.model, net.version, net.weights_sha256)
         });
+        let patches = p.patches.as_ref().map_or(String::new(), |net| {
+            format!(
+                "; patch-model={} {}; patch-weights-sha256={}",
+                net.model, net.version, net.weights_sha256
+            )
+        });
         format!(
-            "software={}; model={} {}; weights-sha256={}; instance-model={instance}; engine={}; \
+            "software={}; model={} {}; weights-sha256={}; instance-model={instance}{patches}; engine={}; \
              configuration-sha256={}; generation={}",
             p.software,
             p.model,
@@ -290,8 +304,8 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| derived_uid(&["frame of reference", &self.series_uid]))
     }
 
-    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-7
-    /// for the first result, 11-17 for the second, so a superseding series does not take its
+    /// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-8
+    /// for the first result, 11-18 for the second, so a superseding series does not take its
     /// predecessor's number.
     fn series_number(&self, kind: OutputKind) -> i64 {
         let source = number_of(self.header(), tags::SERIES_NUMBER).unwrap_or(0.0) as i64;
@@ -310,6 +324,7 @@ impl<'a> Context<'a> {
             OutputKind::Measurements => "measurements",
             OutputKind::PresentationState => "outlines",
             OutputKind::Labelmap => "label map",
+            OutputKind::Lesions => "lesions, experimental",
         };
         let revision = match self.provenance.generation {
             0 | 1 => String::new(),
@@ -467,6 +482,7 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
         model_version,
         weights_sha256,
         instance,
+        patches,
         engine,
         configuration_sha256,
         generation,
@@ -474,9 +490,9 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
     let generation = generation.to_string();
     let made_by =
         [software, model, model_version, weights_sha256, engine, configuration_sha256, &generation];
-    let instance = instance.iter().flat_map(|net| [&net.model, &net.version, &net.weights_sha256]);
-    let parts: Vec<&str> =
-        images.iter().chain(made_by).chain(instance).map(String::as_str).collect();
+    let nets = instance.iter().chain(patches);
+    let nets = nets.flat_map(|net| [&net.model, &net.version, &net.weights_sha256]);
+    let parts: Vec<&str> = images.iter().chain(made_by).chain(nets).map(String::as_str).collect();
     derived_uid(&parts)
 }
 
