@@ -2,10 +2,11 @@
 
     cd models/train && python -m penn.train --out RUN [--patients 300 16 32] [--patches 60000] [--pretrain 10] [--epochs 20]
 
-RUN gets `penn.onnx` (float16), `unregularised.onnx` (the same net, trained with no decay and no sparsity) and `table.json`; and
+RUN gets `penn.onnx` (float16), `unregularised.onnx` (the same net without decay and sparsity) and `table.json`; and
 `patches.pt`, `NAME.pretrained.pt`, `NAME.pt`, from which the same command goes on after it was stopped.
 The patients of training, validation and test are different ones; reconstruction and threshold are chosen on validation, once.
-Training patients have many large lesions, the others the usual ones. With `--unet-steps` the 2.5-D net is trained for the same table.
+Training patients have many large lesions, the others the usual ones. With `--unet-steps` the 2.5-D net is trained for the
+same table.
 """
 
 from __future__ import annotations

@@ -275,17 +275,14 @@ impl<'a> Context<'a> {
     /// The provenance as `name=value` pairs, one line.
     pub(super) fn trace(&self) -> String {
         let p = self.provenance;
-        let instance = p.instance.as_ref().map_or("none".to_owned(), |net| {
-            format!("{} {}; instance-weights-sha256={}", net.model, net.version, net.weights_sha256)
-        });
-        let patches = p.patches.as_ref().map_or(String::new(), |net| {
-            format!(
-                "; patch-model={} {}; patch-weights-sha256={}",
-                net.model, net.version, net.weights_sha256
-            )
-        });
+        let named = |name: &str, NetName { model, version, weights_sha256 }: &NetName| {
+            format!("{name}-model={model} {version}; {name}-weights-sha256={weights_sha256}; ")
+        };
+        let instance = p.instance.as_ref().map(|net| named("instance", net));
+        let instance = instance.unwrap_or_else(|| "instance-model=none; ".to_owned());
+        let patches: String = p.patches.iter().map(|net| named("patch", net)).collect();
         format!(
-            "software={}; model={} {}; weights-sha256={}; instance-model={instance}{patches}; engine={}; \
+            "software={}; model={} {}; weights-sha256={}; {instance}{patches}engine={}; \
              configuration-sha256={}; generation={}",
             p.software,
             p.model,
