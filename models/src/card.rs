@@ -2,8 +2,10 @@
 //! errors name file and key. The file format is described by the cards in `models/weights`.
 
 mod instance;
+mod patch;
 
 pub use instance::InstanceFile;
+pub use patch::PatchFile;
 
 use pipeline::card::{Class, Normalisation};
 use pipeline::{ModelCard, Structure};

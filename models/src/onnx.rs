@@ -6,6 +6,7 @@
 
 mod constant;
 pub mod float16;
+pub mod patch_net;
 mod quantised;
 mod wire;
 
@@ -135,23 +136,7 @@ pub struct Graph {
 impl Graph {
     /// Decodes and checks a file's bytes.
     pub fn read(bytes: &[u8]) -> Result<Graph, OnnxError> {
-        if bytes.len() > MAX_BYTES {
-            return Err(OnnxError::TooLarge(bytes.len()));
-        }
-        let model = wire::Model::decode(bytes)?;
-        let graph = model.graph.ok_or_else(|| OnnxError::Graph("has no graph".to_owned()))?;
-        let version = model.opset_import.iter().find(|o| o.domain.is_empty()).map(|o| o.version);
-        if !version.is_some_and(|v| OPSETS.contains(&v)) {
-            let found = version.map_or("none".to_owned(), |v| v.to_string());
-            return Err(OnnxError::Graph(format!(
-                "uses operator set {found}; {} to {} are read",
-                OPSETS.start(),
-                OPSETS.end()
-            )));
-        }
-        if graph.node.len() > MAX_NODES {
-            return Err(OnnxError::Graph(format!("has more than {MAX_NODES} nodes")));
-        }
+        let (graph, metadata) = opened(bytes)?;
         let (input, input_channels) = image(&graph.input, "input")?;
         let (output, output_channels) = image(&graph.output, "output")?;
         let mut known = Known::default();
@@ -163,7 +148,6 @@ impl Graph {
             nodes.extend(resolve(node, &mut known)?);
         }
         known.finish()?;
-        let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
         Ok(Graph { input, input_channels, output, output_channels, nodes, metadata })
     }
 
@@ -171,6 +155,29 @@ impl Graph {
     pub fn quantised(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.operator, Operator::Quantise { .. }))
     }
+}
+
+/// The graph of a file and its metadata, nothing in it looked at yet.
+fn opened(bytes: &[u8]) -> Result<(wire::Graph, HashMap<String, String>), OnnxError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(OnnxError::TooLarge(bytes.len()));
+    }
+    let model = wire::Model::decode(bytes)?;
+    let graph = model.graph.ok_or_else(|| OnnxError::Graph("has no graph".to_owned()))?;
+    let version = model.opset_import.iter().find(|o| o.domain.is_empty()).map(|o| o.version);
+    if !version.is_some_and(|v| OPSETS.contains(&v)) {
+        let found = version.map_or("none".to_owned(), |v| v.to_string());
+        return Err(OnnxError::Graph(format!(
+            "uses operator set {found}; {} to {} are read",
+            OPSETS.start(),
+            OPSETS.end()
+        )));
+    }
+    if graph.node.len() > MAX_NODES {
+        return Err(OnnxError::Graph(format!("has more than {MAX_NODES} nodes")));
+    }
+    let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
+    Ok((graph, metadata))
 }
 
 /// Name and channels of the only input or output, `float [n, channels, rows, columns]`.

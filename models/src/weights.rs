@@ -4,6 +4,10 @@
 //! What a [`Weights`] holds fits: hash, channels, and what the training wrote into the weights about
 //! classes and grid agree. Running it is `engine`'s matter.
 
+mod patch;
+
+pub use patch::PatchWeights;
+
 use crate::card::{About, Card, CardError, InstanceFile, Int8Form};
 use crate::onnx::{Graph, MAX_BYTES, OnnxError};
 use pipeline::card::Class;
@@ -247,13 +251,8 @@ fn matched<C: Shape>(
     hash: &str,
     onnx: &File,
 ) -> Result<Weights<C>, ModelError> {
-    let file = &onnx.name;
-    let agree = |what, card: String, weights: String| {
-        if card == weights {
-            return Ok(());
-        }
-        Err(ModelError::Mismatch { file: file.to_owned(), what, card, weights })
-    };
+    let file = onnx.name.as_str();
+    let agree = |what, card, weights| agree(file, what, card, weights);
     agree("SHA-256", hash.to_owned(), sha256(&onnx.bytes))?;
     let graph = Graph::read(&onnx.bytes)
         .map_err(|source| ModelError::Weights { file: file.to_owned(), source })?;
@@ -268,6 +267,14 @@ fn matched<C: Shape>(
         }
     }
     Ok(Weights { file: file.to_owned(), card, about, graph })
+}
+
+/// Whether card and weights say the same of `what`.
+fn agree(file: &str, what: &'static str, card: String, weights: String) -> Result<(), ModelError> {
+    if card == weights {
+        return Ok(());
+    }
+    Err(ModelError::Mismatch { file: file.to_owned(), what, card, weights })
 }
 
 /// A file as read, or as it is built in.

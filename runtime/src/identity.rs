@@ -1,7 +1,7 @@
 //! What identifies a result: the software, model and engine that made it, and the series it was made from.
 
 use hmac::{Hmac, Mac};
-use pipeline::InstanceCard;
+use pipeline::{InstanceCard, PatchCard};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,8 @@ pub struct Provenance {
     pub weights_sha256: String,
     /// The instance net; `None` where the classical stage told the vertebrae apart alone.
     pub instance: Option<NetName>,
+    /// The patch net; `None` where nobody looks for lesions.
+    pub patches: Option<NetName>,
     /// Engine and precision, `simd f32`: the instruction set does not enter, results are equal to the bit on all.
     pub engine: String,
     /// SHA-256 of the configuration values that can change a result.
@@ -53,6 +55,14 @@ pub struct NetName {
 
 impl NetName {
     pub fn of(card: &InstanceCard) -> NetName {
+        NetName {
+            model: card.name.clone(),
+            version: card.version.clone(),
+            weights_sha256: card.weights_sha256.clone(),
+        }
+    }
+
+    pub fn of_patches(card: &PatchCard) -> NetName {
         NetName {
             model: card.name.clone(),
             version: card.version.clone(),

@@ -12,6 +12,7 @@ pub mod companions;
 pub mod engines;
 pub mod generation;
 pub mod inline;
+mod lesions;
 pub mod levels;
 pub mod plans;
 pub mod produce;
@@ -71,6 +72,9 @@ pub struct Settings {
     /// `auto`, `float` or `int8`.
     #[serde(default)]
     pub precision: engines::Precision,
+    /// Whether enhancing lesions are looked for on T1 after a contrast agent: experimental, not for diagnosis.
+    #[serde(default)]
+    pub lesions: bool,
     /// Folder of the shims of TensorRT; that of our package when absent.
     pub shims: Option<PathBuf>,
 }

@@ -9,6 +9,7 @@ mod engine;
 mod event;
 mod health;
 mod job;
+mod lesions;
 mod mcu;
 mod receipt;
 mod time;
@@ -24,6 +25,7 @@ pub use job::{
     Completion, FailureCode, JobResult, JobStage, JobState, JobStatus, ModelTag, OutputKind,
     ResultFlag, Timings, VertebraEntry, VolumesMl,
 };
+pub use lesions::LesionCounts;
 pub use mcu::{LinkState, McuCause, McuEntry, McuEvent, McuLink, McuPower, McuRail};
 pub use receipt::{Receipt, Shortfall};
 pub use time::Timestamp;

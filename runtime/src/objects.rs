@@ -56,11 +56,15 @@ pub enum OutputKind {
     /// a pixel. Made only where a destination asks for it: see [`labelmap`].
     #[serde(rename = "seg_labelmap")]
     Labelmap,
+    /// Segmentation Storage, one object: what the patch net takes for enhancing lesions. Made only
+    /// where the site has them looked for: experimental, not for diagnosis.
+    #[serde(rename = "seg_lesions")]
+    Lesions,
 }
 
 impl OutputKind {
     /// In the order of the numbers of our series: a new kind comes last.
-    pub const ALL: [OutputKind; 7] = [
+    pub const ALL: [OutputKind; 8] = [
         OutputKind::DerivedMr,
         OutputKind::SecondaryCapture,
         OutputKind::SemanticSegmentation,
@@ -68,6 +72,7 @@ impl OutputKind {
         OutputKind::Measurements,
         OutputKind::PresentationState,
         OutputKind::Labelmap,
+        OutputKind::Lesions,
     ];
 
     /// The stable name: configuration, reports and UIDs use it.
@@ -80,6 +85,7 @@ impl OutputKind {
             OutputKind::Measurements => "sr_measurements",
             OutputKind::PresentationState => "gsps",
             OutputKind::Labelmap => "seg_labelmap",
+            OutputKind::Lesions => "seg_lesions",
         }
     }
 
@@ -88,9 +94,9 @@ impl OutputKind {
         match self {
             OutputKind::DerivedMr => uids::MR_IMAGE_STORAGE,
             OutputKind::SecondaryCapture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
-            OutputKind::SemanticSegmentation | OutputKind::InstanceSegmentation => {
-                uids::SEGMENTATION_STORAGE
-            }
+            OutputKind::SemanticSegmentation
+            | OutputKind::InstanceSegmentation
+            | OutputKind::Lesions => uids::SEGMENTATION_STORAGE,
             OutputKind::Measurements => uids::COMPREHENSIVE3_DSR_STORAGE,
             OutputKind::PresentationState => uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
             OutputKind::Labelmap => uids::LABEL_MAP_SEGMENTATION_STORAGE,
@@ -185,9 +191,9 @@ impl ObjectError {
 }
 
 /// Makes all objects of a result but the label map and hands each over as soon as it is there, in the order in which a
-/// destination wants them: derived MR by slice, captures as given, presentation state, semantic SEG, instance SEG, and the
-/// report that refers to both. What would be empty is left out: a SEG without a segment, outlines of nothing, a report without
-/// a vertebra.
+/// destination wants them: derived MR by slice, captures as given, presentation state, semantic SEG, instance SEG, lesions, and
+/// the report that refers to all three. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
+/// without a vertebra.
 pub fn build(
     source: &DicomSeries,
     result: &Segmentation,
@@ -206,10 +212,12 @@ pub fn build(
     presentation::build(&context, result)?.into_iter().for_each(&mut *hand_over);
     let structures = segmentation::structures(result);
     let levels = segmentation::levels(result);
-    segmentation::build(&context, &structures)?.into_iter().for_each(&mut *hand_over);
-    segmentation::build(&context, &levels)?.into_iter().for_each(&mut *hand_over);
-    let report = measurements::build(&context, result, &structures, &levels)?;
-    report.into_iter().for_each(hand_over);
+    let lesions = segmentation::lesions(result);
+    for segments in [&structures, &levels].into_iter().chain(&lesions) {
+        segmentation::build(&context, segments)?.into_iter().for_each(&mut *hand_over);
+    }
+    let masks = measurements::Masks { structures, levels, lesions };
+    measurements::build(&context, result, &masks)?.into_iter().for_each(hand_over);
     Ok(())
 }
 

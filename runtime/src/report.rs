@@ -6,7 +6,8 @@ use crate::jobs::source::Source;
 use crate::messages::{OutputKind, Receipt, Timings};
 use crate::seal::{self, DeviceKey, Digest, Digests};
 use pipeline::measure::{Curvature, Quality, VertebraMeasures};
-use pipeline::{Flag, LikelyLevels, Numbering, Plane, Segmentation};
+use pipeline::penn::{self, Compartment, Lesion, Tumours, Unseen};
+use pipeline::{Flag, LikelyLevels, Numbering, Plane, Segmentation, VertebraId};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub struct Report {
     /// The best run of levels and the one to mistake it for, by shapes and sizes alone.
     pub likely_levels: Vec<LikelyReport>,
     pub flags: Vec<Flag>,
+    /// What was found of enhancing lesions; null where the site does not have them looked for.
+    pub lesions: Option<LesionReport>,
     pub curvature: Curvature,
     pub quality: Quality,
     pub confidence: f32,
@@ -143,6 +146,70 @@ impl LikelyReport {
     }
 }
 
+/// What was found of enhancing lesions, or why nothing can be said. Of a method validated on drawn patients only.
+#[derive(Debug, Clone, Serialize)]
+pub struct LesionReport {
+    /// `experimental, synthetic-validated, not for diagnosis`.
+    pub status: &'static str,
+    /// A round lesion of a smaller diameter is invisible to the method, as is a long one of a smaller width.
+    pub least_round_mm: f64,
+    pub least_long_mm: f64,
+    /// Null where the series was looked through.
+    pub unseen: Option<UnseenReport>,
+    /// Largest first, numbered from 1 on as the segments are; null where nothing can be said.
+    pub found: Option<Vec<LesionEntry>>,
+    /// Parts that were called lesion further than 10 mm from the spine, and left out.
+    pub elsewhere: Option<usize>,
+}
+
+/// Why nothing is said.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnseenReport {
+    pub code: Unseen,
+    pub text: String,
+}
+
+/// One lesion.
+#[derive(Debug, Clone, Serialize)]
+pub struct LesionEntry {
+    /// Of its segment.
+    pub number: usize,
+    pub volume_mm3: f64,
+    /// Of the box around it: from front to back, from top to bottom, across the slices.
+    pub extent_mm: [f64; 3],
+    /// Centre of mass, LPS millimetres.
+    pub centre_mm: [f64; 3],
+    pub compartment: Compartment,
+    /// SPINEPS' number of the vertebra it is in, or nearest to.
+    pub vertebra: Option<u8>,
+    /// `T7`; `None` where no landmark fixes the numbers.
+    pub level: Option<String>,
+}
+
+impl LesionReport {
+    fn new(said: &Result<Tumours, Unseen>, known: bool) -> LesionReport {
+        let tumours = said.as_ref().ok();
+        let entry = |(n, lesion): (usize, &Lesion)| LesionEntry {
+            number: n + 1,
+            volume_mm3: lesion.volume_mm3,
+            extent_mm: lesion.extent_mm,
+            centre_mm: lesion.centre_mm,
+            compartment: lesion.compartment,
+            vertebra: lesion.level.map(VertebraId::value),
+            level: lesion.level.filter(|_| known).map(VertebraId::name),
+        };
+        let unseen = said.as_ref().err();
+        LesionReport {
+            status: penn::STATUS,
+            least_round_mm: penn::LEAST_ROUND_MM,
+            least_long_mm: penn::LEAST_LONG_MM,
+            unseen: unseen.map(|&code| UnseenReport { code, text: code.to_string() }),
+            found: tumours.map(|t| t.lesions.iter().enumerate().map(entry).collect()),
+            elsewhere: tumours.map(|t| t.elsewhere),
+        }
+    }
+}
+
 /// What was written: kind -> path; a kind of several files has its own folder.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
@@ -214,6 +281,7 @@ impl Report {
             levels_from: None,
             likely_levels: segmentation.likely.iter().map(LikelyReport::new).collect(),
             flags: segmentation.flags.clone(),
+            lesions: segmentation.tumours.as_ref().map(|said| LesionReport::new(said, known)),
             curvature: measures.curvature.clone(),
             quality: measures.quality.clone(),
             confidence: segmentation.confidence,
@@ -247,12 +315,12 @@ fn models(provenance: &Provenance) -> Vec<ModelReport> {
         version: provenance.model_version.clone(),
         weights_sha256: provenance.weights_sha256.clone(),
     };
-    let instance = provenance.instance.clone().map(|net| ModelReport {
-        name: net.model,
-        version: net.version,
-        weights_sha256: net.weights_sha256,
+    let others = provenance.instance.iter().chain(&provenance.patches).map(|net| ModelReport {
+        name: net.model.clone(),
+        version: net.version.clone(),
+        weights_sha256: net.weights_sha256.clone(),
     });
-    std::iter::once(semantic).chain(instance).collect()
+    std::iter::once(semantic).chain(others).collect()
 }
 
 impl Report {

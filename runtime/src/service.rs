@@ -339,7 +339,10 @@ fn workshop(config: &Config) -> Result<Workshop> {
     let settings = engines::settings(&config.jobs, Some(&config.data));
     let registry = Registry::of(&config.data);
     let threads = config.jobs.threads;
-    let workshop = active::open(&registry, threads, &settings, Some(engines::logged()))?;
+    let mut workshop = active::open(&registry, threads, &settings, Some(engines::logged()))?;
+    if config.jobs.lesions {
+        workshop = workshop.with_lesions()?;
+    }
     let engine = workshop.engine();
     tracing::info!(engine = %engine.name, "engine: {}", engine.reason);
     Ok(workshop)

@@ -40,6 +40,7 @@ fn produce(board: &Board, handover: &Handover, folder: &Path) {
         model_version: "1".to_owned(),
         weights_sha256: String::new(),
         instance: None,
+        patches: None,
         engine: "simd f32".to_owned(),
         configuration_sha256: String::new(),
         generation: handover.generation,

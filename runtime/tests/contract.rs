@@ -13,16 +13,18 @@ mod support;
 use models::engine::trouble::State;
 use pipeline::Numbering;
 use pipeline::RefusalCode;
+use pipeline::penn::{Compartment, Lesion, Tumours, Unseen};
 use sagitta::decode::selection::{Class, Confidence, Reason, Selection};
 use sagitta::error::Move;
 use sagitta::messages::{
     AlarmCode, Boot, Completion, DeviceState, EngineKind, Envelope, FailureCode, JobStage,
-    JobState, JobStatus, Name, Passed, Presence, Receipt, Shortfall, Timestamp, Topics, Version,
+    JobState, JobStatus, LesionCounts, Name, Passed, Presence, Receipt, Shortfall, Timestamp,
+    Topics, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use support::{job, result, status, timings};
+use support::{job, result, segmentation, status, timings};
 
 /// The schema of every message.
 const SCHEMAS: [&str; 9] =
@@ -102,6 +104,22 @@ fn selections() -> Vec<Selection> {
     Class::ALL.iter().flat_map(|&class| both.map(|confidence| of(class, confidence))).collect()
 }
 
+/// Two lesions, none, and every reason why nothing can be said.
+fn lesions() -> Vec<Result<Tumours, Unseen>> {
+    let found = |count: usize| {
+        let lesion = Lesion {
+            volume_mm3: 1234.5,
+            extent_mm: [20.0, 30.0, 8.0],
+            centre_mm: [0.0; 3],
+            compartment: Compartment::Cord,
+            level: None,
+        };
+        let mask = segmentation(Numbering::FromSacrum).instances;
+        Ok(Tumours { mask, lesions: vec![lesion; count], elsewhere: 1 })
+    };
+    [found(2), found(0)].into_iter().chain(Unseen::ALL.map(Err)).collect()
+}
+
 /// One message of every form, by the name of its schema.
 fn published() -> Vec<(&'static str, Value)> {
     let mut messages = Vec::new();
@@ -146,6 +164,11 @@ fn published() -> Vec<(&'static str, Value)> {
         let mut taken = result(&job("1.2.3"), Numbering::FromSacrum);
         (taken.selection, taken.replaces) = (Some(selection), Some(job("1.2.4")));
         add("result", encode(8, &taken));
+    }
+    for said in lesions() {
+        let mut searched = result(&job("1.2.3"), Numbering::FromSacrum);
+        searched.lesions = Some(LesionCounts::of(&said));
+        add("result", encode(8, &searched));
     }
     device::reports().iter().for_each(|report| add("health", encode(8, report)));
     device::alarms().iter().for_each(|alarm| add("alarm", encode(8, alarm)));
@@ -354,6 +377,7 @@ fn the_words_of_results_are_the_words_of_the_types() {
         OutputKind::SrMeasurements,
         OutputKind::Gsps,
         OutputKind::SegLabelmap,
+        OutputKind::SegLesions,
     ];
     assert_eq!(words("/properties/outputs/items/enum"), serde_json::json!(outputs));
     let flags = [

@@ -16,18 +16,19 @@ from penn.preprocess import LIMITS, PIXEL_MM, SIGMA, THRESHOLD_PERCENTILE, THRES
 from penn.ssae import Penn
 
 
-def described(reconstruction: str) -> dict[str, str]:
-    """What the service reads out of the card, as keys of its own: nothing reads it yet."""
-    threshold = f"{THRESHOLD_SHARE:g} of percentile {THRESHOLD_PERCENTILE:g}"
+def described(reconstruction: str, threshold: float) -> dict[str, str]:
+    """What the service reads out of the card, as keys of its own (models/src/weights/patch.rs)."""
+    noise = f"{THRESHOLD_SHARE:g} of percentile {THRESHOLD_PERCENTILE:g}"
     limits = f"percentiles {LIMITS[0]:g} to {LIMITS[1]:g}"
     return {
         "grid": f"{PIXEL_MM:g} mm",
-        "preparation": f"threshold {threshold}, sigma {SIGMA:g} pixels, {limits}",
+        "preparation": f"threshold {noise}, sigma {SIGMA:g} pixels, {limits}",
         "reconstruction": reconstruction,
+        "threshold": f"{threshold:g}",
     }
 
 
-def write(net: Penn, path: Path, reconstruction: str) -> str:
+def write(net: Penn, path: Path, reconstruction: str, threshold: float) -> str:
     """Writes the net and returns the SHA-256 of the file."""
     graph, x = Graph(), "slice"
     for n, layer in enumerate(net.layers()):
@@ -37,7 +38,7 @@ def write(net: Penn, path: Path, reconstruction: str) -> str:
         x = graph.add("Conv", [x, *names], f"layer.{n}.sum", kernel_shape=[size, size])
         x = graph.add("Sigmoid", [x], f"layer.{n}")
     graph.nodes[-1].output[0] = "outputs"
-    return graph.save(path, {"slice": 1, "outputs": net.head.out_features}, described(reconstruction))
+    return graph.save(path, {"slice": 1, "outputs": net.head.out_features}, described(reconstruction, threshold))
 
 
 def rounded(net: Penn) -> Penn:

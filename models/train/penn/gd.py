@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,8 +88,8 @@ def contrast(rng: np.random.Generator, tissues: list[str], saturated: bool) -> C
 class GdPainter(Painter):
     """Paints whole exams on the patch net's pixels."""
 
-    def exam(self, anatomy: Anatomy) -> Exam:
-        made = lesions.implant(anatomy, self.rng)
+    def exam(self, anatomy: Anatomy, burden: lesions.Burden) -> Exam:
+        made = lesions.implant(anatomy, self.rng, burden)
         canvas = Canvas(made, self.device)
         saturated = bool(self.rng.random() < 0.5)
         view = View(0, self._middle(canvas), self.rng.normal() * 4, PIXEL_MM, 1.0, self._uniform(0, 2.5))
@@ -114,7 +115,7 @@ class GdPainter(Painter):
         return (float(canvas.spine[:, 0].mean()), float(canvas.spine[:, 1].mean()))
 
 
-def exams(first_seed: int, count: int) -> list[Exam]:
-    """Exams of patients `first_seed` and following: the same seeds give the same exams."""
-    made = stream(first_seed, count)
-    return [GdPainter(anatomy.seed, torch.device("cpu")).exam(anatomy) for anatomy in made]
+def exams(first_seed: int, count: int, burden: lesions.Burden = lesions.USUAL) -> Iterator[Exam]:
+    """Exams of patients `first_seed` and following, one after the other: the same seeds give the same exams."""
+    for anatomy in stream(first_seed, count):
+        yield GdPainter(anatomy.seed, torch.device("cpu")).exam(anatomy, burden)

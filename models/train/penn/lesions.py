@@ -38,22 +38,33 @@ KINDS = {
     "intradural extramedullary": Kind(("csf",), ("csf", "root", "cord", "epidural fat"), (5, 24), (1.3, 0.9, 0.9), 0.15),
     "intramedullary": Kind(("cord",), ("cord", "csf"), (5, 18), (2.6, 0.9, 0.9), 0.15),
 }
-# How often an exam has none, and how often a bone lesion breaks out of its bone or any lesion has a dead core.
-NONE_SHARE = 0.2
-MOST = 4
+@dataclass(frozen=True)
+class Burden:
+    """How often an exam has no lesion, how many it has at most, and the diameter that none is drawn below, mm."""
+
+    none: float
+    most: int
+    least_mm: float
+
+
+# Of those that are judged.
+USUAL = Burden(none=0.2, most=4, least_mm=0.0)
+# Of those that are learnt from: one patch of a thousand is tumour in the usual ones, and small lesions fill none.
+HEAVY = Burden(none=0.1, most=10, least_mm=14.0)
+# How often a bone lesion breaks out of its bone and any lesion has a dead core.
 BREAKS_OUT = 0.5
 CORE = 0.2
 
 
-def implant(anatomy: Anatomy, rng: np.random.Generator) -> Anatomy:
-    """The anatomy with up to MOST lesions and some scars behind discs; the arrays of `anatomy` stay as they are."""
+def implant(anatomy: Anatomy, rng: np.random.Generator, burden: Burden = USUAL) -> Anatomy:
+    """The anatomy with lesions and some scars behind discs; the arrays of `anatomy` stay as they are."""
     tissue, part, names = anatomy.tissue.copy(), anatomy.part.copy(), [*anatomy.tissues, *ADDED]
     tissue[tissue == names.index("lesion")] = names.index("tumour")
     made = replace(anatomy, tissue=tissue, part=part, tissues=names)
-    if rng.random() >= NONE_SHARE:
-        for n in range(int(rng.integers(1, MOST + 1))):
+    if rng.random() >= burden.none:
+        for n in range(int(rng.integers(1, burden.most + 1))):
             kind = rng.choice(list(KINDS), p=[kind.share for kind in KINDS.values()])
-            _grow(made, KINDS[str(kind)], n, rng)
+            _grow(made, KINDS[str(kind)], burden.least_mm, n, rng)
     else:
         tissue[tissue == names.index("tumour")] = names.index("modic 1")
     _scar(made, rng)
@@ -66,12 +77,12 @@ def truth(anatomy: Anatomy) -> np.ndarray:
     return np.isin(anatomy.truth(anatomy.tissue), values)
 
 
-def _grow(anatomy: Anatomy, kind: Kind, number: int, rng: np.random.Generator) -> None:
+def _grow(anatomy: Anatomy, kind: Kind, least_mm: float, number: int, rng: np.random.Generator) -> None:
     names = anatomy.tissues
     seeds = np.argwhere(anatomy.tissue == names.index(str(rng.choice(kind.seeds))))
     if len(seeds) == 0:
         return
-    low, high = np.log(kind.diameters_mm)
+    low, high = np.log(np.maximum(kind.diameters_mm, least_mm))
     radius = np.exp(rng.uniform(low, high)) / 2
     radii = radius * np.array([kind.form[2], kind.form[0], kind.form[1]]) * rng.uniform(0.75, 1.3, 3)
     replaces = kind.replaces + (AROUND if kind is KINDS["bone"] and rng.random() < BREAKS_OUT else ())

@@ -58,7 +58,7 @@ def near(spine: np.ndarray, pixel_mm: float) -> np.ndarray:
     return (F.conv2d(planes, disc[None, None], padding=reach)[:, 0] > 0.5).numpy()
 
 
-def cleaned(probability: np.ndarray, spine: np.ndarray, pixel_mm: float) -> np.ndarray:
-    """What is called tumour in an exam: probable, no crumb, near the spine."""
-    said = np.stack([without_crumbs(plane, pixel_mm) for plane in probability > 0.5])
+def cleaned(probability: np.ndarray, spine: np.ndarray, pixel_mm: float, threshold: float = 0.5) -> np.ndarray:
+    """What is called tumour in an exam: above the threshold, no crumb, near the spine."""
+    said = np.stack([without_crumbs(plane, pixel_mm) for plane in probability > threshold])
     return said & near(spine, pixel_mm)

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 from anatomy import stream
-from penn import export, lesions, patches, preprocess, regions, ssae
+from penn import export, lesions, patches, preprocess, regions, ssae, train
 from penn.gd import exams
 from penn.metrics import Confusion, macro, micro
 
@@ -29,8 +29,15 @@ class Drawing(unittest.TestCase):
         self.assertGreater(sum(size > 0 for size in sizes), 5)
         self.assertGreater(len(set(sizes)), 5)
 
+    def test_patients_to_learn_from_have_more_tumour_than_those_that_judge(self) -> None:
+        patients, volumes = list(stream(30_000_000, 3)), []
+        for burden in (lesions.USUAL, lesions.HEAVY):
+            made = [lesions.implant(patient, np.random.default_rng(5), burden) for patient in patients]
+            volumes.append(sum(int(lesions.truth(anatomy).sum()) for anatomy in made))
+        self.assertGreater(volumes[1], 2 * volumes[0])
+
     def test_the_same_patient_is_the_same_exam_and_tumours_are_near_the_spine(self) -> None:
-        first, again = exams(30_000_000, 1)[0], exams(30_000_000, 1)[0]
+        first, again = next(exams(30_000_000, 1)), next(exams(30_000_000, 1))
         np.testing.assert_array_equal(first.image, again.image)
         self.assertTrue(np.isfinite(first.image).all() and first.image.shape == first.classes.shape)
         self.assertTrue((first.classes == patches.TUMOUR).any())
@@ -112,7 +119,7 @@ class Learning(unittest.TestCase):
         plane = np.random.default_rng(2).random((45, 39)).astype(np.float32)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "penn.onnx"
-            self.assertEqual(len(export.write(net, path, "mean")), 64)
+            self.assertEqual(len(export.write(net, path, "mean", 0.5)), 64)
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             got = session.run(None, {"slice": plane[None, None]})[0][0]
         for stride in (1, 2, 4):
@@ -120,6 +127,25 @@ class Learning(unittest.TestCase):
             with torch.no_grad():
                 want = torch.sigmoid(net(torch.from_numpy(views.reshape(-1, patches.SIDE**2)))).numpy()
             np.testing.assert_allclose(got[:, ::stride, ::stride].reshape(2, -1).T, want, atol=1e-5)
+
+
+    def test_scores_are_those_of_the_net_and_a_run_goes_on_where_it_was_stopped(self) -> None:
+        torch.manual_seed(3)
+        net, x = ssae.Penn(), torch.rand(9, patches.SIDE**2)
+        with torch.no_grad():
+            outputs = torch.sigmoid(net(x))
+        np.testing.assert_allclose(net.scores(x.numpy()), (outputs[:, 1] / outputs.sum(1)).numpy(), atol=1e-5)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "phase.pt"
+            first = train.kept(path, lambda: net.state_dict())
+            again = train.kept(path, lambda: self.fail("made again"))
+            self.assertTrue(all(torch.equal(first[name], again[name]) for name in first))
+
+    def test_patches_that_are_learnt_from_keep_the_shares_of_the_sampler(self) -> None:
+        x, tumour = train.training_set(exams(30_000_000, 1, lesions.HEAVY), 300, 1)
+        self.assertEqual(x.shape, (len(tumour), patches.SIDE**2))
+        self.assertTrue(0 < len(tumour) <= 300 and bool(tumour.any()))
+        self.assertLess(abs(float(tumour.float().mean()) - 0.4), 0.1)
 
 
 class Judging(unittest.TestCase):

@@ -1,6 +1,7 @@
 //! What a network is: input grid, normalisation, classes, origin. Read from TOML by crate `models`.
 
 use crate::labels::{Structure, VertebraId};
+use crate::penn::Reading;
 pub use kernels::slab::Normalisation;
 
 /// One output class of a semantic net. Left and right processes are one class: five slices cannot tell the side, the
@@ -97,4 +98,14 @@ impl InstanceCard {
     pub fn output_channels(&self) -> usize {
         Self::OUTPUTS * self.window.counts[2] + self.levels.len()
     }
+}
+
+/// A released patch net: what is tumour on Gd-T1. Pixels and patches are those of [`crate::penn`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchCard {
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the weights file, lower-case hexadecimal; checked against the file when it is loaded.
+    pub weights_sha256: String,
+    pub reading: Reading,
 }

@@ -29,7 +29,7 @@ pub mod spineps;
 pub mod stages;
 pub mod vertebrae;
 
-pub use card::{InstanceCard, ModelCard};
+pub use card::{InstanceCard, ModelCard, PatchCard};
 pub use labels::{Structure, VertebraId};
 pub use net::{Net, NetError, Nets, TensorMut, TensorRef};
 pub use numbering::{KnownLevel, Neighbour};

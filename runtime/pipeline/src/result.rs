@@ -2,6 +2,7 @@
 
 use crate::labels::VertebraId;
 use crate::measure::Measurements;
+use crate::penn::{Tumours, Unseen};
 use kernels::Volume;
 use serde::Serialize;
 
@@ -133,4 +134,6 @@ pub struct Segmentation {
     pub confidence: f32,
     /// What was measured, vertebra by vertebra in the order of `vertebrae`.
     pub measures: Measurements,
+    /// What [`crate::penn`] says, which the caller asks for; `None` where nobody did.
+    pub tumours: Option<Result<Tumours, Unseen>>,
 }

@@ -75,5 +75,6 @@ pub fn segment(
         flags,
         confidence,
         measures,
+        tumours: None,
     })
 }

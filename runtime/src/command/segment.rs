@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Threads of the engine; all cores when absent.
     #[arg(long)]
     threads: Option<usize>,
+    /// Look for enhancing lesions on T1 after a contrast agent: experimental, not for diagnosis.
+    #[arg(long)]
+    lesions: bool,
     #[command(flatten)]
     engine: EngineArguments,
 }
@@ -57,6 +60,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         labelmap: false,
     };
     let mut workshop = Workshop::open(arguments.threads, &arguments.engine.settings()?, None)?;
+    if arguments.lesions {
+        workshop = workshop.with_lesions()?;
+    }
     let product =
         match workshop.produce(&source, &request, &mut Advance::none(), &mut clock, &mut |_| {}) {
             Ok(product) => product,

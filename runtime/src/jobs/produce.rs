@@ -3,6 +3,7 @@
 //! The service and `sagitta segment` both run this, so that they give the same bytes.
 
 use super::clock::StageClock;
+use super::lesions::Lesions;
 use super::levels::Neighbours;
 use super::source::Source;
 use crate::error::Move;
@@ -161,6 +162,7 @@ fn place(kind: OutputKind) -> &'static str {
         OutputKind::Measurements => "sr.dcm",
         OutputKind::PresentationState => "gsps.dcm",
         OutputKind::Labelmap => "seg-labelmap.dcm",
+        OutputKind::Lesions => "seg-lesions.dcm",
     }
 }
 
@@ -184,6 +186,8 @@ pub struct Workshop {
     /// Reads the weights once more, for the self-test.
     read: ReadForms,
     threads: usize,
+    /// Where lesions are looked for.
+    lesions: Option<Lesions>,
     /// Why nothing that comes from here can be believed.
     failed: Option<String>,
     /// Of the last series; before the first, of the engine at work.
@@ -218,11 +222,16 @@ impl Workshop {
         let threads = threads.unwrap_or_else(kernels::threads::available);
         let engines = Engines::open(&read()?, settings, threads, listener)?;
         let engine = engine_report(engines.at_work(), threads);
-        Ok(Workshop { engines, read, threads, failed: None, engine })
+        Ok(Workshop { engines, read, threads, lesions: None, failed: None, engine })
     }
 
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// The same that also looks for enhancing lesions: experimental.
+    pub fn with_lesions(self) -> Result<Workshop, ModelError> {
+        Ok(Workshop { lesions: Some(Lesions::open()?), ..self })
     }
 
     pub fn engine(&self) -> &EngineReport {
@@ -287,6 +296,7 @@ impl Workshop {
             model_version: card.version.clone(),
             weights_sha256: card.weights_sha256.clone(),
             instance: nets.instance.as_ref().map(|net| NetName::of(net.card())),
+            patches: self.lesions.as_ref().map(Lesions::name),
             engine: self.engine.name.clone(),
             configuration_sha256: crate::identity::configuration_sha256(&values),
             generation,
@@ -335,7 +345,7 @@ impl Workshop {
         }
         let series = source.series();
         let neighbours = request.neighbours.known();
-        let (segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
+        let (mut segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
             clock.begin(stage.into(), tell);
             // Behind the nets: an association that waits for its first object must not wait for long.
             if stage == Stage::Join {
@@ -343,6 +353,10 @@ impl Workshop {
                 tracing::debug!(destinations, "objects go out as they are made");
             }
         })?;
+        if let Some(lesions) = &self.lesions {
+            clock.begin(JobStage::Lesions, tell);
+            segmentation.tumours = Some(lesions.search(source, &segmentation, self.threads));
+        }
         let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
         self.engine = engine_report(ran, self.threads);
         clock.begin(JobStage::Outputs, tell);

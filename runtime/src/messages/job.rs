@@ -1,6 +1,7 @@
 //! The messages of a job: its life and its numbers.
 
 use super::engine::{Engine, Passed};
+use super::lesions::LesionCounts;
 use super::{MessageError, Name, Receipt, Version};
 use crate::decode::selection::Selection;
 use crate::error::Move;
@@ -25,6 +26,8 @@ pub enum JobStage {
     Join,
     Restore,
     Measure,
+    /// Looking for lesions, where the site wants it.
+    Lesions,
     /// Building and storing the outputs.
     Outputs,
     /// First object sent to last object acknowledged.
@@ -44,12 +47,13 @@ impl JobStage {
             JobStage::Join => "join",
             JobStage::Restore => "restore",
             JobStage::Measure => "measure",
+            JobStage::Lesions => "lesions",
             JobStage::Outputs => "outputs",
             JobStage::Deliver => "deliver",
         }
     }
 
-    pub const ALL: [JobStage; 11] = [
+    pub const ALL: [JobStage; 12] = [
         JobStage::Complete,
         JobStage::Volume,
         JobStage::Prepare,
@@ -59,6 +63,7 @@ impl JobStage {
         JobStage::Join,
         JobStage::Restore,
         JobStage::Measure,
+        JobStage::Lesions,
         JobStage::Outputs,
         JobStage::Deliver,
     ];
@@ -261,6 +266,8 @@ pub enum OutputKind {
     Gsps,
     /// DICOM SEG of the semantic mask as label map, where a destination asks for it.
     SegLabelmap,
+    /// DICOM SEG of the lesions, where the site has them looked for.
+    SegLesions,
 }
 
 impl From<objects::OutputKind> for OutputKind {
@@ -273,6 +280,7 @@ impl From<objects::OutputKind> for OutputKind {
             objects::OutputKind::Measurements => OutputKind::SrMeasurements,
             objects::OutputKind::PresentationState => OutputKind::Gsps,
             objects::OutputKind::Labelmap => OutputKind::SegLabelmap,
+            objects::OutputKind::Lesions => OutputKind::SegLesions,
         }
     }
 }
@@ -350,6 +358,8 @@ pub struct JobResult {
     pub replaces: Option<JobId>,
     /// As in [`JobStatus`].
     pub fallback: Option<Passed>,
+    /// `None` where nobody looked.
+    pub lesions: Option<LesionCounts>,
 }
 
 impl JobResult {
@@ -384,6 +394,7 @@ impl JobResult {
             selection: None,
             replaces: None,
             fallback: None,
+            lesions: segmentation.tumours.as_ref().map(LesionCounts::of),
         }
     }
 
@@ -425,6 +436,9 @@ impl Serialize for JobResult {
         if let Some(fallback) = &self.fallback {
             map.serialize_entry("fallback", fallback)?;
         }
+        if let Some(lesions) = &self.lesions {
+            map.serialize_entry("lesions", lesions)?;
+        }
         map.end()
     }
 }
@@ -443,7 +457,7 @@ fn volumes_ml(segmentation: &Segmentation) -> VolumesMl {
 }
 
 /// `value` to so many decimals; 0 for a value that is not a number, because JSON has no word for it.
-fn rounded(value: f64, decimals: i32) -> f64 {
+pub(super) fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     if value.is_finite() { (value * scale).round() / scale } else { 0.0 }
 }

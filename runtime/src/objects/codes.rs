@@ -5,10 +5,18 @@
 //! The endplate has no public code: private scheme 99SPINE.
 
 use super::element::Code;
+use pipeline::penn::Compartment;
 use pipeline::{Structure, VertebraId};
 
 /// Category of every segment (PS3.16 CID 7150).
 pub(super) const ANATOMICAL_STRUCTURE: Code = Code::sct("91723000", "Anatomical Structure");
+/// Category of what is not as it should be (PS3.16 CID 7150).
+pub(super) const ALTERED_STRUCTURE: Code =
+    Code::sct("49755003", "Morphologically Altered Structure");
+/// What the patch net takes for one (PS3.16 CID 7159): no word of what kind.
+pub(super) const LESION: Code = Code::sct("52988006", "Lesion");
+/// Red, which no structure has.
+pub(super) const LESION_COLOUR: [u8; 3] = [255, 0, 0];
 /// Algorithm family (PS3.16 CID 7162).
 pub(super) const ARTIFICIAL_INTELLIGENCE: Code = Code::dcm("123110", "Artificial Intelligence");
 /// How the masks were derived (PS3.16 CID 7203).
@@ -58,6 +66,20 @@ pub fn structure(structure: Structure) -> Property {
         Structure::Disc => (DISC, None),
     };
     Property { code, side, colour: structure.colour() }
+}
+
+/// Where most of a lesion lies; `None` outside of all structures.
+pub(super) fn compartment(compartment: Compartment) -> Option<Code> {
+    let of = match compartment {
+        Compartment::VertebralBody => Structure::VertebralBody,
+        Compartment::PosteriorElements => Structure::VertebralArch,
+        Compartment::Sacrum => Structure::Sacrum,
+        Compartment::Disc => Structure::Disc,
+        Compartment::Canal => Structure::SpinalCanal,
+        Compartment::Cord => Structure::SpinalCord,
+        Compartment::Outside => return None,
+    };
+    Some(structure(of).code)
 }
 
 const TRANSVERSE: Code = Code::sct("73400003", "Transverse process of vertebra");

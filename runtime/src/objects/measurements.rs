@@ -25,18 +25,25 @@ use pipeline::Segmentation;
 
 const KIND: OutputKind = OutputKind::Measurements;
 
+/// What the report refers to.
+pub(super) struct Masks<'a> {
+    pub(super) structures: Segments<'a>,
+    pub(super) levels: Segments<'a>,
+    /// `None` where nobody looked, or nothing could be said.
+    pub(super) lesions: Option<Segments<'a>>,
+}
+
 /// The report of a result; `None` where there is no vertebra to measure.
 pub(super) fn build(
     context: &Context<'_>,
     result: &Segmentation,
-    structures: &Segments<'_>,
-    levels: &Segments<'_>,
+    masks: &Masks<'_>,
 ) -> Result<Option<OutputObject>, ObjectError> {
     if result.measures.vertebrae.is_empty() {
         return Ok(None);
     }
     let mut object = context.common(KIND, 1);
-    let groups = groups::all(context, result, structures, levels);
+    let groups = groups::all(context, result, masks);
     let mut children =
         vec![coded(Relation::HasConceptModifier, concepts::LANGUAGE, concepts::ENGLISH)];
     children.extend(observer(context));
@@ -47,7 +54,7 @@ pub(super) fn build(
         judgements(context, result),
     ]);
     let root = container_elements(concepts::REPORT, "1500", children);
-    let evidence = evidence(context, &[structures, levels]);
+    let evidence = evidence(context, masks);
     for element in document().into_iter().chain([evidence]).chain(root) {
         object.put(element);
     }
@@ -113,18 +120,21 @@ fn judgements(context: &Context<'_>, result: &Segmentation) -> Item {
     ];
     let doubts = quality.doubts.iter();
     items.extend(doubts.map(|&doubt| words(Relation::Contains, concepts::DOUBT, word(doubt))));
+    let lesions = result.tumours.as_ref().map(groups::lesion_comment);
+    items.extend(lesions.map(|text| words(Relation::Contains, concepts::COMMENT, text)));
     container(concepts::JUDGEMENTS, items)
 }
 
 /// Everything the content refers to (PS3.3 C.17.2.3): the source images and our SEGs.
-fn evidence(context: &Context<'_>, segmentations: &[&Segments<'_>]) -> InMemElement {
+fn evidence(context: &Context<'_>, masks: &Masks<'_>) -> InMemElement {
+    let segmentations = [&masks.structures, &masks.levels].into_iter().chain(&masks.lesions);
     let series = |uid: &str, references| {
         InMemDicomObject::from_element_iter([
             text(tags::SERIES_INSTANCE_UID, VR::UI, uid),
             sequence(tags::REFERENCED_SOP_SEQUENCE, references),
         ])
     };
-    let own = segmentations.iter().filter(|segments| !segments.is_empty()).map(|segments| {
+    let own = segmentations.filter(|segments| !segments.is_empty()).map(|segments| {
         let kind = segments.kind;
         series(&context.own_series_uid(kind), vec![context.own(kind)])
     });

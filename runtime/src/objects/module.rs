@@ -208,14 +208,22 @@ impl<'a> Context<'a> {
     /// Our own equipment (PS3.3 C.7.5.1, C.7.5.2), and who contributed: the scanner and, with
     /// everything needed to trace the result, the processing.
     fn equipment(&self) -> [InMemElement; 5] {
-        let Provenance { software, model, model_version, weights_sha256, instance, engine, .. } =
-            self.provenance;
+        let Provenance {
+            software,
+            model,
+            model_version,
+            weights_sha256,
+            instance,
+            patches,
+            engine,
+            ..
+        } = self.provenance;
         let mut versions = vec![
             line(software, LO_CHARACTERS),
             line(&format!("{model} {model_version}"), LO_CHARACTERS),
             line(weights_sha256, LO_CHARACTERS),
         ];
-        if let Some(NetName { model, version, weights_sha256 }) = instance {
+        for NetName { model, version, weights_sha256 } in instance.iter().chain(patches) {
             versions.push(line(&format!("{model} {version}"), LO_CHARACTERS));
             versions.push(line(weights_sha256, LO_CHARACTERS));
         }
@@ -264,11 +272,14 @@ impl<'a> Context<'a> {
     /// The provenance as `name=value` pairs, one line.
     pub(super) fn trace(&self) -> String {
         let p = self.provenance;
-        let instance = p.instance.as_ref().map_or("none".to_owned(), |net| {
-            format!("{} {}; instance-weights-sha256={}", net.model, net.version, net.weights_sha256)
-        });
+        let named = |name: &str, NetName { model, version, weights_sha256 }: &NetName| {
+            format!("{name}-model={model} {version}; {name}-weights-sha256={weights_sha256}; ")
+        };
+        let instance = p.instance.as_ref().map(|net| named("instance", net));
+        let instance = instance.unwrap_or_else(|| "instance-model=none; ".to_owned());
+        let patches: String = p.patches.iter().map(|net| named("patch", net)).collect();
         format!(
-            "software={}; model={} {}; weights-sha256={}; instance-model={instance}; engine={}; \
+            "software={}; model={} {}; weights-sha256={}; {instance}{patches}engine={}; \
              configuration-sha256={}; generation={}",
             p.software,
             p.model,
@@ -434,6 +445,7 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
         model_version,
         weights_sha256,
         instance,
+        patches,
         engine,
         configuration_sha256,
         generation,
@@ -443,9 +455,9 @@ fn fingerprint(source: &DicomSeries, provenance: &Provenance) -> String {
     let generation = generation.to_string();
     let made_by =
         [software, model, model_version, weights_sha256, engine, configuration_sha256, &generation];
-    let instance = instance.iter().flat_map(|net| [&net.model, &net.version, &net.weights_sha256]);
-    let parts: Vec<&str> =
-        images.iter().chain(made_by).chain(instance).map(String::as_str).collect();
+    let nets = instance.iter().chain(patches);
+    let nets = nets.flat_map(|net| [&net.model, &net.version, &net.weights_sha256]);
+    let parts: Vec<&str> = images.iter().chain(made_by).chain(nets).map(String::as_str).collect();
     derived_uid(&parts)
 }
 

@@ -48,6 +48,7 @@ impl Context<'_> {
             OutputKind::Measurements => "measurements",
             OutputKind::PresentationState => "outlines",
             OutputKind::Labelmap => "label map",
+            OutputKind::Lesions => "lesions, experimental",
         };
         let revision = self.revision(kind);
         // Escape sequences of ISO 2022 text must not be cut: such a description is left out.
@@ -60,7 +61,7 @@ impl Context<'_> {
     }
 }
 
-/// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-7 for the
+/// `source * 100 + k`: our series stand behind their source in the patient browser. `k` is 1-8 for the
 /// first result, 11-17 for the second, so a superseding series does not take its predecessor's number.
 fn number(source: i64, generation: u32, kind: OutputKind) -> i64 {
     let at = OutputKind::ALL.iter().position(|&k| k == kind).map_or(0, |at| at as i64 + 1);

@@ -79,6 +79,18 @@ pub(super) fn levels(result: &Segmentation) -> Segments<'_> {
     Segments::new(OutputKind::InstanceSegmentation, mask, vertebrae.chain(discs).collect())
 }
 
+/// The lesions by number; `None` where nobody looked, or nothing could be said.
+pub(super) fn lesions(result: &Segmentation) -> Option<Segments<'_>> {
+    let tumours = result.tumours.as_ref()?.as_ref().ok()?;
+    let segment = |value| Segment {
+        value,
+        label: format!("Lesion {value} (experimental, not for diagnosis)"),
+        property: Property { code: codes::LESION, side: None, colour: codes::LESION_COLOUR },
+    };
+    let segments = (1..=tumours.lesions.len() as u16).map(segment).collect();
+    Some(Segments::new(OutputKind::Lesions, Cow::Borrowed(&tumours.mask), segments))
+}
+
 fn vertebra(id: VertebraId, verified: bool) -> Segment {
     let label = match id {
         VertebraId::SACRUM => "Sacrum".to_owned(),
@@ -216,6 +228,7 @@ fn write(
     let file_name = match kind {
         OutputKind::InstanceSegmentation => "seg-instances.dcm",
         OutputKind::Labelmap => "seg-labelmap.dcm",
+        OutputKind::Lesions => "seg-lesions.dcm",
         _ => "seg.dcm",
     };
     context.file(kind, 1, file_name.to_owned(), &object)
@@ -226,6 +239,7 @@ fn content_label(kind: OutputKind) -> &'static str {
     match kind {
         OutputKind::InstanceSegmentation => "SPINE_LEVELS",
         OutputKind::Labelmap => "SPINE_LABELMAP",
+        OutputKind::Lesions => "LESIONS_EXPERIM",
         _ => "SPINE_STRUCTURES",
     }
 }
@@ -233,6 +247,15 @@ fn content_label(kind: OutputKind) -> &'static str {
 /// The values of a slice. Runs are long, so a value is looked up only where it changes.
 fn values(slice: &[u16]) -> BTreeSet<u16> {
     slice.chunk_by(|a, b| a == b).map(|run| run[0]).collect()
+}
+
+/// Name and version of the net behind a kind of object.
+pub(super) fn algorithm<'a>(context: &'a Context<'_>, kind: OutputKind) -> (&'a str, &'a str) {
+    let made_by = context.provenance();
+    match (&made_by.patches, kind) {
+        (Some(net), OutputKind::Lesions) => (&net.model, &net.version),
+        _ => (&made_by.model, &made_by.model_version),
+    }
 }
 
 /// One item of the segment sequence (PS3.3 C.8.20.2); `index` counts from 0.
@@ -246,17 +269,18 @@ fn describe(
     let modifier =
         side.map(|side: Code| code(tags::SEGMENTED_PROPERTY_TYPE_MODIFIER_CODE_SEQUENCE, side));
     let property = InMemDicomObject::from_element_iter(what.elements().into_iter().chain(modifier));
-    let name = line(&context.provenance().model, LO_CHARACTERS);
-    let algorithm = item(
+    let (name, version) = algorithm(context, kind);
+    let name = line(name, LO_CHARACTERS);
+    let category = match kind {
+        OutputKind::Lesions => codes::ALTERED_STRUCTURE,
+        _ => codes::ANATOMICAL_STRUCTURE,
+    };
+    let identification = item(
         tags::SEGMENTATION_ALGORITHM_IDENTIFICATION_SEQUENCE,
         [
             code(tags::ALGORITHM_FAMILY_CODE_SEQUENCE, codes::ARTIFICIAL_INTELLIGENCE),
             text(tags::ALGORITHM_NAME, VR::LO, &*name),
-            text(
-                tags::ALGORITHM_VERSION,
-                VR::LO,
-                line(&context.provenance().model_version, LO_CHARACTERS),
-            ),
+            text(tags::ALGORITHM_VERSION, VR::LO, line(version, LO_CHARACTERS)),
             text(tags::ALGORITHM_PARAMETERS, VR::LT, line(&context.trace(), usize::MAX)),
         ],
     );
@@ -265,8 +289,8 @@ fn describe(
         text(tags::SEGMENT_LABEL, VR::LO, &*segment.label),
         text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
         text(tags::SEGMENT_ALGORITHM_NAME, VR::LO, name),
-        algorithm,
-        code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, codes::ANATOMICAL_STRUCTURE),
+        identification,
+        code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, category),
         sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, vec![property]),
         shorts(tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, &codes::cielab(colour)),
         text(tags::TRACKING_ID, VR::UT, &*segment.label),

@@ -12,6 +12,7 @@ fn provenance() -> Provenance {
         model_version: "0.1.0".into(),
         weights_sha256: "0123456789abcdef".repeat(4),
         instance: None,
+        patches: None,
         engine: "simd f32".into(),
         configuration_sha256: String::new(),
         generation: 1,
@@ -74,6 +75,7 @@ fn ellipses(image: Volume<f32>, numbering: Numbering) -> (Volume<f32>, Segmentat
         likely: Vec::new(),
         flags: vec![Flag::LaterallyTruncated],
         confidence: 0.9,
+        tumours: None,
     };
     (image, segmentation)
 }

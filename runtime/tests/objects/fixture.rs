@@ -174,6 +174,7 @@ pub(crate) fn segmentation(
         likely: Vec::new(),
         flags: Vec::new(),
         confidence: 0.9,
+        tumours: None,
     }
 }
 
@@ -217,6 +218,7 @@ pub(crate) fn provenance() -> Provenance {
             version: "1".to_owned(),
             weights_sha256: "ef".repeat(32),
         }),
+        patches: None,
         engine: "simd f32".to_owned(),
         configuration_sha256: "cd".repeat(32),
         generation: 1,

@@ -122,6 +122,7 @@ pub(crate) fn segmentation(numbering: Numbering) -> Segmentation {
         likely: Vec::new(),
         flags: vec![Flag::LevelUnverified, Flag::LaterallyTruncated],
         confidence: 0.951_26,
+        tumours: None,
     }
 }
 

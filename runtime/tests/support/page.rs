@@ -132,6 +132,7 @@ fn provenance() -> Provenance {
         model_version: "0.1.0".to_owned(),
         weights_sha256: "0123456789abcdef".repeat(4),
         instance: None,
+        patches: None,
         engine: "simd f32".to_owned(),
         configuration_sha256: String::new(),
         generation: 1,

@@ -2,7 +2,7 @@
 
 use crate::labels::{Structure, VertebraId};
 use kernels::Volume;
-use kernels::components::{self, Component, Connectivity};
+use kernels::components::{Component, Components};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,35 +34,43 @@ pub struct Lesion {
     pub level: Option<VertebraId>,
 }
 
-/// The connected parts of `mask`, largest first.
+/// The masks of the same image on the grid of the tumours.
+#[derive(Clone, Copy)]
+pub(super) struct Masks<'a> {
+    pub(super) semantic: &'a Volume<u8>,
+    pub(super) instances: &'a Volume<u16>,
+}
+
+/// The connected parts of `mask`, largest first, and the volume of their numbers from 1 on.
 pub(super) fn lesions(
     mask: &Volume<u8>,
-    semantic: &Volume<u8>,
-    instances: &Volume<u16>,
-) -> Vec<Lesion> {
-    let parts = components::label(mask, Connectivity::Corners26);
-    let bodies = bodies(semantic, instances);
-    let spacing = mask.grid().affine.spacing();
-    let mut found: Vec<Lesion> = parts
-        .parts
-        .iter()
-        .enumerate()
-        .map(|(n, part)| {
-            let places = || parts.runs_of(n).flatten();
-            let centre_mm = mask.grid().affine.world(part.centroid());
-            let shared = most(places().filter_map(|place| vertebra(instances.voxels()[place])));
-            Lesion {
-                volume_mm3: part.voxels as f64 * spacing.iter().product::<f64>(),
-                extent_mm: extent(part, spacing),
-                centre_mm,
-                compartment: most(places().map(|place| Compartment::of(semantic.voxels()[place])))
-                    .unwrap_or(Compartment::Outside),
-                level: shared.or_else(|| nearest(&bodies, centre_mm)),
-            }
-        })
-        .collect();
-    found.sort_by(|a, b| b.volume_mm3.total_cmp(&a.volume_mm3));
-    found
+    parts: &Components,
+    masks: Masks<'_>,
+) -> (Volume<u16>, Vec<Lesion>) {
+    let bodies = bodies(masks.semantic, masks.instances);
+    let mut order: Vec<usize> = (0..parts.parts.len()).collect();
+    order.sort_by_key(|&n| std::cmp::Reverse(parts.parts[n].voxels));
+    let mut numbers = mask.map(|_| 0u16);
+    for (number, &n) in (1..).zip(&order) {
+        parts.runs_of(n).flatten().for_each(|place| numbers.voxels_mut()[place] = number);
+    }
+    let affine = &mask.grid().affine;
+    let lesion = |n: usize| {
+        let part = &parts.parts[n];
+        let places = || parts.runs_of(n).flatten();
+        let centre_mm = affine.world(part.centroid());
+        let instances = masks.instances.voxels();
+        let shared = most(places().filter_map(|place| vertebra(instances[place])));
+        let structures = places().map(|place| Compartment::of(masks.semantic.voxels()[place]));
+        Lesion {
+            volume_mm3: part.voxels as f64 * affine.spacing().iter().product::<f64>(),
+            extent_mm: extent(part, affine.spacing()),
+            centre_mm,
+            compartment: most(structures).unwrap_or(Compartment::Outside),
+            level: shared.or_else(|| nearest(&bodies, centre_mm)),
+        }
+    };
+    (numbers, order.into_iter().map(lesion).collect())
 }
 
 fn extent(part: &Component, spacing: [f64; 3]) -> [f64; 3] {
@@ -104,6 +112,16 @@ fn nearest(bodies: &[(VertebraId, [f64; 3])], point: [f64; 3]) -> Option<Vertebr
 }
 
 impl Compartment {
+    pub const ALL: [Compartment; 7] = [
+        Compartment::VertebralBody,
+        Compartment::PosteriorElements,
+        Compartment::Sacrum,
+        Compartment::Disc,
+        Compartment::Canal,
+        Compartment::Cord,
+        Compartment::Outside,
+    ];
+
     fn of(value: u8) -> Compartment {
         match Structure::from_value(value) {
             None => Compartment::Outside,

@@ -11,6 +11,14 @@ const REACH: usize = 4;
 /// Black and white.
 const LIMITS: [f64; 2] = [0.5, 99.5];
 
+/// What is done, in the words in which weights say what they were trained on (`models/train/penn/export.py`).
+pub fn preparation() -> String {
+    let [low, high] = LIMITS;
+    format!(
+        "threshold {THRESHOLD_SHARE} of percentile {THRESHOLD_PERCENTILE}, sigma {SIGMA} pixels, percentiles {low} to {high}"
+    )
+}
+
 /// Threshold, Gaussian blur, then 0..1, by statistics of the volume; `None` where all is alike.
 pub fn prepared(image: &Volume<f32>) -> Option<Volume<f32>> {
     let percentile = statistics::percentiles(image.voxels(), &[THRESHOLD_PERCENTILE])[0];

@@ -1,6 +1,27 @@
-//! Scores of patches back to pixels: equal to `mean` of `models/train/penn/patches.py`.
+//! Scores of patches back to pixels: equal to `RECONSTRUCTIONS` of `models/train/penn/patches.py`.
 
 use super::SIDE;
+
+/// How a pixel gets its score; the training chooses on patients that it did not learn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconstruction {
+    /// The mean of all patches that cover it.
+    Mean,
+    /// That of the patch whose middle is nearest.
+    Centre,
+}
+
+impl Reconstruction {
+    pub const ALL: [Reconstruction; 2] = [Reconstruction::Mean, Reconstruction::Centre];
+
+    /// The word in cards and weights.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reconstruction::Mean => "mean",
+            Reconstruction::Centre => "centre",
+        }
+    }
+}
 
 /// Mirrored pixels around a slice, so that every pixel has patches on all sides.
 pub const PADDING: usize = SIDE / 2;
@@ -23,9 +44,37 @@ fn mirrored(n: usize, count: usize) -> usize {
     place.min(period - place).min(count - 1)
 }
 
-/// The mean score of all patches over each pixel of a slice of `[columns, rows]`; `positions` are those along columns and
-/// rows of the padded slice.
+/// The score of each pixel of a slice of `[columns, rows]`; `positions` are those of the patches along columns and rows of
+/// the padded slice.
 pub fn rebuilt(
+    way: Reconstruction,
+    scores: &[f32],
+    positions: [usize; 2],
+    size: [usize; 2],
+    stride: usize,
+) -> Vec<f32> {
+    match way {
+        Reconstruction::Mean => mean(scores, positions, size, stride),
+        Reconstruction::Centre => centre(scores, positions, size, stride),
+    }
+}
+
+fn centre(
+    scores: &[f32],
+    positions: [usize; 2],
+    [columns, rows]: [usize; 2],
+    stride: usize,
+) -> Vec<f32> {
+    // The patch at place n has its middle PADDING further on, which is pixel n of the slice without its padding.
+    let nearest = |n: usize, count: usize| ((n + stride / 2) / stride).min(count - 1);
+    let at = |n: usize| {
+        let (x, y) = (nearest(n % columns, positions[0]), nearest(n / columns, positions[1]));
+        scores[y * positions[0] + x]
+    };
+    (0..columns * rows).map(at).collect()
+}
+
+fn mean(
     scores: &[f32],
     positions: [usize; 2],
     [columns, rows]: [usize; 2],

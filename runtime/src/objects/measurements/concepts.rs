@@ -60,6 +60,12 @@ pub(super) const LORDOSIS_L5: Concept = measure("LORDOSIS_L1_L5", "Lordosis L1 t
 pub(super) const KYPHOSIS: Concept = measure("KYPHOSIS", "Thoracic kyphosis", DEGREE);
 pub(super) const CORONAL_COBB: Concept =
     measure("CORONAL_COBB", "Largest coronal Cobb angle", DEGREE);
+/// Of the box around a lesion.
+pub(super) const EXTENTS: [Concept; 3] = [
+    measure("EXTENT_AP", "Extent from front to back", MM),
+    measure("EXTENT_SI", "Extent from top to bottom", MM),
+    measure("EXTENT_SLICES", "Extent across the slices", MM),
+];
 
 /// How far to trust a measure: the share of surface points its fit agrees with. CAD's "Certainty"
 /// would call it a probability.
@@ -135,7 +141,7 @@ pub(super) const COMMENT: Code = Code::dcm("121106", "Comment");
 mod tests {
     use super::*;
 
-    const MEASURES: [Concept; 20] = [
+    const MEASURES: [Concept; 23] = [
         VOLUME,
         HEIGHT,
         ANTERIOR_HEIGHT,
@@ -156,6 +162,9 @@ mod tests {
         LORDOSIS_L5,
         KYPHOSIS,
         CORONAL_COBB,
+        EXTENTS[0],
+        EXTENTS[1],
+        EXTENTS[2],
     ];
 
     #[test]

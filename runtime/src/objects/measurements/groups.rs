@@ -8,12 +8,14 @@ use super::concepts::{self, Concept};
 use crate::objects::codes;
 use crate::objects::content::{Item, Relation, coded, image, number, templated, uid, words};
 use crate::objects::element::{Code, LO_CHARACTERS, line};
+use crate::objects::measurements::Masks;
 use crate::objects::module::Context;
-use crate::objects::segmentation::{SegmentName, Segments};
+use crate::objects::segmentation::{self, SegmentName, Segments};
 use crate::objects::{OutputKind, word};
 use pipeline::measure::{
     CanalMeasures, Curvature, Measured, Millilitres, Reason, Unit, VertebraMeasures,
 };
+use pipeline::penn::{self, Lesion, Tumours, Unseen};
 use pipeline::{Segmentation, Structure, VertebraId};
 
 /// A millilitre in mm3, the unit of volumes in reports.
@@ -35,24 +37,46 @@ struct Group<'a> {
 /// One measure, or the reason why there is none.
 struct Entry {
     concept: Concept,
-    /// Value in the concept's unit, confidence.
-    reading: Result<[f64; 2], Reason>,
+    reading: Result<Reading, Reason>,
     sites: Vec<Code>,
 }
 
-/// The groups of a result, vertebra by vertebra from the top, then the curves.
-pub(super) fn all(
-    context: &Context<'_>,
-    result: &Segmentation,
-    structures: &Segments<'_>,
-    levels: &Segments<'_>,
-) -> Vec<Item> {
+#[derive(Clone, Copy)]
+struct Reading {
+    /// In the concept's unit.
+    value: f64,
+    /// `None` of a number that nobody judges.
+    confidence: Option<f64>,
+}
+
+/// The groups of a result, vertebra by vertebra from the top, then the curves, then the lesions.
+pub(super) fn all(context: &Context<'_>, result: &Segmentation, masks: &Masks<'_>) -> Vec<Item> {
+    let Masks { structures, levels, lesions } = masks;
     let writer = Writer { context, result, structures, levels };
     let each = result.measures.vertebrae.iter().flat_map(|measures| {
         let groups = [writer.vertebra(measures), writer.disc(measures)];
         groups.into_iter().chain(writer.canals(measures)).flatten()
     });
-    each.chain([writer.curves(&result.measures.curvature)]).map(Group::item).collect()
+    let lesions = lesions.iter().flat_map(|segments| writer.lesions(segments));
+    let curves = writer.curves(&result.measures.curvature);
+    each.chain([curves]).chain(lesions).map(Group::item).collect()
+}
+
+/// What must be read beside the lesions, or why there are none to read of.
+pub(super) fn lesion_comment(said: &Result<Tumours, Unseen>) -> String {
+    match said {
+        Ok(Tumours { lesions, elsewhere, .. }) => format!(
+            "Lesions ({}): {}; {elsewhere} more than 10 mm from the spine are left out; round ones below {} mm and \
+             long ones below {} mm are invisible to the method",
+            penn::STATUS,
+            lesions.len(),
+            penn::LEAST_ROUND_MM,
+            penn::LEAST_LONG_MM
+        ),
+        Err(unseen) => {
+            format!("Lesions ({}): nothing can be said, {}: {unseen}", penn::STATUS, word(unseen))
+        }
+    }
 }
 
 struct Writer<'a> {
@@ -154,6 +178,27 @@ impl<'a> Writer<'a> {
         ]
     }
 
+    /// One group for each lesion that has a voxel on the grid of the series.
+    fn lesions(&self, segments: &Segments<'_>) -> Vec<Group<'a>> {
+        let Some(Ok(tumours)) = &self.result.tumours else { return Vec::new() };
+        let group = |(number, lesion): (u16, &Lesion)| {
+            let segment = segments.of(number)?;
+            let reading = |concept, value| Entry {
+                concept,
+                reading: Ok(Reading { value, confidence: None }),
+                sites: Vec::new(),
+            };
+            let extents = concepts::EXTENTS.into_iter().zip(lesion.extent_mm);
+            let mut entries = vec![reading(concepts::VOLUME, lesion.volume_mm3)];
+            entries.extend(extents.map(|(concept, mm)| reading(concept, mm)));
+            let mut group = self.of_segment(segments, number, &segment, entries);
+            let level = lesion.level.map(|id| codes::vertebra(id, self.verified()));
+            group.sites = codes::compartment(lesion.compartment).into_iter().chain(level).collect();
+            Some(group)
+        };
+        (1..).zip(&tumours.lesions).filter_map(group).collect()
+    }
+
     fn curves(&self, curvature: &Curvature) -> Group<'a> {
         let mut kyphosis = entry(concepts::KYPHOSIS, &curvature.kyphosis_deg);
         let between = curvature.kyphosis_between.iter().flatten();
@@ -178,7 +223,9 @@ impl<'a> Writer<'a> {
 
 fn entry<U: Unit>(concept: Concept, measured: &Measured<U>) -> Entry {
     let reading = match *measured {
-        Measured::Value { value, confidence } => Ok([value.number(), confidence.number()]),
+        Measured::Value { value, confidence } => {
+            Ok(Reading { value: value.number(), confidence: Some(confidence.number()) })
+        }
         Measured::NotMeasurable { not_measurable } => Err(not_measurable),
     };
     Entry { concept, reading, sites: Vec::new() }
@@ -186,7 +233,7 @@ fn entry<U: Unit>(concept: Concept, measured: &Measured<U>) -> Entry {
 
 fn volume(measured: &Measured<Millilitres>) -> Entry {
     let mut entry = entry(concepts::VOLUME, measured);
-    entry.reading = entry.reading.map(|[ml, confidence]| [ml * MM3_PER_ML, confidence]);
+    entry.reading = entry.reading.map(|ml| Reading { value: ml.value * MM3_PER_ML, ..ml });
     entry
 }
 
@@ -200,7 +247,8 @@ impl Group<'_> {
         ];
         let site = |&code: &Code| coded(HasConceptModifier, concepts::FINDING_SITE, code);
         children.extend(self.sites.iter().map(site));
-        children.extend(algorithm(self.context));
+        let made_by = self.segment.map_or(OutputKind::Measurements, |(kind, _)| kind);
+        children.extend(algorithm(self.context, made_by));
         if let Some((kind, segment)) = self.segment {
             let reference = self.context.own(kind);
             children.push(image(Some(concepts::SEGMENT), reference, Some(segment)));
@@ -222,16 +270,13 @@ impl Group<'_> {
 
 impl Entry {
     fn item(&self) -> Option<Item> {
-        let [value, confidence] = self.reading.ok()?;
+        let Reading { value, confidence } = self.reading.ok()?;
         let site = |&code: &Code| coded(Relation::HasConceptModifier, concepts::FINDING_SITE, code);
         let mut children: Vec<Item> = self.sites.iter().map(site).collect();
-        children.push(number(
-            Relation::HasProperties,
-            concepts::CONFIDENCE,
-            confidence,
-            concepts::ONE,
-            Vec::new(),
-        ));
+        children.extend(confidence.map(|share| {
+            let (name, unit) = (concepts::CONFIDENCE, concepts::ONE);
+            number(Relation::HasProperties, name, share, unit, Vec::new())
+        }));
         let Concept { code, unit } = self.concept;
         Some(number(Relation::Contains, code, value, unit, children))
     }
@@ -243,13 +288,10 @@ impl Entry {
     }
 }
 
-/// What made the masks that were measured (PS3.16 TID 4019); all of its provenance is told once, at
+/// What made the mask that was measured (PS3.16 TID 4019); all of its provenance is told once, at
 /// the end of the report.
-fn algorithm(context: &Context<'_>) -> [Item; 2] {
-    let provenance = context.provenance();
-    [
-        (concepts::ALGORITHM_NAME, line(&provenance.model, LO_CHARACTERS)),
-        (concepts::ALGORITHM_VERSION, line(&provenance.model_version, LO_CHARACTERS)),
-    ]
-    .map(|(name, value)| words(Relation::HasConceptModifier, name, value))
+fn algorithm(context: &Context<'_>, kind: OutputKind) -> [Item; 2] {
+    let (name, version) = segmentation::algorithm(context, kind);
+    [(concepts::ALGORITHM_NAME, name), (concepts::ALGORITHM_VERSION, version)]
+        .map(|(name, value)| words(Relation::HasConceptModifier, name, line(value, LO_CHARACTERS)))
 }
