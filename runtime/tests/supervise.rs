@@ -101,6 +101,8 @@ fn answer(
         },
         ToSupervisor::GetJournal { .. } => FromSupervisor::JournalEnd { next: 0 },
         ToSupervisor::Command(_) => FromSupervisor::Done,
+        // The service asks nothing about images.
+        ToSupervisor::Image(_) => FromSupervisor::Refused,
     }
 }
 
