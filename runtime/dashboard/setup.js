@@ -29,7 +29,7 @@ function answers(given) {
     told.receiver = [{ name: kind, address, ae_title, kind }];
   }
   if (given.broker) told.broker = { host: given.broker };
-  if (given.admin) told.admin = { name: given.admin, password: given.password };
+  if (given.user) told.user = { name: given.user, password: given.password };
   return told;
 }
 

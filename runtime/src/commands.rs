@@ -17,6 +17,7 @@ use crate::messages::{CommandReply, Name, OrderFault, OrderKind, Outcome, Timest
 use crate::outbox::{Begun, Outbox, OutboxError};
 use crate::publish::mqtt::Publisher;
 use crate::seal::{KeyError, PublicKey};
+use schemars::JsonSchema;
 use order::{Asked, LEEWAY_S, MAX_VALIDITY_S};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 pub const WAITING: usize = 16;
 
 /// An entry `[[operator]]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Operator {
     /// Stands for them in replies and in the audit log.

@@ -50,7 +50,7 @@ pub struct Answers {
     pub broker: Option<Broker>,
     /// Who may log in to the page and change the device.
     #[serde(default)]
-    pub admin: Option<Admin>,
+    pub user: Option<FirstUser>,
     /// With them, connections of scanners are secured.
     #[serde(default)]
     pub certificates: Option<crate::tls::Settings>,
@@ -114,7 +114,7 @@ pub struct Login {
 }
 
 /// The first user.
-pub type Admin = Login;
+pub type FirstUser = Login;
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -182,9 +182,9 @@ pub fn set_up(answers: &Answers, place: &Path) -> Result<Config, SetupError> {
     if let Some(login) = answers.broker.as_ref().and_then(|broker| broker.login.as_ref()) {
         write(&password, &login.password)?;
     }
-    if let Some(admin) = &answers.admin {
+    if let Some(user) = &answers.user {
         let mut first = Users::default();
-        first.set(&admin.name, Role::Admin, &admin.password)?;
+        first.set(&user.name, Role::Engineer, &user.password)?;
         write(&users, &first.text())?;
     }
     config.rehearse(place)?;
@@ -204,7 +204,7 @@ fn text(answers: &Answers, users: &Path, password: &Path) -> String {
     root.insert("mqtt".to_owned(), mqtt(answers, password).into());
     root.insert("dicom".to_owned(), dicom(answers).into());
     let mut dashboard = Table::from_iter([("bind".to_owned(), Value::from(PAGE))]);
-    if answers.admin.is_some() {
+    if answers.user.is_some() {
         dashboard.insert("users".to_owned(), path(users));
     }
     root.insert("dashboard".to_owned(), dashboard.into());

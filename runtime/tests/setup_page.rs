@@ -52,7 +52,7 @@ impl Device {
     fn answers(&self) -> Value {
         json!({ "site": "north", "device": "mr1", "data": self.folder.join("data"),
             "scanner": [{ "ae_title": "MR1", "address": null }],
-            "admin": { "name": "ann", "password": "correct horse" } })
+            "user": { "name": "ann", "password": "correct horse" } })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::Name;
 use crate::error::Move;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What can be ordered; nothing else can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
     /// Test the nets now, between two jobs.

@@ -26,7 +26,7 @@ fn answers(folder: &Folder) -> String {
          [[scanner]]\nae_title = 'MR1'\naddress = '10.1.2.0/24'\n\
          [[receiver]]\nname = 'pacs'\naddress = 'pacs.example.org:104'\nae_title = 'PACS'\nkind = 'pacs'\n\
          [broker]\nhost = 'mqtt.example.org'\nport = 1884\nlogin = {{ name = 'sagitta', password = 'tell nobody' }}\n\
-         [admin]\nname = 'ann'\npassword = 'correct horse'\n",
+         [user]\nname = 'ann'\npassword = 'correct horse'\n",
         folder.0.display()
     )
 }
@@ -45,7 +45,7 @@ fn answers_become_a_configuration_and_the_files_it_names() {
     assert_eq!(fs::read_to_string(folder.0.join("mqtt")).unwrap(), "tell nobody");
     let users = Users::read(&folder.0.join("users.toml")).unwrap();
     assert!(users.find("ann").unwrap().has_password("correct horse"));
-    assert_eq!(users.find("ann").unwrap().role, Role::Admin);
+    assert_eq!(users.find("ann").unwrap().role, Role::Engineer);
     assert_eq!(fs::read(folder.0.join("data/site.key")).unwrap(), [7; secret::BYTES]);
     for name in ["sagitta.toml", "mqtt", "users.toml"] {
         let mode = fs::metadata(folder.0.join(name)).unwrap().permissions().mode();
