@@ -214,6 +214,12 @@ impl Topics {
         format!("{}/cmd/{}/reply", self.prefix, command.as_str())
     }
 
+    /// Filters for what every device of the site tells of how it is, this one's too.
+    pub fn of_site(&self) -> [String; 3] {
+        let site = self.prefix.rsplit_once('/').map_or("", |(site, _)| site);
+        ["state", "health", "alarms/+"].map(|kind| format!("{site}/+/{kind}"))
+    }
+
     /// Filter for everything this device publishes.
     pub fn all(&self) -> String {
         format!("{}/#", self.prefix)

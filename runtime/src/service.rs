@@ -94,6 +94,7 @@ impl Service {
         // The page listens from the beginning: the device's birth comes once.
         let (live, heard) = broadcast::channel(LIVE);
         let mut tasks = vec![mqtt::subscribe(&config.mqtt, endpoint.clone(), live.clone())];
+        tasks.extend(mqtt::neighbours(&config.mqtt, endpoint.clone(), live.clone()));
         let publisher = Publisher::start(&config.mqtt, endpoint.clone(), outbox.clone());
         let publisher = Arc::new(publisher);
         let board = Arc::new(Board::new(publisher.clone()));

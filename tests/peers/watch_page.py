@@ -120,6 +120,7 @@ def the_other_pages(browser, url, out):
     tab.go(f"{url}wall")
     tab.wait("the device", """document.getElementById("devices")?.innerText.includes("mr1")""")
     tab.wait("its alarm", f"""document.querySelector('[data-level="warn"]')?.innerText.includes({ALARM!r})""")
+    tab.wait("another device of the site", """document.querySelector('[data-level="bad"]')?.innerText.includes("mr2")""")
     look(tab, out, "wall")
     return tab
 

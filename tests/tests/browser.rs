@@ -37,6 +37,12 @@ fn a_series_an_alarm_and_two_roles_before_ones_eyes() {
     // A supervisor that is not there is an alarm after thirty seconds.
     let mcu = format!("[mcu]\nport = '{}'\n", site.folder.join("no-port").display());
     let config = site.config().replace("[dashboard]\n", &named) + &mcu;
+    // Another device of the site, which the broker remembers.
+    let port = site.broker.port.to_string();
+    let mut publish = Command::new("mosquitto_pub");
+    publish.args(["-p", &port, "-r", "-q", "1", "-t", "sagitta/v1/north/mr2/state"]);
+    publish.args(["-m", r#"{"v":1,"state":"lost","session":3,"software":"0.1.0"}"#]);
+    run(&mut publish, MESSAGE).unwrap().success().unwrap();
     let appliance = Appliance::ready(&site.folder, &config).unwrap();
     let series = site.folder.join("series");
     phantom(&series, &["--seed", "7"]).unwrap();

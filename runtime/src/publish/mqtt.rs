@@ -10,7 +10,7 @@ mod mcu;
 mod subscriber;
 mod window;
 
-pub use subscriber::{LiveMessage, commands, subscribe};
+pub use subscriber::{LiveMessage, commands, neighbours, subscribe};
 
 use crate::broker::{self, Broker, BrokerError};
 use crate::error::Move;

@@ -1,11 +1,11 @@
-//! Subscribers: one to our own topics, so that what the page and the demo show is what a client of the broker gets, and one to
-//! the commands.
+//! Subscribers: one to our own topics, so that what the page and the demo show is what a client of the broker gets, one to the
+//! other devices of the site, and one to the commands.
 
-use super::{Endpoint, Settings, client_id, pause};
+use super::{BrokerSettings, Endpoint, Settings, client_id, pause};
 use crate::commands::Unproven;
 use crate::messages::Topics;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event};
 use serde::Serialize;
 use std::sync::Arc;
@@ -34,18 +34,40 @@ pub fn subscribe(
     let (filter, commands) = (topics.all(), topics.commands());
     let hear = move |publish: Publish| {
         // What others say to the device is not what it says.
-        if publish.topic == commands {
-            return;
+        if publish.topic != commands {
+            pass_on(&publish, &live);
         }
-        let message = LiveMessage {
-            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-            payload: String::from_utf8_lossy(&publish.payload).into_owned(),
-            retained: publish.retain,
-        };
-        // Nobody listens to the channel: nothing is lost, the broker has had it.
-        let _ = live.send(message);
     };
-    tokio::spawn(listen(endpoint, client_id(settings, "page"), filter, hear))
+    tokio::spawn(listen(endpoint, client_id(settings, "page"), vec![filter], hear))
+}
+
+/// Subscribes to how the other devices of the site are and passes it on to `live`, as [`subscribe`] does. A broker in this
+/// process has none.
+pub fn neighbours(
+    settings: &Settings,
+    endpoint: Endpoint,
+    live: broadcast::Sender<LiveMessage>,
+) -> Option<JoinHandle<()>> {
+    let BrokerSettings::External(_) = settings.broker else { return None };
+    let topics = Topics::new(&settings.site, &settings.device);
+    let own = topics.all().trim_end_matches('#').to_owned();
+    let hear = move |publish: Publish| {
+        if !publish.topic.starts_with(own.as_bytes()) {
+            pass_on(&publish, &live);
+        }
+    };
+    let filters = topics.of_site().to_vec();
+    Some(tokio::spawn(listen(endpoint, client_id(settings, "site"), filters, hear)))
+}
+
+fn pass_on(publish: &Publish, live: &broadcast::Sender<LiveMessage>) {
+    let message = LiveMessage {
+        topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+        payload: String::from_utf8_lossy(&publish.payload).into_owned(),
+        retained: publish.retain,
+    };
+    // Nobody listens to the channel: nothing is lost, the broker has had it.
+    let _ = live.send(message);
 }
 
 /// Subscribes to the commands to this device and passes them on to `orders`, unproven as they are; connects again for ever. One
@@ -65,20 +87,20 @@ pub fn commands(
             unproven.add("too many came at once");
         }
     };
-    tokio::spawn(listen(endpoint, client_id(settings, "cmd"), filter, hear))
+    tokio::spawn(listen(endpoint, client_id(settings, "cmd"), vec![filter], hear))
 }
 
 /// Connects, subscribes and hears, again and again.
 async fn listen(
     endpoint: Endpoint,
     client_id: String,
-    filter: String,
+    filters: Vec<String>,
     mut hear: impl FnMut(Publish),
 ) {
     let mut attempts = 0;
     loop {
         attempts += 1;
-        if connection(&endpoint, &client_id, &filter, &mut hear).await {
+        if connection(&endpoint, &client_id, &filters, &mut hear).await {
             attempts = 1;
         }
         tokio::time::sleep(pause(attempts)).await;
@@ -89,7 +111,7 @@ async fn listen(
 async fn connection(
     endpoint: &Endpoint,
     client_id: &str,
-    filter: &str,
+    filters: &[String],
     hear: &mut impl FnMut(Publish),
 ) -> bool {
     let options = endpoint.options(client_id.to_owned());
@@ -99,11 +121,12 @@ async fn connection(
         match event {
             Event::Incoming(Packet::ConnAck(_)) => {
                 connected = true;
-                if client.try_subscribe(filter, QoS::AtLeastOnce).is_err() {
+                let wanted = filters.iter().map(|filter| Filter::new(filter, QoS::AtLeastOnce));
+                if client.try_subscribe_many(wanted).is_err() {
                     break;
                 }
             }
-            Event::Incoming(Packet::SubAck(_)) => tracing::info!(filter, "subscribed"),
+            Event::Incoming(Packet::SubAck(_)) => tracing::info!(?filters, "subscribed"),
             Event::Incoming(Packet::Publish(publish)) => hear(publish),
             _ => {}
         }
