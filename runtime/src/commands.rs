@@ -17,8 +17,8 @@ use crate::messages::{CommandReply, Name, OrderFault, OrderKind, Outcome, Timest
 use crate::outbox::{Begun, Outbox, OutboxError};
 use crate::publish::mqtt::Publisher;
 use crate::seal::{KeyError, PublicKey};
-use schemars::JsonSchema;
 use order::{Asked, LEEWAY_S, MAX_VALIDITY_S};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use sagitta::jobs::board::Board;
 use sagitta::messages::Name;
 use sagitta::outbox::{Handover, Outbox};
 use sagitta::publish::advance::{Advance, Door};
-use sagitta::publish::deliveries::Deliveries;
+use sagitta::publish::deliveries::{Deliveries, Recipient};
 use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,8 @@ async fn what_was_acknowledged_before_the_record_is_not_sent_again() {
     let [(to, door)] = &destinations;
     let hand = Health::new().hand(Part::Deliveries);
     let route = to.route(None).unwrap();
-    deliveries.start(to.name.clone(), route, door.clone(), hand, stopped).unwrap();
+    let recipient = Recipient { number: 1, name: to.name.clone(), route, door: door.clone() };
+    deliveries.start(recipient, hand, stopped).unwrap();
 
     let made: Vec<_> = objects(Form::Classic).into_iter().map(Arc::new).collect();
     let (made, last) = (&made[..made.len() - 1], &made[made.len() - 1]);

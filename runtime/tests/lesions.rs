@@ -23,7 +23,8 @@ use sagitta::jobs::clock::StageClock;
 use sagitta::jobs::levels::Neighbours;
 use sagitta::jobs::produce::{Product, Request, Workshop};
 use sagitta::jobs::source::Source;
-use sagitta::objects::{OutputKind, OutputObject, build};
+use sagitta::objects::{OutputKind, OutputObject};
+use sagitta::publish::advance::Advance;
 use serde_json::Value;
 use shared::{Scratch, unpack};
 use std::collections::BTreeSet;
@@ -63,7 +64,7 @@ fn found(result: &Segmentation) -> Tumours {
 }
 
 fn objects(exam: &Exam, provenance: &Provenance) -> Vec<OutputObject> {
-    build(&exam.source, &exam.result, provenance, &made(), &[]).unwrap()
+    fixture::build(&exam.source, &exam.result, provenance, &made(), &[]).unwrap()
 }
 
 fn read(objects: &[OutputObject], kind: OutputKind) -> InMemDicomObject {
@@ -159,10 +160,11 @@ fn produced(workshop: &mut Workshop, source: &Source, folder: &Path) -> Product 
         made: made(),
         generation: 1,
         neighbours: Neighbours::default(),
-        replaces: None,
+        supersedes: None,
         labelmap: false,
     };
-    workshop.produce(source, &request, &mut StageClock::idle(), &mut |_| {}).unwrap()
+    let (mut advance, mut clock) = (Advance::none(), StageClock::idle());
+    workshop.produce(source, &request, &mut advance, &mut clock, &mut |_| {}).unwrap()
 }
 
 /// What the report says of lesions.
@@ -219,7 +221,8 @@ fn what_is_invented_on_untouched_t1_exams_is_told_and_drawn_alike() {
     let detector = PatchWeights::embedded().unwrap().detector;
     for name in T1_NIFTI {
         let series = Series::from_volume(nifti::read(&folder.join(name)).unwrap());
-        let (found, _) = workshop.answer(&series, &mut || {}).unwrap();
+        let (none, mut clock) = (Neighbours::default(), StageClock::idle());
+        let (found, _) = workshop.answer(&series, &none, &mut clock, &mut |_| {}).unwrap();
         let (semantic, instances) = (&found.semantic, &found.instances);
         let image = &series.volume;
         let threads = kernels::threads::available();

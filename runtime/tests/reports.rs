@@ -10,7 +10,7 @@ use dicom_dictionary_std::tags;
 use fixture::{Exam, Folder, dciodvfy, exam, made, provenance, python, tool};
 use pipeline::Numbering;
 use sagitta::dress::{Form, Vendor};
-use sagitta::objects::{OutputKind, OutputObject, build, labelmap};
+use sagitta::objects::{OutputKind, OutputObject, labelmap};
 
 const SERIES: [(Vendor, Form); 4] = [
     (Vendor::Siemens, Form::Classic),
@@ -20,7 +20,8 @@ const SERIES: [(Vendor, Form); 4] = [
 ];
 
 fn objects(exam: &Exam) -> Vec<OutputObject> {
-    let mut objects = build(&exam.source, &exam.result, &provenance(), &made(), &[]).unwrap();
+    let mut objects =
+        fixture::build(&exam.source, &exam.result, &provenance(), &made(), &[]).unwrap();
     objects.retain(|object| object.kind != OutputKind::DerivedMr);
     objects
 }

@@ -119,7 +119,6 @@ fn blank(spool: &Spool) -> PathBuf {
         assert!(std::time::Instant::now() < deadline, "no blank was made");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    pool::left(root).unwrap().remove(0)
 }
 
 #[test]

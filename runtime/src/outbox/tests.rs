@@ -265,7 +265,8 @@ fn a_full_outbox_still_takes_what_is_urgent() {
     assert_eq!(bytes(&outbox), 1 + 5, "topic `t` and payload `four1`");
     // As if the rest of a quarter of a gigabyte were there.
     let fill = |transaction: &WriteTransaction| {
-        Ok(drop(transaction.open_table(META)?.insert(BYTES, MAX_BYTES)?))
+        transaction.open_table(META)?.insert(BYTES, MAX_BYTES)?;
+        Ok(())
     };
     outbox.store.write(fill).unwrap();
     let refused = outbox.push(Destination::Mqtt, Priority::Ordinary, "t", false, |_| vec![b'x']);
