@@ -102,8 +102,11 @@ fn oracle(folder: &Path, onnx: &[u8], values: &[f32], shape: [usize; 4]) -> Vec<
 fn shipped_files() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("models/weights")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> =
-        paths.filter(|path| path.extension().is_some_and(|e| e == "onnx")).collect();
+    // The patch net for lesions runs on the processor only.
+    let here = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e == "onnx") && !path.ends_with("penn.onnx")
+    };
+    let mut files: Vec<_> = paths.filter(here).collect();
     files.sort();
     files
 }

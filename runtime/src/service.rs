@@ -7,12 +7,11 @@ mod shared;
 use crate::audit::{Action, Actor, Audit, Ending};
 use crate::commands::{self, Desk};
 use crate::config::Config;
-use crate::health::{Health, Part};
+use crate::health::Part;
 use crate::ingest::assemble::Assembler;
 use crate::jobs;
 use crate::jobs::board::Board;
 use crate::messages::{Happening, Version};
-use crate::outbox::Outbox;
 use crate::progress::Progress;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::mqtt::{self, Endpoint, LiveMessage, Publisher};
@@ -64,8 +63,6 @@ impl Service {
         let key = site_key(&config.data)?;
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let intake = Intake::open(&config, &key, tls.as_ref())?;
-        let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
-        let audit = Arc::new(Audit::open(&config.data)?);
         let mut listeners = Listeners::open(&config).await?;
         let access = config.dashboard.access()?;
         let page = listen_for_page(&config).await?;
@@ -77,22 +74,8 @@ impl Service {
         let (live, heard) = broadcast::channel(LIVE);
         let mut tasks = vec![mqtt::subscribe(&config.mqtt, endpoint.clone(), live.clone())];
         tasks.extend(mqtt::neighbours(&config.mqtt, endpoint.clone(), live.clone()));
-        let publisher = Publisher::start(&config.mqtt, endpoint.clone(), outbox.clone());
-        let publisher = Arc::new(publisher);
-        let board = Arc::new(Board::new(publisher.clone()));
         let (stop, stopped) = watch::channel(false);
-        let shared = Shared {
-            config,
-            tls,
-            outbox,
-            audit,
-            publisher,
-            board,
-            health: Health::new(),
-            admission: intake.admission.clone(),
-            unproven: Arc::default(),
-            stop: stopped.clone(),
-        };
+        let shared = Shared::open(config, tls, &endpoint, &intake, stopped.clone())?;
         let Shared { config, outbox, publisher, board, health, .. } = &shared;
 
         let (queue, waiting) = std::sync::mpsc::sync_channel(jobs::MAX_WAITING);

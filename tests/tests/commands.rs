@@ -55,7 +55,10 @@ impl Ordered {
         let appliance = Appliance::start(&self.site.folder, &self.config()).unwrap();
         tests::wait::wait_for_port(self.site.dicom, LIMIT).unwrap();
         wait_until("the broker", LIMIT, || {
-            appliance.log().contains("subscribed filter=\"sagitta/v1/north/mr1/cmd\"").then_some(())
+            appliance
+                .log()
+                .contains("subscribed filters=[\"sagitta/v1/north/mr1/cmd\"]")
+                .then_some(())
         })
         .unwrap();
         appliance

@@ -52,6 +52,35 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Opens what is on the disk, and begins to drain the outbox.
+    pub(super) fn open(
+        config: Config,
+        tls: Option<Tls>,
+        endpoint: &Endpoint,
+        intake: &Intake,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Shared> {
+        let outbox = Arc::new(Outbox::open(&config.data.join("outbox.redb"))?);
+        let audit = Arc::new(Audit::open(&config.data)?);
+        let publisher = Publisher::start(&config.mqtt, endpoint.clone(), outbox.clone());
+        let publisher = Arc::new(publisher);
+        let board = Arc::new(Board::new(publisher.clone()));
+        let (health, unproven) = (Health::new(), Arc::default());
+        let admission = intake.admission.clone();
+        Ok(Shared {
+            config,
+            tls,
+            outbox,
+            audit,
+            publisher,
+            board,
+            health,
+            admission,
+            unproven,
+            stop,
+        })
+    }
+
     /// Folder of all results.
     pub(super) fn results(&self) -> PathBuf {
         self.config.data.join("results")
