@@ -1,7 +1,7 @@
 //! Commands by MQTT: signed by an operator of the configuration, good once and for a short time, carried out in order, answered
 //! once, and kept in the audit log. A broker has no say in it: whoever may write to it can send nothing that is obeyed.
 //!
-//! Life of a command: [`token`] proves who signed it, [`order`] whether it holds here and now, [`desk`] carries it out. It is
+//! Life of a command: [`token`] proves who signed it, [`order`] whether it holds here and now, `desk` carries it out. It is
 //! durably begun before, and its reply is stored with its end: after a kill in between it is answered as interrupted, and never
 //! carried out twice.
 
