@@ -10,28 +10,13 @@ mod support;
 use fixture::{Form, objects};
 use receiver::Receiver;
 use sagitta::health::{Health, Part};
-use sagitta::jobs::board::Board;
-use sagitta::messages::Name;
-use sagitta::outbox::{Handover, Outbox};
+use sagitta::outbox::Handover;
 use sagitta::publish::advance::{Advance, Door};
 use sagitta::publish::deliveries::{Deliveries, Recipient};
-use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use support::{free_port, job, wait_for};
+use support::{board, job, wait_for};
 use tokio::sync::watch;
-
-/// A board whose messages stay in the outbox.
-fn board(folder: &Path) -> (Arc<Board>, Arc<Outbox>) {
-    let (host, port) = ("127.0.0.1".to_owned(), Some(free_port()));
-    let broker = BrokerSettings::External(SiteBroker { host, port, ..SiteBroker::default() });
-    let name = |text| Name::new(text).unwrap();
-    let settings = Settings { site: name("north"), device: name("mr1"), broker };
-    let outbox = Arc::new(Outbox::open(&folder.join("outbox.redb")).unwrap());
-    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
-    let publisher = Publisher::start(&settings, endpoint, outbox.clone());
-    (Arc::new(Board::new(Arc::new(publisher))), outbox)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_before_the_record_is_not_sent_again() {

@@ -8,27 +8,14 @@ use pipeline::{Numbering, Plane};
 use sagitta::error::Move;
 use sagitta::identity::{JobId, Provenance};
 use sagitta::jobs::board::{Board, Produced, Shown};
-use sagitta::messages::{FailureCode, JobState, Name, Receipt, Shortfall};
+use sagitta::messages::{FailureCode, JobState, Receipt, Shortfall};
 use sagitta::outbox::{Delivery, Destination, Handover, Outbox, Priority};
-use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use sagitta::render::Scene;
 use sagitta::report::{EngineReport, FILE_NAME, Files, Report, SeriesReport};
 use sagitta::seal::DeviceKey;
 use std::path::Path;
 use std::sync::Arc;
-use support::{Folder, free_port, job, result, segmentation};
-
-/// A board whose messages stay in the outbox: nobody listens where it looks for a broker.
-fn board(folder: &Path) -> (Board, Arc<Outbox>) {
-    let (host, port) = ("127.0.0.1".to_owned(), Some(free_port()));
-    let broker = BrokerSettings::External(SiteBroker { host, port, ..SiteBroker::default() });
-    let name = |text| Name::new(text).unwrap();
-    let settings = Settings { site: name("north"), device: name("mr1"), broker };
-    let outbox = Arc::new(Outbox::open(&folder.join("outbox.redb")).unwrap());
-    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
-    let publisher = Publisher::start(&settings, endpoint, outbox.clone());
-    (Board::new(Arc::new(publisher)), outbox)
-}
+use support::{Folder, board, job, result, segmentation};
 
 /// A small result that was handed over so.
 fn produce(board: &Board, handover: &Handover, folder: &Path) {

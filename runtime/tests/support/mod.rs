@@ -8,12 +8,16 @@ use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::{Flag, Numbering, Vertebra};
 use pipeline::{ModelCard, Segmentation, Structure, VertebraId};
 use sagitta::identity::JobId;
+use sagitta::jobs::board::Board;
 use sagitta::messages::{
-    Engine, JobResult, JobStage, JobState, JobStatus, Latencies, ModelTag, OutputKind, SelfTest,
-    ServiceHealth, Timings,
+    Engine, JobResult, JobStage, JobState, JobStatus, Latencies, ModelTag, Name, OutputKind,
+    SelfTest, ServiceHealth, Timings,
 };
+use sagitta::outbox::Outbox;
+use sagitta::publish::mqtt::{BrokerSettings, Endpoint, Publisher, Settings, SiteBroker};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// For a condition that comes true within milliseconds, on a machine under full load.
@@ -202,6 +206,18 @@ impl Drop for Mosquitto {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A board whose messages stay in the outbox: nobody listens where it looks for a broker. Needs a tokio runtime.
+pub(crate) fn board(folder: &Path) -> (Arc<Board>, Arc<Outbox>) {
+    let (host, port) = ("127.0.0.1".to_owned(), Some(free_port()));
+    let broker = BrokerSettings::External(SiteBroker { host, port, ..SiteBroker::default() });
+    let name = |text| Name::new(text).unwrap();
+    let settings = Settings { site: name("north"), device: name("mr1"), broker };
+    let outbox = Arc::new(Outbox::open(&folder.join("outbox.redb")).unwrap());
+    let endpoint = Endpoint::open(&settings.broker, None).unwrap();
+    let publisher = Publisher::start(&settings, endpoint, outbox.clone());
+    (Arc::new(Board::new(Arc::new(publisher))), outbox)
 }
 
 /// Waits until `look` finds something.

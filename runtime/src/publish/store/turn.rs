@@ -65,7 +65,7 @@ impl<'a> Sending<'a> {
 
     /// Ends the association. `Ok` means that the receiver confirmed every object.
     pub async fn end(self) -> Result<(), StoreError> {
-        let Sending { peer, objects: of, refused, first, failed, patience: _ } = self;
+        let Sending { peer, objects: of, refused, first, failed, .. } = self;
         let refusal = first.map(|first| match refused == of {
             true => first,
             false => StoreError::Partly { refused, of, first: Box::new(first) },
