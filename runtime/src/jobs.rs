@@ -14,6 +14,7 @@ pub mod generation;
 pub mod inline;
 mod lesions;
 pub mod levels;
+pub mod outputs;
 pub mod plans;
 pub mod produce;
 mod self_test;

@@ -21,7 +21,7 @@ use crate::decode::DicomSeries;
 use crate::error::Move;
 use crate::identity::Provenance;
 use dicom_dictionary_std::uids;
-use pipeline::Segmentation;
+use pipeline::{Masks, Segmentation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -190,25 +190,37 @@ impl ObjectError {
     }
 }
 
-/// Makes all objects of a result but the label map and hands each over as soon as it is there, in the order in which a
-/// destination wants them: derived MR by slice, captures as given, presentation state, semantic SEG, instance SEG, lesions, and
-/// the report that refers to all three. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
-/// without a vertebra.
-pub fn build(
+/// Makes the images of a result, which need nothing but the masks, and hands each over as soon as it is there: derived MR by
+/// slice, captures as given. They are the first that a destination wants.
+pub fn images(
     source: &DicomSeries,
-    result: &Segmentation,
+    masks: Masks<'_>,
     provenance: &Provenance,
     made: &Made,
     captures: impl IntoIterator<Item = RgbImage>,
     hand_over: &mut dyn FnMut(OutputObject),
 ) -> Result<(), ObjectError> {
-    let context = module::Context::new(source, result, provenance, made)?;
-    for object in derived::build(&context, result) {
+    let context = module::Context::new(source, masks, provenance, made)?;
+    for object in derived::build(&context, masks.semantic) {
         hand_over(object?);
     }
     for object in capture::build(&context, captures) {
         hand_over(object?);
     }
+    Ok(())
+}
+
+/// Makes all other objects of a result but the label map, likewise: presentation state, semantic SEG, instance SEG, lesions, and
+/// the report that refers to all three. What would be empty is left out: a SEG without a segment, outlines of nothing, a report
+/// without a vertebra.
+pub fn documents(
+    source: &DicomSeries,
+    result: &Segmentation,
+    provenance: &Provenance,
+    made: &Made,
+    hand_over: &mut dyn FnMut(OutputObject),
+) -> Result<(), ObjectError> {
+    let context = module::Context::new(source, result.masks(), provenance, made)?;
     presentation::build(&context, result)?.into_iter().for_each(&mut *hand_over);
     let structures = segmentation::structures(result);
     let levels = segmentation::levels(result);
@@ -228,7 +240,7 @@ pub fn labelmap(
     provenance: &Provenance,
     made: &Made,
 ) -> Result<Option<OutputObject>, ObjectError> {
-    let context = module::Context::new(source, result, provenance, made)?;
+    let context = module::Context::new(source, result.masks(), provenance, made)?;
     segmentation::labelmap(&context, &segmentation::structures(result))
 }
 

@@ -14,7 +14,7 @@ use super::trouble::{State, Trouble};
 use super::{EngineChoice, Settings, cuda, instruction_set};
 use crate::weights::ModelError;
 use kernels::conv::InstructionSet;
-use pipeline::{Neighbour, Nets, SegmentError, Segmentation, Series, Stage, look_ahead, segment};
+use pipeline::{Delineated, Neighbour, Nets, SegmentError, Series, Stage, delineate, look_ahead};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 /// Engines by their words.
@@ -211,21 +211,21 @@ impl Engines {
         let _ = look_ahead(series, whole, nets, go_on);
     }
 
-    /// [`pipeline::segment()`] on the best engine that finishes it. `begin` hears the stages again when the run is repeated.
-    pub fn segment(
+    /// [`pipeline::delineate()`] on the best engine that finishes it. `begin` hears the stages again when the run is repeated.
+    pub fn delineate(
         &mut self,
         series: &Series,
         neighbours: &[Neighbour],
         begin: &mut dyn FnMut(Stage),
-    ) -> Result<(Segmentation, Ran), SegmentError> {
+    ) -> Result<(Delineated, Ran), SegmentError> {
         self.take_built();
         let (first, before) = (self.at, self.fallback.clone());
         let ran = loop {
-            match segment(series, neighbours, &mut self.line[self.at].nets, begin) {
+            match delineate(series, neighbours, &mut self.line[self.at].nets, begin) {
                 Err(SegmentError::Net(error)) if self.at + 1 < self.line.len() => {
                     self.step_down(Trouble::from(&error));
                 }
-                done => break done.map(|segmentation| (segmentation, self.at_work())),
+                done => break done.map(|delineated| (delineated, self.at_work())),
             }
         };
         let passing = self.fallback.as_ref().is_some_and(|f| !f.trouble.state.lasts());
@@ -447,7 +447,7 @@ mod tests {
     fn a_lost_device_costs_one_run_and_is_not_asked_again() {
         let (mut engines, runs) = engines(|| NetError::Engine("CUDA error 719".to_owned()));
         let (mut stages, series) = (Vec::new(), series());
-        let (got, ran) = engines.segment(&series, &[], &mut |stage| stages.push(stage)).unwrap();
+        let (got, ran) = engines.delineate(&series, &[], &mut |stage| stages.push(stage)).unwrap();
         let prepared = stages.iter().filter(|&&stage| stage == Stage::Prepare).count();
         assert_eq!((ran.engine.as_str(), prepared), ("simd int8", 2), "the whole run is repeated");
         let fallback = ran.fallback.clone().unwrap();
@@ -459,8 +459,8 @@ mod tests {
             ran.reason
                 .contains("gave up in a job (device_lost): the engine failed: CUDA error 719")
         );
-        let (again, later) = engines.segment(&series, &[], &mut |_| {}).unwrap();
-        assert_eq!(again.semantic.voxels(), got.semantic.voxels());
+        let (again, later) = engines.delineate(&series, &[], &mut |_| {}).unwrap();
+        assert_eq!(again.masks().semantic.voxels(), got.masks().semantic.voxels());
         assert_eq!((later, runs.load(Ordering::Relaxed)), (ran, 3));
     }
 
@@ -468,10 +468,10 @@ mod tests {
     fn after_one_series_without_memory_the_engine_is_asked_again() {
         let (mut engines, _) = engines(|| NetError::OutOfMemory("2 GiB".to_owned()));
         let series = series();
-        let (_, ran) = engines.segment(&series, &[], &mut |_| {}).unwrap();
+        let (_, ran) = engines.delineate(&series, &[], &mut |_| {}).unwrap();
         assert_eq!(ran.engine, "simd int8");
         assert_eq!(ran.fallback.unwrap().trouble.state, State::OutOfMemory);
-        let (_, later) = engines.segment(&series, &[], &mut |_| {}).unwrap();
+        let (_, later) = engines.delineate(&series, &[], &mut |_| {}).unwrap();
         assert_eq!((later.engine.as_str(), later.fallback), (tensorrt::NAME, None));
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::join::Joined;
 use crate::prepare::Prepared;
-use kernels::{Grid, Volume};
+use kernels::{Grid, Volume, threads};
 
 /// Both masks on the source grid, in the source's axes.
 ///
@@ -14,29 +14,40 @@ pub fn restore(joined: &Joined, prepared: &Prepared) -> (Volume<u8>, Volume<u16>
     let oriented = prepared.oriented;
     let working = joined.semantic.grid();
     let [across, down, through] = [0, 1, 2].map(|axis| neighbours(&oriented, working, axis));
-    let (columns, width) = (oriented.dims.counts()[0], working.dims.counts()[0]);
+    let [columns, rows, _] = oriented.dims.counts();
     let mut semantic = Volume::filled(oriented, 0);
     let mut instances = Volume::filled(oriented, 0);
-    for (k, slice) in
-        through.iter().enumerate().filter_map(|(k, w)| Some((k, w.as_ref()?.nearer())))
-    {
-        let (from_semantic, from_instances) =
-            (joined.semantic.slice(slice), joined.instances.slice(slice));
-        for (j, v) in down.iter().enumerate().filter_map(|(j, v)| Some((j, v.as_ref()?))) {
-            let start = oriented.dims.offset([0, j, k]);
-            let to_semantic = &mut semantic.voxels_mut()[start..start + columns];
-            let to_instances = &mut instances.voxels_mut()[start..start + columns];
-            for (i, u) in across.iter().enumerate().filter_map(|(i, u)| Some((i, u.as_ref()?))) {
-                let corners = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(a, b): (usize, usize)| {
-                    let offset = u.at[a] + width * v.at[b];
-                    ((from_semantic[offset], from_instances[offset]), u.weight[a] * v.weight[b])
-                });
-                (to_semantic[i], to_instances[i]) = elect(corners);
+    let parts = semantic.voxels_mut().chunks_mut(columns * rows);
+    let mut slices: Vec<_> = parts.zip(instances.voxels_mut().chunks_mut(columns * rows)).collect();
+    threads::parallel_chunks(threads::available(), &mut slices, 1, |k, slices| {
+        let Some(from) = through[k].map(|along| along.nearer()) else { return };
+        let from = (joined.semantic.slice(from), joined.instances.slice(from));
+        for (semantic, instances) in slices {
+            let lines = semantic.chunks_mut(columns).zip(instances.chunks_mut(columns));
+            for (to, v) in lines.zip(&down).filter_map(|(to, v)| Some((to, v.as_ref()?))) {
+                restore_row(to, from, v, &across, working.dims.counts()[0]);
             }
         }
-    }
+    });
     let back = prepared.to_working.inverse();
     (semantic.reoriented(&back), instances.reoriented(&back))
+}
+
+/// One row of both masks, from slices `width` wide.
+fn restore_row(
+    (to_semantic, to_instances): (&mut [u8], &mut [u16]),
+    (semantic, instances): (&[u8], &[u16]),
+    v: &Around,
+    across: &[Option<Around>],
+    width: usize,
+) {
+    for (i, u) in across.iter().enumerate().filter_map(|(i, u)| Some((i, u.as_ref()?))) {
+        let corners = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(a, b): (usize, usize)| {
+            let offset = u.at[a] + width * v.at[b];
+            ((semantic[offset], instances[offset]), u.weight[a] * v.weight[b])
+        });
+        (to_semantic[i], to_instances[i]) = elect(corners);
+    }
 }
 
 /// The two working positions around a source position along one axis, and their weights.

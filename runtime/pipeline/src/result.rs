@@ -116,6 +116,16 @@ pub enum Flag {
     VertebraeDisputed,
 }
 
+/// What is drawn of a result, on the source grid.
+#[derive(Debug, Clone, Copy)]
+pub struct Masks<'a> {
+    /// [`crate::Structure`] values, 0 background.
+    pub semantic: &'a Volume<u8>,
+    /// [`VertebraId`] values, `100 + v` discs, `200 + v` endplates, 0 background.
+    pub instances: &'a Volume<u16>,
+    pub numbering: Numbering,
+}
+
 /// The result of one series, on its source grid.
 #[derive(Debug, Clone)]
 pub struct Segmentation {
@@ -136,4 +146,11 @@ pub struct Segmentation {
     pub measures: Measurements,
     /// What [`crate::penn`] says, which the caller asks for; `None` where nobody did.
     pub tumours: Option<Result<Tumours, Unseen>>,
+}
+
+impl Segmentation {
+    pub fn masks(&self) -> Masks<'_> {
+        let Segmentation { semantic, instances, numbering, .. } = self;
+        Masks { semantic, instances, numbering: *numbering }
+    }
 }

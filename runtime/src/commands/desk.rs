@@ -5,7 +5,7 @@ use super::order::Order;
 use crate::error::Move;
 use crate::identity::JobId;
 use crate::ingest::Admission;
-use crate::jobs::{Work, generation, produce};
+use crate::jobs::{Work, generation, outputs};
 use crate::messages::{FailureCode, JobState, OrderFault};
 use crate::outbox::OutboxError;
 use crate::publish::deliveries::Deliveries;
@@ -119,7 +119,7 @@ impl Desk {
     fn files(&self, folder: &Path, to: &Destination) -> std::io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for &kind in &to.profile {
-            files.extend(produce::objects_in(folder, kind)?);
+            files.extend(outputs::objects_in(folder, kind)?);
         }
         let relative =
             |path: &PathBuf| path.strip_prefix(&self.deliveries.results).ok().map(Path::to_owned);

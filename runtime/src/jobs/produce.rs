@@ -5,24 +5,21 @@
 use super::clock::StageClock;
 use super::lesions::Lesions;
 use super::levels::Neighbours;
+use super::outputs::{Objects, Pictures};
 use super::source::Source;
 use crate::error::Move;
 use crate::identity::{NetName, Provenance, Superseded};
-use crate::messages::{
-    Engine, FailureCode, JobStage, MessageError, ModelTag, OutputKind as Published, Passed,
-};
-use crate::objects::{self, Made, ObjectError, OutputKind, OutputObject};
+use crate::messages::{Engine, FailureCode, JobStage, MessageError, ModelTag, Passed};
+use crate::objects::{Made, ObjectError, OutputKind};
 use crate::outbox::OutboxError;
 use crate::publish::advance::Advance;
-use crate::render::{self, Scene};
-use crate::report::{EngineReport, FallbackReport, Files, Outputs, Report, SeriesReport};
-use crate::seal::{Digest, Digests};
-use crate::{durable, files};
-use durable::Batch;
+use crate::render::Scene;
+use crate::report::{EngineReport, FallbackReport, Files, Report, SeriesReport};
+use crate::seal::Digest;
 use models::engine::{self, Engines, Forms, Listener, ModelError, Ran};
 use models::nifti::NiftiError;
 use pipeline::{NetError, Refusal, SegmentError, Segmentation, Series, Stage};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -119,62 +116,6 @@ impl ProduceError {
             | ProduceError::Message(_) => FailureCode::Internal,
         }
     }
-}
-
-/// Files of a result on their way to the disk. What a delivery refers to must be there after a power cut, and whole at any time:
-/// one of an earlier run may be reading it. So none has its name before all of them are durable.
-#[derive(Default)]
-struct Written {
-    outputs: Outputs,
-    digests: Digests,
-    batch: Batch,
-}
-
-impl Written {
-    /// Writes the file `name` of a folder.
-    fn write(&mut self, folder: &Path, name: String, bytes: &[u8]) -> Result<(), ProduceError> {
-        let path = folder.join(&name);
-        let written = self.batch.write(path.clone(), bytes);
-        written.map_err(|source| ProduceError::Write { path, source })?;
-        self.digests.insert(name, Digest::of(bytes));
-        Ok(())
-    }
-
-    fn append(&mut self, other: Written) {
-        self.outputs.extend(other.outputs);
-        self.digests.extend(other.digests);
-        self.batch.append(other.batch);
-    }
-}
-
-/// One object a slice, in a folder of their own.
-fn is_series(kind: OutputKind) -> bool {
-    matches!(kind, OutputKind::DerivedMr | OutputKind::SecondaryCapture)
-}
-
-/// Where a kind of object lies in the folder of a result.
-fn place(kind: OutputKind) -> &'static str {
-    match kind {
-        OutputKind::DerivedMr => "derived",
-        OutputKind::SecondaryCapture => "capture",
-        OutputKind::SemanticSegmentation => "seg.dcm",
-        OutputKind::InstanceSegmentation => "seg-vert.dcm",
-        OutputKind::Measurements => "sr.dcm",
-        OutputKind::PresentationState => "gsps.dcm",
-        OutputKind::Labelmap => "seg-labelmap.dcm",
-        OutputKind::Lesions => "seg-lesions.dcm",
-    }
-}
-
-/// The objects of a kind that were written into the folder of a result, in the order in which they were made.
-pub fn objects_in(folder: &Path, kind: OutputKind) -> std::io::Result<Vec<PathBuf>> {
-    let path = folder.join(place(kind));
-    if is_series(kind) {
-        let mut files = durable::files(&path, "dcm")?;
-        files.sort();
-        return Ok(files);
-    }
-    Ok(path.is_file().then_some(path).into_iter().collect())
 }
 
 /// Reads cards and weights, and checks them against each other.
@@ -314,9 +255,10 @@ impl Workshop {
     ) -> Result<(Segmentation, Provenance), SegmentError> {
         self.believed()?;
         let mut begin = |stage: Stage| clock.begin(stage.into(), tell);
-        let (segmentation, ran) = self.engines.segment(series, &neighbours.known(), &mut begin)?;
+        let (delineated, ran) = self.engines.delineate(series, &neighbours.known(), &mut begin)?;
         self.engine = engine_report(ran, self.threads);
-        Ok((segmentation, self.provenance(neighbours, None, 1)))
+        begin(Stage::Measure);
+        Ok((delineated.measured(), self.provenance(neighbours, None, 1)))
     }
 
     /// Works on a series that is still coming; see [`pipeline::look_ahead()`].
@@ -327,8 +269,8 @@ impl Workshop {
     /// Segments a series from which only the levels are wanted.
     pub fn read_levels(&mut self, source: &Source) -> Result<Segmentation, SegmentError> {
         self.believed()?;
-        let (levels, _) = self.engines.segment(source.series(), &[], &mut |_| {})?;
-        Ok(levels)
+        let (levels, _) = self.engines.delineate(source.series(), &[], &mut |_| {})?;
+        Ok(levels.measured())
     }
 
     /// Segments `source` and writes every output. `tell` hears of each stage as it begins.
@@ -345,7 +287,7 @@ impl Workshop {
         }
         let series = source.series();
         let neighbours = request.neighbours.known();
-        let (mut segmentation, ran) = self.engines.segment(series, &neighbours, &mut |stage| {
+        let (delineated, ran) = self.engines.delineate(series, &neighbours, &mut |stage| {
             clock.begin(stage.into(), tell);
             // Behind the nets: an association that waits for its first object must not wait for long.
             if stage == Stage::Join {
@@ -353,26 +295,38 @@ impl Workshop {
                 tracing::debug!(destinations, "objects go out as they are made");
             }
         })?;
+        let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
+        self.engine = engine_report(ran, self.threads);
+        let twin = request.supersedes.as_ref();
+        let provenance = self.provenance(&request.neighbours, twin, request.generation);
+        let mut objects = Objects::new(source, request, &provenance, advance);
+        clock.begin(JobStage::Measure, tell);
+        // Who looks at the overlay waits for no number.
+        let (measured, shown) = std::thread::scope(|scope| {
+            let measured = scope.spawn(|| delineated.measure());
+            let shown = objects.images(delineated.masks());
+            (measured.join(), shown)
+        });
+        shown?;
+        let mut segmentation =
+            delineated.with(measured.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         if let Some(lesions) = &self.lesions {
             clock.begin(JobStage::Lesions, tell);
             segmentation.tumours = Some(lesions.search(source, &segmentation, self.threads));
         }
-        let passed = ran.fallback.as_ref().map(Passed::try_from).transpose()?;
-        self.engine = engine_report(ran, self.threads);
         clock.begin(JobStage::Outputs, tell);
-        let twin = request.supersedes.as_ref();
-        let provenance = self.provenance(&request.neighbours, twin, request.generation);
         // Pictures and masks take about as long as the DICOM objects: one core each.
-        let (pictures, objects) = std::thread::scope(|scope| {
-            let pictures = scope.spawn(|| pictures(series, &segmentation, &provenance, request));
-            let objects = dicom_objects(source, &segmentation, &provenance, request, advance);
-            (pictures.join(), objects)
+        let (pictures, documents) = std::thread::scope(|scope| {
+            let pictures =
+                scope.spawn(|| Pictures::make(series, &segmentation, &provenance, request));
+            let documents = objects.documents(&segmentation);
+            (pictures.join(), documents)
         });
         let pictures = pictures.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let (objects, mut written) = objects?;
+        documents?;
+        let (objects, mut written) = objects.write()?;
         written.append(pictures.written);
-        let Written { outputs, digests, batch } = written;
-        batch.commit().map_err(|(path, source)| ProduceError::Write { path, source })?;
+        let (outputs, digests) = written.commit()?;
         let mut report = Report::new(
             SeriesReport::new(&request.name, source, request.generation),
             &segmentation,
@@ -400,71 +354,5 @@ fn engine_report(ran: Ran, threads: usize) -> EngineReport {
         reason: ran.reason,
         slices_ahead: ran.slices_ahead,
         fallback,
-    }
-}
-
-/// What people look at, and the files that are no DICOM.
-struct Pictures {
-    scene: Scene,
-    overview: Vec<u8>,
-    written: Written,
-}
-
-fn pictures(
-    series: &Series,
-    segmentation: &Segmentation,
-    provenance: &Provenance,
-    request: &Request,
-) -> Result<Pictures, ProduceError> {
-    let scene = Scene::new(&series.volume, segmentation, provenance, None);
-    let overview = scene.overlay_png();
-    let mut written = Written::default();
-    for file in files::build(series, segmentation, provenance, &request.name, &overview)? {
-        written.outputs.add(file.kind, request.folder.join(&file.name));
-        written.write(&request.folder, file.name, &file.bytes)?;
-    }
-    Ok(Pictures { scene, overview, written })
-}
-
-/// DICOM objects in the order in which a destination wants them, each with its path.
-type Objects = Vec<(OutputKind, PathBuf)>;
-
-/// Builds the DICOM objects of a DICOM source, sends each in advance as soon as it is there, then writes them.
-fn dicom_objects(
-    source: &Source,
-    segmentation: &Segmentation,
-    provenance: &Provenance,
-    request: &Request,
-    advance: &Advance<'_>,
-) -> Result<(Objects, Written), ProduceError> {
-    let (mut objects, mut written) = (Vec::new(), Written::default());
-    let Source::Dicom(dicom) = source else { return Ok((Vec::new(), written)) };
-    let made = &request.made;
-    let mut hand_over = |object| {
-        let (name, object) = (file_name(&object), Arc::new(object));
-        advance.send(&object, &request.folder.join(&name));
-        objects.push((object, name));
-    };
-    let captures = render::captures(&dicom.series, segmentation, provenance);
-    objects::build(dicom, segmentation, provenance, made, captures, &mut hand_over)?;
-    if request.labelmap {
-        let labelmap = objects::labelmap(dicom, segmentation, provenance, made)?;
-        labelmap.into_iter().for_each(hand_over);
-    }
-    let mut listed = Vec::with_capacity(objects.len());
-    for (object, name) in objects {
-        written.outputs.add(Published::from(object.kind), request.folder.join(place(object.kind)));
-        listed.push((object.kind, request.folder.join(&name)));
-        written.write(&request.folder, name, &object.bytes)?;
-    }
-    Ok((listed, written))
-}
-
-/// The name of the file of an object in the folder of its result.
-fn file_name(object: &OutputObject) -> String {
-    let place = place(object.kind);
-    match is_series(object.kind) {
-        true => format!("{place}/{}", object.file_name),
-        false => place.to_owned(),
     }
 }

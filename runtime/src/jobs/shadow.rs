@@ -90,13 +90,13 @@ impl Shadow {
         let (series, neighbours) = (&finished.series, &finished.neighbours);
         let engines = &mut self.engines;
         let worked = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            engines.segment(series, neighbours, &mut |_| moves())
+            engines.delineate(series, neighbours, &mut |_| moves())
         }));
         match worked {
             Ok(Ok((candidate, _))) => {
                 let active = (&finished.semantic, &finished.instances);
-                let said =
-                    Disagreement::between(active, (&candidate.semantic, &candidate.instances));
+                let candidate = candidate.masks();
+                let said = Disagreement::between(active, (candidate.semantic, candidate.instances));
                 tracing::info!(
                     candidate = %self.summary.candidate,
                     level_flips = said.level_flips,

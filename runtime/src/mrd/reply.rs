@@ -85,7 +85,8 @@ pub fn places(stack: &Stack) -> Places {
 /// The images of all results, series by series; the first of them has number `first`.
 pub fn results(images: &[Image], places: Places, answer: &Answer, first: u16) -> Vec<Image> {
     let reply = Reply { images, places, answer, first };
-    let captures = render::captures(&answer.series, &answer.segmentation, &answer.provenance);
+    let captures =
+        render::captures(&answer.series, answer.segmentation.masks(), &answer.provenance);
     let captures: Vec<_> = captures.collect();
     let mut results = reply.each(|image, slices| reply.labels(image, slices));
     results.extend(reply.each(|image, slices| reply.contours(image, slices)));

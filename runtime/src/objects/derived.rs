@@ -14,7 +14,8 @@ use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
-use pipeline::{Segmentation, Structure};
+use kernels::Volume;
+use pipeline::Structure;
 
 /// Consoles store 12 bits (scanner-side design, section 2); structure values end at 100.
 const BITS_STORED: u16 = 12;
@@ -36,14 +37,14 @@ const ACQUISITION: [(Tag, Option<VR>); 6] = [
 
 pub(super) fn build(
     context: &Context<'_>,
-    result: &Segmentation,
+    semantic: &Volume<u8>,
 ) -> impl Iterator<Item = Result<OutputObject, ObjectError>> {
-    (0..context.grid().dims.counts()[2]).map(|slice| image(context, result, slice))
+    (0..context.grid().dims.counts()[2]).map(|slice| image(context, semantic, slice))
 }
 
 fn image(
     context: &Context<'_>,
-    result: &Segmentation,
+    semantic: &Volume<u8>,
     slice: usize,
 ) -> Result<OutputObject, ObjectError> {
     let kind = OutputKind::DerivedMr;
@@ -51,7 +52,7 @@ fn image(
     for element in acquisition(context.header()) {
         object.put(element);
     }
-    let labels = result.semantic.slice(slice);
+    let labels = semantic.slice(slice);
     let bound = |label: Option<&u8>| label.map_or(0, |&label| u16::from(label));
     let (smallest, largest) = (bound(labels.iter().min()), bound(labels.iter().max()));
     // As the bytes of the file: a writer of numbers asks for each of them.

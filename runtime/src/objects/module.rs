@@ -21,7 +21,7 @@ use dicom_object::{FileMetaTable, InMemDicomObject};
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 use kernels::volume::{cross, dot, norm, scale};
 use kernels::{Grid, Volume};
-use pipeline::Segmentation;
+use pipeline::Masks;
 
 /// Manufacturer and model of the equipment that made our objects.
 pub(super) const MANUFACTURER: &str = "Sagitta";
@@ -86,15 +86,15 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(super) fn new(
         source: &'a DicomSeries,
-        result: &Segmentation,
+        masks: Masks<'_>,
         provenance: &'a Provenance,
         made: &'a Made,
     ) -> Result<Context<'a>, ObjectError> {
         let grid = source.series.volume.grid();
-        if result.semantic.grid() != grid {
+        if masks.semantic.grid() != grid {
             return Err(ObjectError::OffGrid { mask: "semantic" });
         }
-        if result.instances.grid() != grid {
+        if masks.instances.grid() != grid {
             return Err(ObjectError::OffGrid { mask: "instance" });
         }
         let [columns, rows, slices] = grid.dims.counts();

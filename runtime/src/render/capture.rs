@@ -4,18 +4,18 @@ use super::{NOT_FOR_DIAGNOSIS, burn_text};
 use crate::identity::Provenance;
 use crate::objects::RgbImage;
 use pipeline::overlay::{Slice, Style, Window, blend};
-use pipeline::{Segmentation, Series};
+use pipeline::{Masks, Series};
 
 /// One picture a slice, in the order of the volume, each drawn when it is asked for. `series` must be a stack of slices along
 /// `k`.
 pub fn captures(
     series: &Series,
-    segmentation: &Segmentation,
+    masks: Masks<'_>,
     provenance: &Provenance,
 ) -> impl Iterator<Item = RgbImage> {
     let [columns, rows, slices] = series.volume.dims().counts();
     let window = Window::of(&series.volume);
-    let unverified = !segmentation.numbering.is_verified();
+    let unverified = !masks.numbering.is_verified();
     let style = Style { hatched: unverified, ..Style::default() };
     let mut lines = vec![format!("AI result. {NOT_FOR_DIAGNOSIS}")];
     if provenance.is_revision() {
@@ -32,8 +32,8 @@ pub fn captures(
         let slice = Slice {
             columns,
             pixels: series.volume.slice(k),
-            semantic: segmentation.semantic.slice(k),
-            instances: segmentation.instances.slice(k),
+            semantic: masks.semantic.slice(k),
+            instances: masks.instances.slice(k),
         };
         let mut picture = blend(slice, window, style);
         burn_text(&mut picture, columns, &lines);

@@ -253,7 +253,8 @@ pub(crate) fn build(
     let mut built = Vec::new();
     let captures = captures.iter().cloned();
     let mut hand_over = |object| built.push(object);
-    objects::build(source, result, provenance, made, captures, &mut hand_over)?;
+    objects::images(source, result.masks(), provenance, made, captures, &mut hand_over)?;
+    objects::documents(source, result, provenance, made, &mut hand_over)?;
     Ok(built)
 }
 
