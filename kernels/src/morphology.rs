@@ -14,9 +14,8 @@ pub fn dilate_in_plane(mask: &Volume<u8>, radius_mm: f64) -> Volume<u8> {
     let [ni, nj, _] = mask.dims().counts();
     let reach = reach(mask.grid(), radius_mm);
     let mut grown = Volume::filled(*mask.grid(), 0u8);
-    let slices = mask.voxels().chunks_exact(ni * nj);
-    for (from, to) in slices.zip(grown.voxels_mut().chunks_exact_mut(ni * nj)) {
-        for (row, values) in from.chunks_exact(ni).enumerate() {
+    parallel_chunks(available(), grown.voxels_mut(), ni * nj, |k, to| {
+        for (row, values) in mask.slice(k).chunks_exact(ni).enumerate() {
             for (first, end) in runs(values) {
                 for (away, &wide) in reach.iter().enumerate() {
                     let (left, right) = (first.saturating_sub(wide), (end + wide).min(ni));
@@ -29,7 +28,7 @@ pub fn dilate_in_plane(mask: &Volume<u8>, radius_mm: f64) -> Volume<u8> {
                 }
             }
         }
-    }
+    });
     grown
 }
 

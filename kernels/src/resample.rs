@@ -6,6 +6,7 @@ mod onto;
 pub(crate) use onto::{BEYOND, GAIN, POLE, positions, spline_taps};
 pub use onto::{cubic, nearest, nearest_places};
 
+use crate::threads::{available, parallel_chunks};
 use crate::volume::{add, scale};
 use crate::{Affine, Dims, Grid, Volume};
 
@@ -35,29 +36,36 @@ pub fn in_plane_grid(source: &Grid, spacing_mm: f64) -> Grid {
 pub fn in_plane(source: &Volume<f32>, spacing_mm: f64) -> Volume<f32> {
     let grid = in_plane_grid(source.grid(), spacing_mm);
     let [old_i, old_j, _] = source.dims().counts();
-    let [new_i, new_j, nk] = grid.dims.counts();
-    let along_i = triangle(old_i, new_i);
-    let along_j = triangle(old_j, new_j);
-    let mut voxels = Vec::with_capacity(grid.dims.voxels());
-    let mut narrow = vec![0.0f32; new_i * old_j];
-    let mut row = vec![0.0f32; new_i];
-    for k in 0..nk {
-        for (from, to) in source.slice(k).chunks_exact(old_i).zip(narrow.chunks_exact_mut(new_i)) {
-            for (value, taps) in to.iter_mut().zip(&along_i) {
-                let window = &from[taps.first..taps.first + taps.weights.len()];
-                *value = window.iter().zip(&taps.weights).map(|(v, w)| v * w).sum();
-            }
-        }
-        for taps in &along_j {
-            row.fill(0.0);
-            let rows = narrow.chunks_exact(new_i).skip(taps.first);
-            for (from, weight) in rows.zip(&taps.weights) {
-                row.iter_mut().zip(from).for_each(|(sum, v)| *sum += v * weight);
-            }
-            voxels.extend_from_slice(&row);
+    let [new_i, new_j, _] = grid.dims.counts();
+    let taps = [triangle(old_i, new_i), triangle(old_j, new_j)];
+    let mut voxels = vec![0.0; grid.dims.voxels()];
+    parallel_chunks(available(), &mut voxels, new_i * new_j, |k, to| {
+        slice_in_plane(source.slice(k), old_i, &taps, to);
+    });
+    Volume::new(grid, voxels).expect("the length of the grid")
+}
+
+/// One slice, `columns` wide, with the taps along `i` and `j`.
+fn slice_in_plane(
+    from: &[f32],
+    columns: usize,
+    [along_i, along_j]: &[Vec<Taps>; 2],
+    to: &mut [f32],
+) {
+    let width = along_i.len();
+    let mut narrow = vec![0.0f32; from.len() / columns * width];
+    for (from, to) in from.chunks_exact(columns).zip(narrow.chunks_exact_mut(width)) {
+        for (value, taps) in to.iter_mut().zip(along_i) {
+            let window = &from[taps.first..taps.first + taps.weights.len()];
+            *value = window.iter().zip(&taps.weights).map(|(v, w)| v * w).sum();
         }
     }
-    Volume::new(grid, voxels).expect("one row per tap set and slice")
+    for (taps, row) in along_j.iter().zip(to.chunks_exact_mut(width)) {
+        let rows = narrow.chunks_exact(width).skip(taps.first);
+        for (from, weight) in rows.zip(&taps.weights) {
+            row.iter_mut().zip(from).for_each(|(sum, v)| *sum += v * weight);
+        }
+    }
 }
 
 /// The source samples that make one target sample.
