@@ -10,7 +10,7 @@ DEPENDS = "cuda-cudart tensorrt-core"
 inherit cuda externalsrc
 
 # The layer is a folder of the repository that it builds.
-EXTERNALSRC = "${@os.path.realpath(d.getVar('THISDIR') + '/../../../..')}"
+EXTERNALSRC = "${@os.path.realpath(d.getVar('THISDIR') + '/../../../../../..')}"
 
 COMPATIBLE_MACHINE = "(tegra)"
 
