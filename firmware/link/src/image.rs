@@ -24,6 +24,8 @@ pub const DIGEST: usize = 64;
 pub const SIGNATURE: usize = 64;
 /// QEMU's mps2-an386, and the simulator, which takes its images.
 pub const MPS2_AN386: u32 = 0x0386;
+/// The product's STM32G431 (ST's device id, RM0440 section 47.6.1).
+pub const STM32G431: u32 = 0x0468;
 
 /// No other thing that anybody signs begins so.
 const MAGIC: &[u8; 24] = b"sagitta supervisor v1\n\0\0";
