@@ -15,9 +15,8 @@ const COLDEST_DECI_C: i16 = -400;
 const STEP_DECI_C: i16 = 100;
 /// What the converter says of the thermistor at -40, -30, ..., 120 degrees: `4095 r / (r + 1)`, where
 /// `r = exp(3950 (1 / T - 1 / 298.15))` and `T` is in kelvin.
-const THERMISTOR: [u16; 17] = [
-    3996, 3900, 3740, 3495, 3156, 2738, 2278, 1825, 1419, 1081, 815, 613, 462, 350, 267, 206, 160,
-];
+const THERMISTOR: [u16; 17] =
+    [3996, 3900, 3740, 3495, 3156, 2738, 2278, 1825, 1419, 1081, 815, 613, 462, 350, 267, 206, 160];
 
 /// Temperature of the board, in tenths of a degree Celsius; `None` where the thermistor is broken, shorted or far beyond what
 /// a board outlives.
@@ -97,7 +96,7 @@ mod tests {
     fn a_fan_is_counted_and_a_stuck_one_stands() {
         let mut fan = Tachometer::default();
         // 4000 turns a minute: a pulse every 7.5 ms.
-        let turning = |ms: u64| (ms * 2 / 15).is_multiple_of(2);
+        let turning = |ms: u64| (ms * 4 / 15).is_multiple_of(2);
         let turned: Vec<_> = (0..=2_000).map(|ms| fan.look(ms, turning(ms))).collect();
         assert_eq!(turned[999], None, "not a second yet");
         assert!(turned[1_000..].iter().all(|rpm| (3_900..4_100).contains(&rpm.unwrap())));

@@ -19,9 +19,9 @@ use embassy_stm32::flash::Flash;
 use embassy_stm32::rcc::{Pll, PllMul, PllPreDiv, PllRDiv, PllSource, Sysclk, mux};
 use embassy_stm32::wdg::IndependentWatchdog;
 use firmware::{Limits, Next, Slots, Supervisor, Turns};
+use flash::{Kept, vectors as vectors_of};
 use link::Slot;
 use link::image::STM32G431;
-use flash::{Kept, vectors as vectors_of};
 use pins::{Pins, Queues};
 
 const CLOCK_HZ: u32 = 170_000_000;

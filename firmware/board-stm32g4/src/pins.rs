@@ -78,8 +78,15 @@ impl Pins {
         link.baudrate = link::BAUD;
         let link = BufferedUart::new(p.USART1, p.PA10, p.PA9, sending, received, Interrupts, link);
         let fan = PwmPin::new(p.PA8, OutputType::PushPull);
-        let mut fan =
-            SimplePwm::new(p.TIM1, Some(fan), None, None, None, khz(25), CountingMode::EdgeAlignedUp);
+        let mut fan = SimplePwm::new(
+            p.TIM1,
+            Some(fan),
+            None,
+            None,
+            None,
+            khz(25),
+            CountingMode::EdgeAlignedUp,
+        );
         fan.ch1().set_duty_cycle_fully_on();
         fan.ch1().enable();
         let pins = Pins {
