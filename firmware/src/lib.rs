@@ -16,9 +16,11 @@ pub mod fan;
 pub mod flash;
 pub mod journal;
 pub mod retained;
+pub mod sense;
 pub mod slots;
 pub mod state;
 pub mod supervisor;
+pub mod turn;
 pub mod update;
 pub mod vendor;
 
@@ -27,5 +29,6 @@ pub use retained::{Entry, Retained};
 pub use slots::Slots;
 pub use state::{Colour, Inputs, Led, Limits, Outputs, Pattern, Stage, State, Why};
 pub use supervisor::{Event, Supervisor};
+pub use turn::{Board, Next, Turns};
 pub use update::Updater;
 pub use vendor::VendorKey;

@@ -37,7 +37,7 @@ pub enum Limits {
     Product,
 }
 
-/// The programs of the board, as ELF files.
+/// The programs of a board, as ELF files.
 #[derive(Debug)]
 pub struct Programs {
     pub boot: PathBuf,
@@ -45,14 +45,25 @@ pub struct Programs {
     pub slots: [PathBuf; 2],
 }
 
-/// Builds the board's programs with Debian's compiler, which brings the source of `core`.
+/// Builds the programs of QEMU's board.
 pub fn programs() -> Result<Programs> {
+    programs_of("board")
+}
+
+/// Builds the programs of the product's microcontroller, which nothing here runs.
+pub fn product_programs() -> Result<Programs> {
+    programs_of("board-stm32g4")
+}
+
+/// Builds the programs of a board, a folder of `firmware`, with Debian's compiler, which brings the source of `core`.
+fn programs_of(board: &str) -> Result<Programs> {
     let sagitta = sagitta()?;
-    // target/PROFILE/sagitta -> target/board
-    let target =
-        sagitta.ancestors().nth(2).context("sagitta lies in target/PROFILE")?.join("board");
+    // target/PROFILE/sagitta -> target/BOARD
+    let target = sagitta.ancestors().nth(2).context("sagitta lies in target/PROFILE")?.join(board);
     let mut command = Command::new("/usr/bin/cargo");
-    command.args(["build", "--release", "--locked"]).current_dir(root().join("firmware/board"));
+    command
+        .args(["build", "--release", "--locked"])
+        .current_dir(root().join("firmware").join(board));
     // What Cargo and rustup set for this test is of another compiler.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

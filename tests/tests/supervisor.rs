@@ -5,8 +5,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use firmware::bench::VENDOR_SEED;
+use link::Slot;
+use link::image::{STM32G431, images};
 use serde_json::Value;
-use tests::board::{Limits, Supervisor, programs};
+use tests::board::{Limits, Supervisor, product_programs, programs, sign};
 use tests::{Appliance, Site, wait_until};
 
 /// The bench's limits (`Limits::BENCH`), and what a busy machine may add.
@@ -160,10 +163,20 @@ fn the_simulator_guards_the_service() {
 
 #[test]
 fn the_images_fit_the_smallest_mcu() {
-    let programs = programs().unwrap();
-    fits(&programs.slots[0], MAX_FLASH, MAX_STACK);
-    fits(&programs.slots[1], MAX_FLASH, MAX_STACK);
-    fits(&programs.boot, MAX_BOOT, MAX_BOOT_STACK);
+    for programs in [programs().unwrap(), product_programs().unwrap()] {
+        fits(&programs.slots[0], MAX_FLASH, MAX_STACK);
+        fits(&programs.slots[1], MAX_FLASH, MAX_STACK);
+        fits(&programs.boot, MAX_BOOT, MAX_BOOT_STACK);
+    }
+}
+
+/// Its programs lie where the signer knows it by, and no other board takes them.
+#[test]
+fn an_update_of_the_product_names_its_board() {
+    let update = sign(&product_programs().unwrap().slots, 3, 2, &VENDOR_SEED).unwrap();
+    let images = images(&update).unwrap();
+    let headers = images.map(|image| (image.header.board, image.header.slot, image.header.version));
+    assert_eq!(headers, [(STM32G431, Slot::A, 3), (STM32G431, Slot::B, 3)]);
 }
 
 fn fits(path: &Path, max_flash: u32, max_stack: u32) {

@@ -1,7 +1,7 @@
 //! The supervisor on QEMU's board mps2-an386 (Cortex-M4F, 25 MHz): UART 0 is the link, UART 1 the test bench.
 //!
-//! One loop: what UART 0 received, the bench's letters, a tick with the inputs, then the watchdog is fed. Interrupts only
-//! move bytes into queues and count milliseconds. What is decided is in crate `firmware`; registers are in `registers`.
+//! One loop of `firmware::turn`, then the watchdog is fed. Interrupts only move bytes into queues and count milliseconds. What is
+//! decided is in crate `firmware`; registers are in `registers`.
 #![no_std]
 #![no_main]
 
@@ -14,11 +14,10 @@ use core::fmt::Write;
 use cortex_m::interrupt::{Mutex, free};
 use cortex_m_rt::{entry, exception};
 use firmware::bench::{Bench, Request, Seen};
-use firmware::flash::Memory;
-use firmware::{Event, Limits, Supervisor, Updater};
+use firmware::{Board, Inputs, Limits, Next, Outputs, Supervisor, Turns};
 use heapless::spsc::Queue;
 use link::image::MPS2_AN386;
-use link::{Reader, ResetCause, Slot, ToSupervisor, encode};
+use link::{ResetCause, Slot};
 use registers::{Line, Uart};
 
 /// Bytes between interrupt and loop: two of the longest frames, 22 ms at 115 200 baud, where the loop needs one.
@@ -40,56 +39,55 @@ fn main() -> ! {
     registers::start(peripherals.SYST);
     let (retained, cause) = marks::take();
     let limits = if marks::is_on_the_bench() { Limits::BENCH } else { Limits::PRODUCT };
-    let mut supervisor = Supervisor::new(limits, cause, uptime_ms(), retained);
+    let supervisor = Supervisor::new(limits, cause, uptime_ms(), retained);
     let slot = if vectors == flash::vectors(Slot::A) { Slot::A } else { Slot::B };
-    let mut updater = Updater::new(flash::slots(), MPS2_AN386, slot, &limits);
-    let (mut bench, mut reader, mut shown) = (Bench::default(), Reader::default(), None);
-    loop {
-        while let Some(byte) = free(|cs| RECEIVED.borrow(cs).borrow_mut().dequeue()) {
-            receive(&mut supervisor, &mut updater, &mut reader, byte);
-        }
-        while let Some(letter) = free(|cs| LETTERS.borrow(cs).borrow_mut().dequeue()) {
-            if bench.command(supervisor.now_ms(), letter) == Some(Request::Hang) {
-                hang();
-            }
-        }
-        let pins = bench.inputs(supervisor.now_ms(), &supervisor.outputs());
-        supervisor.handle(uptime_ms(), Event::Tick(pins));
-        show(&supervisor, cause, &mut shown);
-        if updater.is_reset_due(supervisor.now_ms()) {
-            start_anew();
-        }
+    let mut turns = Turns::new(supervisor, flash::slots(), MPS2_AN386, slot, &limits);
+    let mut board = Mps2 { cause, bench: Bench::default(), shown: None };
+    while turns.turn(&mut board) == Next::Turn {
         registers::feed_watchdog();
         // Woken by the next byte, or by the next millisecond.
         cortex_m::asm::wfi();
     }
+    start_anew()
 }
 
-/// Takes one byte of the link, and sends the answer where it ended a message.
-fn receive(
-    supervisor: &mut Supervisor<'_>,
-    updater: &mut Updater<Memory<'_>>,
-    reader: &mut Reader,
-    byte: u8,
-) {
-    let event = match reader.push::<ToSupervisor>(byte) {
-        Some(Ok(message)) => Event::Message(message),
-        Some(Err(_)) => Event::BadFrame,
-        None => return,
-    };
-    if let Some(answer) = updater.handle(supervisor, uptime_ms(), event) {
-        let frame = encode(&answer).expect("every answer is shorter than a frame");
-        Uart::LINK.send(frame.as_bytes());
+/// The board of QEMU: its pins are those of the test bench.
+struct Mps2 {
+    cause: ResetCause,
+    bench: Bench,
+    shown: Option<Seen>,
+}
+
+impl Board for Mps2 {
+    fn uptime_ms(&mut self) -> u32 {
+        uptime_ms()
     }
-}
 
-/// One line on the bench for each change, and the light.
-fn show(supervisor: &Supervisor<'_>, cause: ResetCause, shown: &mut Option<Seen>) {
-    let seen = Seen::of(supervisor, cause);
-    registers::light(seen.outputs.led.is_lit(supervisor.now_ms()));
-    if shown.replace(seen) != Some(seen) {
-        // A UART takes every byte.
-        let _ = writeln!(Line(Uart::BENCH), "{seen}");
+    fn received(&mut self) -> Option<u8> {
+        free(|cs| RECEIVED.borrow(cs).borrow_mut().dequeue())
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        Uart::LINK.send(frame);
+    }
+
+    fn inputs(&mut self, now_ms: u64, outputs: &Outputs) -> Inputs {
+        while let Some(letter) = free(|cs| LETTERS.borrow(cs).borrow_mut().dequeue()) {
+            if self.bench.command(now_ms, letter) == Some(Request::Hang) {
+                hang();
+            }
+        }
+        self.bench.inputs(now_ms, outputs)
+    }
+
+    /// One line on the bench for each change, and the light.
+    fn drive(&mut self, supervisor: &Supervisor<'_>) {
+        let seen = Seen::of(supervisor, self.cause);
+        registers::light(seen.outputs.led.is_lit(supervisor.now_ms()));
+        if self.shown.replace(seen) != Some(seen) {
+            // A UART takes every byte.
+            let _ = writeln!(Line(Uart::BENCH), "{seen}");
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use cortex_m::peripheral::syst::SystClkSource;
 
 /// Clock of processor and peripherals, in hertz.
 const CLOCK_HZ: u32 = 25_000_000;
-const BAUD: u32 = 115_200;
 
 /// UART registers, in words from the base: DATA, STATE, CTRL, INTSTATUS, BAUDDIV.
 const DATA: usize = 0;
@@ -64,7 +63,7 @@ impl Uart {
     }
 
     pub fn start(self) {
-        write(self.register(BAUD_DIVIDER), CLOCK_HZ / BAUD);
+        write(self.register(BAUD_DIVIDER), CLOCK_HZ / link::BAUD);
         write(self.register(CTRL), RECEIVE_AND_SEND);
     }
 

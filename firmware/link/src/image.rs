@@ -24,6 +24,17 @@ pub const DIGEST: usize = 64;
 pub const SIGNATURE: usize = 64;
 /// QEMU's mps2-an386, and the simulator, which takes its images.
 pub const MPS2_AN386: u32 = 0x0386;
+/// The product's STM32G431 (ST's device id, RM0440 section 47.6.1).
+pub const STM32G431: u32 = 0x0468;
+
+/// The board on whose slot A a program runs at `address`: no two boards have it at the same place.
+pub fn board_at(address: u32) -> Option<u32> {
+    match address {
+        0x2100_1400 => Some(MPS2_AN386),
+        0x0800_7400 => Some(STM32G431),
+        _ => None,
+    }
+}
 
 /// No other thing that anybody signs begins so.
 const MAGIC: &[u8; 24] = b"sagitta supervisor v1\n\0\0";

@@ -21,6 +21,9 @@ pub mod image;
 mod message;
 mod update;
 
+/// Bits a second on the UART: 8 data bits, no parity, one stop bit.
+pub const BAUD: u32 = 115_200;
+
 pub use frame::{Frame, FrameError, MAX_FRAME, Reader, checksum, encode};
 pub use message::{
     Command, FromSupervisor, JournalEvent, PowerState, Rail, ResetCause, Sensors, ToSupervisor,

@@ -4,7 +4,7 @@ use crate::identity::hexadecimal;
 use crate::secret;
 use anyhow::{Context, ensure};
 use link::Slot;
-use link::image::{Header, MPS2_AN386, SLOT_BYTES};
+use link::image::{Header, SLOT_BYTES, board_at};
 use object::read::elf::{ElfFile32, ProgramHeader};
 use ring::digest::{SHA512, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -57,12 +57,14 @@ impl VendorKey {
             a.address,
             b.address
         );
+        let unknown = || format!("no board has slot A at {:#x}", a.address);
+        let board = board_at(a.address).with_context(unknown)?;
         let mut file = Vec::new();
         for (slot, program) in [(Slot::A, &a.bytes), (Slot::B, &b.bytes)] {
             let length = u32::try_from(program.len()).context("the program is too long")?;
             let program_digest = digest(&SHA512, program);
             let digest = program_digest.as_ref().try_into().expect("SHA-512 has 64 bytes");
-            let header = Header { board: MPS2_AN386, slot, version, oldest, length, digest };
+            let header = Header { board, slot, version, oldest, length, digest };
             let signature = self.0.sign(&header.signed());
             let bytes = signature.as_ref().try_into().expect("Ed25519 signs with 64 bytes");
             file.extend_from_slice(&header.to_bytes(&bytes));
