@@ -23,8 +23,11 @@ def repositories(name: str) -> dict:
     """What a file and all that it includes know of the repositories."""
     known: dict = {}
     for other in configurations[name]["header"].get("includes", []):
-        assert other in configurations, f"{name} includes {other}, which is not there"
-        known |= repositories(other)
+        # From the root of the repository: what is relative to the file is a form that kas gives up.
+        folder, _, included = other.rpartition("/")
+        assert folder == "yocto/kas", f"{name} includes {other}: not from the root"
+        assert included in configurations, f"{name} includes {other}, which is not there"
+        known |= repositories(included)
     return known | configurations[name].get("repos", {})
 
 

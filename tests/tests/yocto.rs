@@ -137,7 +137,7 @@ fn every_part_has_the_one_version() {
         let text = fs::read_to_string(root().join(path)).unwrap();
         assert!(text.lines().any(|found| found == line), "{path} has no line {line}");
     };
-    let distribution = "yocto/meta-sagitta/conf/distro/sagitta.conf";
+    let distribution = "yocto/meta-sagitta/conf/distro/sagitta-os.conf";
     says(distribution, format!("DISTRO_VERSION = \"{VERSION}\""));
     says("firmware/board/Cargo.toml", format!("version = \"{VERSION}\""));
 }
