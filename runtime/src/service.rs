@@ -5,7 +5,7 @@ mod intake;
 mod shared;
 
 use crate::audit::{Action, Actor, Audit, Ending};
-use crate::commands::{self, Desk};
+use crate::commands;
 use crate::config::Config;
 use crate::health::Part;
 use crate::ingest::assemble::Assembler;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Instances between receiver and assembler: enough that the receiver never waits for a decision.
@@ -51,6 +51,7 @@ pub struct Service {
     pub live: broadcast::Sender<LiveMessage>,
     witness: Witness,
     stop: watch::Sender<bool>,
+    leave: Arc<Notify>,
     tasks: Vec<JoinHandle<()>>,
     /// Assembler, worker, one for each destination: they write to the disk, which no task should wait for.
     threads: Vec<thread::JoinHandle<()>>,
@@ -90,8 +91,7 @@ impl Service {
 
         tasks.extend(shared.serve_mrd(listeners.mrd.take(), queue.clone(), key));
         let (reruns, again) = mpsc::channel(commands::WAITING);
-        let (destinations, admission) = (config.destinations.clone(), shared.admission.clone());
-        let desk = Desk { deliveries, destinations, admission, queue: queue.clone(), reruns };
+        let desk = shared.desk(deliveries, queue.clone(), reruns);
         if let Some((task, thread)) = shared.obey(&endpoint, desk)? {
             tasks.push(task);
             threads.push(thread);
@@ -118,8 +118,24 @@ impl Service {
         threads.extend(watchdog::start(progress, board.clone(), stopped)?);
         tasks.extend(page.map(|listener| shared.serve_page(listener, access, telemetry, heard)));
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
-        let board = board.clone();
-        Ok(Service { dicom, dashboard, endpoint, board, live, witness, stop, tasks, threads })
+        let (board, leave) = (board.clone(), shared.leave.clone());
+        Ok(Service {
+            dicom,
+            dashboard,
+            endpoint,
+            board,
+            live,
+            witness,
+            stop,
+            leave,
+            tasks,
+            threads,
+        })
+    }
+
+    /// An operator has ordered a restart.
+    async fn asked_to_leave(&self) {
+        self.leave.notified().await;
     }
 
     /// Takes no more, lets the job at work end, says so to the broker.
@@ -184,8 +200,10 @@ async fn listen_for_page(config: &Config) -> Result<Option<TcpListener>> {
 /// Runs the service until `shutdown` ends.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
     let service = Service::start(config).await?;
-    shutdown.await;
-    tracing::info!("shutting down");
+    tokio::select! {
+        () = shutdown => tracing::info!("shutting down"),
+        () = service.asked_to_leave() => tracing::info!("shutting down, to be started again"),
+    }
     service.shutdown().await;
     Ok(())
 }

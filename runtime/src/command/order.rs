@@ -5,6 +5,7 @@ use crate::commands::order::{Claims, MAX_VALIDITY_S, Order};
 use crate::commands::token::SigningKey;
 use crate::identity::{JobId, hexadecimal};
 use crate::messages::{Name, Timestamp};
+use crate::registry::Model;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::io::Read;
@@ -55,6 +56,14 @@ enum What {
         #[arg(value_parser = job)]
         job: JobId,
     },
+    /// Run a model beside the active one from the next start on; without a name, none.
+    ModelShadow { model: Option<Model> },
+    /// Let a model make the results from the next start on.
+    ModelPromote { model: Model },
+    /// Let the model before this one make the results again, from the next start on.
+    ModelRollback,
+    /// End in order, to be started again.
+    Restart,
 }
 
 fn job(text: &str) -> Result<JobId, &'static str> {
@@ -70,6 +79,10 @@ impl From<What> for Order {
             What::Resend { job, destination } => Order::Resend { job, destination },
             What::Reprocess { job } => Order::Reprocess { job },
             What::Cancel { job } => Order::Cancel { job },
+            What::ModelShadow { model } => Order::ModelShadow { model },
+            What::ModelPromote { model } => Order::ModelPromote { model },
+            What::ModelRollback => Order::ModelRollback {},
+            What::Restart => Order::Restart {},
         }
     }
 }

@@ -10,10 +10,11 @@ use crate::messages::{FailureCode, JobState, OrderFault};
 use crate::outbox::OutboxError;
 use crate::publish::deliveries::Deliveries;
 use crate::publish::store::Destination;
+use crate::registry::{Registry, RegistryError, Roles};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// A job whose result is to be made again.
 #[derive(Debug)]
@@ -32,6 +33,9 @@ pub struct Desk {
     pub queue: SyncSender<Work>,
     /// To whoever knows the instances of every series.
     pub reruns: mpsc::Sender<Rerun>,
+    pub models: Registry,
+    /// Ends the service in order; whoever started it starts it again.
+    pub leave: Arc<Notify>,
 }
 
 impl Desk {
@@ -46,6 +50,13 @@ impl Desk {
             }
             Order::Reprocess { job } => self.reprocess(job, ticket),
             Order::Cancel { job } => ticket.close(self.cancel(&job)),
+            Order::ModelShadow { model } => ticket.close(given(self.models.shadow(model))),
+            Order::ModelPromote { model } => ticket.close(given(self.models.promote(model))),
+            Order::ModelRollback {} => ticket.close(given(self.models.roll_back())),
+            Order::Restart {} => {
+                ticket.close(Ok(()));
+                self.leave.notify_one();
+            }
         }
     }
 
@@ -125,6 +136,20 @@ impl Desk {
             |path: &PathBuf| path.strip_prefix(&self.deliveries.results).ok().map(Path::to_owned);
         Ok(files.iter().filter_map(relative).collect())
     }
+}
+
+/// Whether a model got its role, which it has from the next start on.
+fn given(roles: Result<Roles, RegistryError>) -> Result<(), OrderFault> {
+    roles.map(drop).map_err(|error| {
+        tracing::warn!("a model has no new role: {error}; {}", error.whose_move().advice());
+        match error {
+            RegistryError::Unknown(_) => OrderFault::NoSuchModel,
+            RegistryError::Unusable { .. } => OrderFault::UnusableModel,
+            RegistryError::Active(_) => OrderFault::ModelActive,
+            RegistryError::NoPrevious => OrderFault::NoPreviousModel,
+            RegistryError::Wrong { .. } | RegistryError::File { .. } => OrderFault::Storage,
+        }
+    })
 }
 
 fn not_stored(error: &OutboxError) -> OrderFault {

@@ -2,6 +2,7 @@
 
 use crate::identity::JobId;
 use crate::messages::{Name, OrderFault, OrderKind};
+use crate::registry::Model;
 use serde::{Deserialize, Serialize};
 
 /// Longest validity: who signs is at hand. Ids are remembered for so long.
@@ -28,6 +29,16 @@ pub enum Order {
     Cancel {
         job: JobId,
     },
+    /// None where no model is named.
+    ModelShadow {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<Model>,
+    },
+    ModelPromote {
+        model: Model,
+    },
+    ModelRollback {},
+    Restart {},
 }
 
 impl Order {
@@ -39,6 +50,10 @@ impl Order {
             Order::Resend { .. } => OrderKind::Resend,
             Order::Reprocess { .. } => OrderKind::Reprocess,
             Order::Cancel { .. } => OrderKind::Cancel,
+            Order::ModelShadow { .. } => OrderKind::ModelShadow,
+            Order::ModelPromote { .. } => OrderKind::ModelPromote,
+            Order::ModelRollback {} => OrderKind::ModelRollback,
+            Order::Restart {} => OrderKind::Restart,
         }
     }
 
@@ -47,7 +62,13 @@ impl Order {
             Order::Resend { job, .. } | Order::Reprocess { job } | Order::Cancel { job } => {
                 Some(job)
             }
-            Order::SelfTest {} | Order::Drain {} | Order::Resume {} => None,
+            Order::SelfTest {}
+            | Order::Drain {}
+            | Order::Resume {}
+            | Order::ModelShadow { .. }
+            | Order::ModelPromote { .. }
+            | Order::ModelRollback {}
+            | Order::Restart {} => None,
         }
     }
 }
@@ -151,6 +172,10 @@ mod tests {
             Order::Resend { job: job.clone(), destination: None },
             Order::Reprocess { job: job.clone() },
             Order::Cancel { job },
+            Order::ModelShadow { model: None },
+            Order::ModelPromote { model: Model::BuiltIn },
+            Order::ModelRollback {},
+            Order::Restart {},
         ];
         for (order, kind) in orders.iter().zip(OrderKind::ALL) {
             let written = serde_json::to_value(order).unwrap();

@@ -21,16 +21,28 @@ pub enum OrderKind {
     Reprocess,
     /// Let a job be that has no result yet, or whose result is not delivered.
     Cancel,
+    /// Run another model beside the active one, or none.
+    ModelShadow,
+    /// Let another model make the results.
+    ModelPromote,
+    /// Let the model before this one make the results again.
+    ModelRollback,
+    /// End in order, to be started again.
+    Restart,
 }
 
 impl OrderKind {
-    pub const ALL: [OrderKind; 6] = [
+    pub const ALL: [OrderKind; 10] = [
         OrderKind::SelfTest,
         OrderKind::Drain,
         OrderKind::Resume,
         OrderKind::Resend,
         OrderKind::Reprocess,
         OrderKind::Cancel,
+        OrderKind::ModelShadow,
+        OrderKind::ModelPromote,
+        OrderKind::ModelRollback,
+        OrderKind::Restart,
     ];
 
     /// The word in tokens, messages and the configuration.
@@ -42,6 +54,10 @@ impl OrderKind {
             OrderKind::Resend => "resend",
             OrderKind::Reprocess => "reprocess",
             OrderKind::Cancel => "cancel",
+            OrderKind::ModelShadow => "model_shadow",
+            OrderKind::ModelPromote => "model_promote",
+            OrderKind::ModelRollback => "model_rollback",
+            OrderKind::Restart => "restart",
         }
     }
 }
@@ -112,11 +128,17 @@ pub enum OrderFault {
     /// It has ended: there is nothing to cancel.
     JobEnded,
     SelfTestFailed,
+    NoSuchModel,
+    /// Its cards, weights or known answers do not fit each other or this version.
+    UnusableModel,
+    /// The model has this role already.
+    ModelActive,
+    NoPreviousModel,
     Storage,
 }
 
 impl OrderFault {
-    pub const ALL: [OrderFault; 15] = [
+    pub const ALL: [OrderFault; 19] = [
         OrderFault::WrongDevice,
         OrderFault::Expired,
         OrderFault::NotYetValid,
@@ -131,13 +153,20 @@ impl OrderFault {
         OrderFault::NoSuchDestination,
         OrderFault::JobEnded,
         OrderFault::SelfTestFailed,
+        OrderFault::NoSuchModel,
+        OrderFault::UnusableModel,
+        OrderFault::ModelActive,
+        OrderFault::NoPreviousModel,
         OrderFault::Storage,
     ];
 
     /// `Peer` is who sent the command.
     pub fn whose(self) -> Move {
         match self {
-            OrderFault::NotAllowed | OrderFault::SelfTestFailed | OrderFault::Storage => Move::Site,
+            OrderFault::NotAllowed
+            | OrderFault::SelfTestFailed
+            | OrderFault::UnusableModel
+            | OrderFault::Storage => Move::Site,
             _ => Move::Peer,
         }
     }
@@ -165,6 +194,10 @@ impl OrderFault {
             OrderFault::SelfTestFailed => {
                 "install the program again and restart it, then have the memory tested: no results are made"
             }
+            OrderFault::NoSuchModel => "name a model of `sagitta model list`, or bring it there",
+            OrderFault::UnusableModel => "look at its fault: `sagitta model list`",
+            OrderFault::ModelActive => "nothing: it makes the results already",
+            OrderFault::NoPreviousModel => "name the model to go back to: `model_promote`",
             OrderFault::Storage => "look at the disk and the log",
         }
     }

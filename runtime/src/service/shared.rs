@@ -2,7 +2,7 @@
 
 use super::intake::Intake;
 use crate::audit::Audit;
-use crate::commands::{self, Clerk, Commands, Desk, Operators, Unproven};
+use crate::commands::{self, Clerk, Commands, Desk, Operators, Rerun, Unproven};
 use crate::config::Config;
 use crate::dashboard::{self, Access};
 use crate::health::{Health, Part};
@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// See the module.
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) health: Arc<Health>,
     pub(super) admission: Arc<Admission>,
     pub(super) unproven: Arc<Unproven>,
+    /// An operator has ordered the end.
+    pub(super) leave: Arc<Notify>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -77,8 +79,27 @@ impl Shared {
             health,
             admission,
             unproven,
+            leave: Arc::default(),
             stop,
         })
+    }
+
+    /// Where orders are carried out.
+    pub(super) fn desk(
+        &self,
+        deliveries: Deliveries,
+        queue: SyncSender<Work>,
+        reruns: mpsc::Sender<Rerun>,
+    ) -> Desk {
+        Desk {
+            deliveries,
+            destinations: self.config.destinations.clone(),
+            admission: self.admission.clone(),
+            queue,
+            reruns,
+            models: Registry::of(&self.config.data),
+            leave: self.leave.clone(),
+        }
     }
 
     /// Folder of all results.
