@@ -60,7 +60,7 @@ fn measure<C: Shape>(
 
 fn main() -> anyhow::Result<()> {
     let forms: Vec<String> = std::env::args().skip(1).collect();
-    for set in InstructionSet::available().into_iter().rev() {
+    for set in InstructionSet::available() {
         if set == InstructionSet::SCALAR {
             continue;
         }

@@ -380,11 +380,12 @@ macro_rules! kernels {
                     Some(start) => [start; P],
                     None => *sums,
                 };
-                for place in places {
+                // Neighbouring places lie one behind the other, as their weights do: one loop.
+                for run in places.chunk_by(Place::is_left_of) {
                     // SAFETY: passed on from the caller; `weights` moves by one BLOCK per channel.
                     unsafe {
-                        let from = corner.add(place.down * row_stride + place.right * channels);
-                        for channel in 0..channels {
+                        let from = corner.add(run[0].down * row_stride + run[0].right * channels);
+                        for channel in 0..run.len() * channels {
                             let mut loaded = [$zero(); V];
                             for v in 0..V {
                                 let output = v * $lanes;

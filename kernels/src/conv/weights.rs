@@ -21,6 +21,13 @@ pub(super) struct Place {
     taps: Vec<(usize, f32)>,
 }
 
+impl Place {
+    /// Whether `next` is its neighbour.
+    pub(super) fn is_left_of(&self, next: &Place) -> bool {
+        (self.down, self.right + 1) == (next.down, next.right)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// 1x1: one sum for all outputs.
