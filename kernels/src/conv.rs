@@ -9,6 +9,9 @@
 //! taken in pairs (`pairs`), and a pixel that upsampling puts under several taps is multiplied once
 //! (`weights`). Every instruction set keeps this order, so their results are equal to the bit.
 //!
+//! Where a 1x1 convolution stands at an end of a net, it reads or writes the image itself (`planes`):
+//! other registers, the same sums.
+//!
 //! What a network is, which map lies in which buffer and how slices are spread over threads is
 //! crate `models`' matter.
 
