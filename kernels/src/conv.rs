@@ -9,12 +9,16 @@
 //! taken in pairs (`pairs`), and a pixel that upsampling puts under several taps is multiplied once
 //! (`weights`). Every instruction set keeps this order, so their results are equal to the bit.
 //!
+//! Where a 1x1 convolution stands at an end of a net, it reads or writes the image itself (`planes`):
+//! other registers, the same sums.
+//!
 //! What a network is, which map lies in which buffer and how slices are spread over threads is
 //! crate `models`' matter.
 
 pub mod map;
 mod pairs;
 pub mod peak;
+pub(crate) mod planes;
 pub mod quantised;
 mod scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -31,6 +35,9 @@ use weights::{Reading, Way};
 /// Outputs are computed and stored in blocks of this many channels: one AVX-512 register, two of
 /// AVX2, four of NEON.
 pub const BLOCK: usize = 16;
+
+/// Rows of outputs that are computed together.
+const PAIR: usize = 2;
 
 /// Channels that `channels` outputs occupy in memory: full blocks.
 pub fn stored_channels(channels: usize) -> usize {
@@ -212,6 +219,8 @@ pub struct Conv {
     relu: bool,
     /// Packed by [`weights::pack`].
     weights: Vec<f32>,
+    /// Those of 1x1 over one source once more, `[outputs][stored channels]`.
+    by_output: Vec<f32>,
     bias: Vec<f32>,
 }
 
@@ -222,7 +231,12 @@ impl Conv {
         let mut bias = spec.bias.to_vec();
         bias.resize(outputs, 0.0);
         let (readings, weights) = weights::pack(&spec);
-        Ok(Conv { readings, outputs, relu: spec.relu, weights, bias })
+        let mut conv =
+            Conv { readings, outputs, relu: spec.relu, weights, by_output: Vec::new(), bias };
+        if conv.is_pointwise() {
+            conv.by_output = weights::by_output(&spec);
+        }
+        Ok(conv)
     }
 
     /// Multiply-adds that run per output pixel, counted over the stored channels.
@@ -249,30 +263,130 @@ impl Conv {
         threads: usize,
     ) {
         let size = out.size();
+        self.check(maps, size);
+        let MapSize { rows, cols, .. } = size;
+        // Pairs of rows stay together.
+        let rows_of_chunk = map::rows_per_chunk(rows, threads).next_multiple_of(PAIR);
+        let interior = out.clear_border();
+        parallel_chunks(threads, interior, rows_of_chunk * size.row_stride(), |number, chunk| {
+            let first = number * rows_of_chunk;
+            RowRange { conv: self, maps, first, rows, cols }.run(set, chunk);
+        });
+    }
+
+    /// Whether it is 1x1 over one source: then either end may be an image `[channels][rows][cols]`.
+    pub fn is_pointwise(&self) -> bool {
+        matches!(self.readings.as_slice(), [Reading { way: Way::Plain, .. }])
+    }
+
+    /// As [`Conv::run`] from an image, which is never laid out as a map: to the bit the same.
+    ///
+    /// # Panics
+    /// Where [`Conv::is_pointwise`] says no, and as [`Conv::run`].
+    pub fn run_on_image(
+        &self,
+        set: InstructionSet,
+        image: &[f32],
+        out: FeatureMapMut<'_>,
+        threads: usize,
+    ) {
+        let (size, stride) = (out.size(), out.size().row_stride());
+        let (cols, channels) = (size.cols, self.pointwise().stored);
         assert_eq!(size.channels, self.outputs, "output channels");
+        let planes = map::planes(image, MapSize { channels, ..size });
+        let rows_of_chunk = map::rows_per_chunk(size.rows, threads).next_multiple_of(PAIR);
+        parallel_chunks(threads, out.clear_border(), rows_of_chunk * stride, |number, chunk| {
+            let pixels = (PAIR * cols).next_multiple_of(planes::PIXELS);
+            let mut read = vec![0.0; channels * pixels];
+            let mut sums = vec![0.0; self.outputs * pixels];
+            for (n, rows) in chunk.chunks_mut(PAIR * stride).enumerate() {
+                let first = (number * rows_of_chunk + n * PAIR) * cols;
+                let count = rows.len() / stride * cols;
+                for (values, plane) in read.chunks_exact_mut(pixels).zip(planes.clone()) {
+                    values[..count].copy_from_slice(&plane[first..][..count]);
+                }
+                self.over_planes(set, &read, pixels, &mut sums);
+                for (n, row) in rows.chunks_exact_mut(stride).enumerate() {
+                    let row = map::interior_mut(row, size);
+                    map::turn_in(&sums[n * cols..], pixels, row, size.channels);
+                }
+            }
+        });
+    }
+
+    /// As [`Conv::run`] from one map into an image of as many channels as it has room for.
+    ///
+    /// # Panics
+    /// Where [`Conv::is_pointwise`] says no, and as [`Conv::run`].
+    pub fn run_to_image(
+        &self,
+        set: InstructionSet,
+        map: FeatureMap<'_>,
+        image: &mut [f32],
+        threads: usize,
+    ) {
+        let size = map.size();
+        let (cols, channels) = (size.cols, size.channels);
+        assert_eq!(channels, self.pointwise().stored, "source channels");
+        let outputs = image.len() / (size.rows * cols);
+        let mut pairs: Vec<Vec<&mut [f32]>> =
+            (0..size.rows.div_ceil(PAIR)).map(|_| Vec::new()).collect();
+        for plane in map::planes_mut(image, MapSize { channels: self.outputs, ..size }) {
+            let pieces = plane.chunks_mut(PAIR * cols);
+            pairs.iter_mut().zip(pieces).for_each(|(pair, piece)| pair.push(piece));
+        }
+        let per_chunk = map::rows_per_chunk(pairs.len(), threads);
+        parallel_chunks(threads, &mut pairs, per_chunk, |number, pairs| {
+            let pixels = (PAIR * cols).next_multiple_of(planes::PIXELS);
+            let mut read = vec![0.0; channels * pixels];
+            let mut sums = vec![0.0; outputs * pixels];
+            for (n, planes) in pairs.iter_mut().enumerate() {
+                let first = (number * per_chunk + n) * PAIR;
+                for row in first..size.rows.min(first + PAIR) {
+                    let values = read.chunks_exact_mut(pixels);
+                    let values = values.map(|plane| &mut plane[(row - first) * cols..][..cols]);
+                    map::turn_out(map.row(row), channels, values);
+                }
+                self.over_planes(set, &read, pixels, &mut sums);
+                for (plane, sums) in planes.iter_mut().zip(sums.chunks_exact(pixels)) {
+                    plane.copy_from_slice(&sums[..plane.len()]);
+                }
+            }
+        });
+    }
+
+    fn pointwise(&self) -> &Reading {
+        assert!(self.is_pointwise(), "a window that needs a border, or a second source");
+        &self.readings[0]
+    }
+
+    /// `[channels][pixels]` to `[outputs][pixels]`, the first outputs.
+    fn over_planes(&self, set: InstructionSet, source: &[f32], pixels: usize, out: &mut [f32]) {
+        let (count, outputs) = (self.readings[0].stored, out.len() / pixels);
+        let sums = planes::Sums {
+            weights: &self.by_output[..outputs * count],
+            pitch: count,
+            bias: &self.bias[..outputs],
+            source,
+            segments: &[planes::Segment { start: 0, count, step: pixels }],
+            pixels,
+        };
+        sums.run(set, out);
+        if self.relu {
+            // As the processors' maximum with zero: NaN and -0 become +0.
+            out.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { 0.0 });
+        }
+    }
+
+    fn check(&self, maps: &[FeatureMap<'_>], out: MapSize) {
+        assert_eq!(out.channels, self.outputs, "output channels");
         assert_eq!(maps.len(), self.readings.len(), "number of sources");
         for (map, reading) in maps.iter().zip(&self.readings) {
             assert_eq!(map.size().channels, reading.stored, "source channels");
             let factor = reading.factor();
             let seen = (factor * map.size().rows, factor * map.size().cols);
-            assert_eq!(seen, (size.rows, size.cols), "source size");
+            assert_eq!(seen, (out.rows, out.cols), "source size");
         }
-        // Pairs of rows stay together.
-        let rows_of_chunk = map::rows_per_chunk(size.rows, threads).next_multiple_of(2);
-        let interior = out.clear_border();
-        parallel_chunks(threads, interior, rows_of_chunk * size.row_stride(), |number, chunk| {
-            let first = number * rows_of_chunk;
-            let part = RowRange { conv: self, maps, first, rows: size.rows, cols: size.cols };
-            match set.0 {
-                Kind::Scalar => scalar::run(&part, chunk),
-                #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => simd::run_avx2(&part, chunk),
-                #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 => simd::run_avx512(&part, chunk),
-                #[cfg(target_arch = "aarch64")]
-                Kind::Neon => simd::run_neon(&part, chunk),
-            }
-        });
     }
 }
 
@@ -300,6 +414,19 @@ struct RowRange<'a> {
 }
 
 impl RowRange<'_> {
+    /// Fills `out`: whole rows with their border pixels.
+    fn run(&self, set: InstructionSet, out: &mut [f32]) {
+        match set.0 {
+            Kind::Scalar => scalar::run(self, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => simd::run_avx2(self, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => simd::run_avx512(self, out),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => simd::run_neon(self, out),
+        }
+    }
+
     /// The maps of which rows are combined.
     fn paired(&self) -> impl Iterator<Item = &FeatureMap<'_>> {
         let readings = self.conv.readings.iter().zip(self.maps);
@@ -308,7 +435,7 @@ impl RowRange<'_> {
 
     /// Rows of the pair that begins at `row`: the last of an odd number is alone.
     fn rows_at(&self, row: usize) -> usize {
-        (self.rows - row).min(2)
+        (self.rows - row).min(PAIR)
     }
 }
 

@@ -1,8 +1,23 @@
 //! A small fully connected net at every position of a window: 1024 values in, one score out, as a patch classifier is.
 //!
-//! **Definition**: every layer is a sum from its bias on, then 1 / (1 + e^-x). Patches are never written out: a layer reads
-//! where its values lie. What the scores mean, and what the image has to be like, is the caller's business.
+//! **Definition** ([`crate::reference::patch_net`]): every layer is a sum from its bias on, then 1 / (1 + e^-x). [`Sweep`] comes
+//! within 1e-5 of it, with the same bits on every instruction set, for finite images. Patches are never written out: a layer
+//! reads where its values lie. What the scores mean is the caller's business.
+//!
+//! Nearly all the work is the first layer, and windows that overlap share products. A window is cut into groups of `stride`
+//! rows, `g0, g1 ..`, and the windows that begin at groups `d0` and `d1` of the image are, group by group,
+//!
+//! | sum | rows      | weights   | window at `d0` | window at `d1` |
+//! |-----|-----------|-----------|----------------|----------------|
+//! | m0  | `d0 - d1` | `g0`      | +              |                |
+//! | m1  | `d1`      | `g0 + g1` | +              | +              |
+//! | m2  | `d1 - d2` | `-g1`     |                | +              |
+//!
+//! three products where there were four (Karatsuba's). Each of the three is again a sum over every second group, so the same
+//! is done to it with the windows two groups further: nine products for four windows where there were sixteen.
 
+use crate::conv::InstructionSet;
+use crate::conv::planes::{PIXELS, Segment, Sums, logistic};
 use crate::threads::parallel_chunks;
 use thiserror::Error;
 
@@ -27,19 +42,6 @@ pub struct Layer {
 pub struct PatchNet {
     side: usize,
     layers: Vec<Layer>,
-    /// The weights of each layer in the order in which they are used: for each block of outputs those of each input.
-    packed: Vec<Vec<[f32; BLOCK]>>,
-}
-
-/// Outputs and positions whose sums are built at once: their 64 values stay in registers.
-const BLOCK: usize = 16;
-const GROUP: usize = 4;
-
-/// Where the values of one position lie: at `base`, which is its own, plus `offset`, which all have.
-struct Reading<'a> {
-    source: &'a [f32],
-    bases: &'a [usize],
-    offsets: &'a [usize],
 }
 
 impl PatchNet {
@@ -56,8 +58,7 @@ impl PatchNet {
         if layers.is_empty() {
             return Err(ShapeError::NoLayers);
         }
-        let packed = layers.iter().map(packed).collect();
-        Ok(PatchNet { side, layers, packed })
+        Ok(PatchNet { side, layers })
     }
 
     pub fn side(&self) -> usize {
@@ -78,80 +79,256 @@ impl PatchNet {
         let along = |n: usize| n.checked_sub(self.side).map_or(0, |room| room / stride.max(1) + 1);
         if image.iter().any(|&n| along(n) == 0) { [0, 0] } else { image.map(along) }
     }
+}
+
+/// Rows of positions that share products.
+const BAND: usize = 4;
+
+/// Columns of positions that are computed together: what they need stays in a second-level cache.
+const TILE: usize = 4 * PIXELS;
+
+/// Chunks of bands per thread: a slow core keeps no other waiting.
+const CHUNKS_PER_THREAD: usize = 4;
+
+/// What m0, m1 and m2 read and weigh: the group that the first window's rows begin at, and the factors of `g0` and `g1`.
+const TERMS: [(usize, [f32; 2]); 3] = [(0, [1.0, 0.0]), (1, [1.0, 1.0]), (1, [0.0, -1.0])];
+
+/// Which of the three reads the image itself, not its differences.
+const WHOLE: usize = 1;
+
+/// One of the nine sums of the first layer.
+#[derive(Debug, Clone)]
+struct Part {
+    /// Which image it reads: whether differences from group to group, and to the second next.
+    image: usize,
+    /// Rows of the image below the band's first position.
+    rows: Vec<usize>,
+    /// `[outputs][rows][phase][column of the phase]`.
+    weights: Vec<f32>,
+}
+
+/// A net at every position of a slice, every `stride` pixels.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    net: PatchNet,
+    stride: usize,
+    parts: Vec<Part>,
+}
+
+/// A slice in the form in which the first layer reads it.
+struct Images {
+    /// The slice, its differences from group to group, from each group to the second next, and of the differences the same.
+    /// Of each row first every `stride`th pixel, then those one further, and so on: phases.
+    values: [Vec<f32>; 4],
+    /// Values of a phase of a row.
+    phase: usize,
+    /// Positions of the slice, across and down.
+    positions: [usize; 2],
+}
+
+impl Sweep {
+    /// A `stride` of 0 is taken as 1.
+    pub fn new(net: PatchNet, stride: usize) -> Sweep {
+        let stride = stride.max(1);
+        let pairs = (0..TERMS.len()).flat_map(|a| (0..TERMS.len()).map(move |b| [a, b]));
+        let parts = pairs.map(|terms| part(&net, stride, terms)).collect();
+        Sweep { net, stride, parts }
+    }
+
+    pub fn net(&self) -> &PatchNet {
+        &self.net
+    }
+
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
 
     /// The scores at every position of a slice of `columns`: `[rows of positions, columns of positions, outputs]`.
-    pub fn scores(&self, slice: &[f32], columns: usize, stride: usize, threads: usize) -> Vec<f32> {
-        let [across, down] = self.positions([columns, slice.len() / columns.max(1)], stride);
-        let window = self.side * self.side;
-        let offsets: Vec<usize> =
-            (0..window).map(|n| n / self.side * columns + n % self.side).collect();
-        let mut scores = vec![0.0; across * down * self.outputs()];
-        parallel_chunks(threads, &mut scores, across * self.outputs(), |row, scores| {
-            let bases: Vec<usize> =
-                (0..across).map(|column| (row * columns + column) * stride).collect();
-            let first = Reading { source: slice, bases: &bases, offsets: &offsets };
-            let mut values = self.layer(0, &first);
-            for (n, layer) in self.layers.iter().enumerate().skip(1) {
-                let inputs = layer.weights.len() / layer.bias.len();
-                let bases: Vec<usize> = (0..across).map(|position| position * inputs).collect();
-                let offsets: Vec<usize> = (0..inputs).collect();
-                let reading = Reading { source: &values, bases: &bases, offsets: &offsets };
-                values = self.layer(n, &reading);
+    pub fn scores(
+        &self,
+        set: InstructionSet,
+        slice: &[f32],
+        columns: usize,
+        threads: usize,
+    ) -> Vec<f32> {
+        let size = [columns, slice.len() / columns.max(1)];
+        let [across, down] = self.net.positions(size, self.stride);
+        let images = self.images(slice, columns, [across, down]);
+        let outputs = self.net.outputs();
+        let mut scores = vec![0.0; across * down * outputs];
+        let bands = down.div_ceil(BAND).div_ceil(threads.max(1) * CHUNKS_PER_THREAD);
+        let band = BAND * across * outputs;
+        parallel_chunks(threads, &mut scores, bands * band, |number, scores| {
+            let mut memory = [Vec::new(), Vec::new()];
+            for (n, scores) in scores.chunks_mut(band).enumerate() {
+                let row = (number * bands + n) * BAND;
+                for column in (0..across).step_by(TILE) {
+                    let width = (across - column).min(TILE);
+                    let values = self.tile(set, &images, [column, row], &mut memory);
+                    let pixels = width.next_multiple_of(PIXELS);
+                    for (row, scores) in scores.chunks_exact_mut(across * outputs).enumerate() {
+                        let scores = &mut scores[column * outputs..][..width * outputs];
+                        for (x, scores) in scores.chunks_exact_mut(outputs).enumerate() {
+                            let values = values[row * pixels + x..].iter().step_by(BAND * pixels);
+                            scores.iter_mut().zip(values).for_each(|(score, v)| *score = *v);
+                        }
+                    }
+                }
             }
-            scores.copy_from_slice(&values);
         });
         scores
     }
 
-    /// What layer `n` makes of every position: `[positions, outputs]`.
-    fn layer(&self, n: usize, reading: &Reading) -> Vec<f32> {
-        let bias = &self.layers[n].bias;
-        let mut out = vec![0.0; reading.bases.len() * bias.len()];
-        let groups = reading.bases.chunks(GROUP).zip(out.chunks_mut(GROUP * bias.len()));
-        for (bases, out) in groups {
-            // A short group counts its last position several times.
-            let bases = std::array::from_fn(|n| bases[n.min(bases.len() - 1)]);
-            for (block, weights) in self.packed[n].chunks_exact(reading.offsets.len()).enumerate() {
-                let sums = sums(reading, bases, weights);
-                let outputs = block * BLOCK..bias.len().min((block + 1) * BLOCK);
-                for (out, sums) in out.chunks_exact_mut(bias.len()).zip(sums) {
-                    let values = out[outputs.clone()].iter_mut().zip(&bias[outputs.clone()]);
-                    values.zip(sums).for_each(|((out, bias), sum)| *out = sigmoid(bias + sum));
+    /// What the net makes of a band from `[column, row]` on: `[outputs][BAND][pixels]`, the columns rounded up to [`PIXELS`].
+    fn tile<'a>(
+        &self,
+        set: InstructionSet,
+        images: &Images,
+        [column, row]: [usize; 2],
+        [values, next]: &'a mut [Vec<f32>; 2],
+    ) -> &'a [f32] {
+        let pixels = (images.positions[0] - column).min(TILE).next_multiple_of(PIXELS);
+        self.first(set, images, [column, row], pixels, [&mut *values, &mut *next]);
+        logistic(set, values);
+        for layer in &self.net.layers[1..] {
+            let count = layer.weights.len() / layer.bias.len();
+            let pixels = BAND * pixels;
+            next.resize(layer.bias.len() * pixels, 0.0);
+            let sums = Sums {
+                weights: &layer.weights,
+                pitch: count,
+                bias: &layer.bias,
+                source: values,
+                segments: &[Segment { start: 0, count, step: pixels }],
+                pixels,
+            };
+            sums.run(set, next);
+            logistic(set, next);
+            std::mem::swap(values, next);
+        }
+        values
+    }
+
+    /// The sums of the first layer: `[outputs][BAND][pixels]` into the first of the buffers.
+    fn first(
+        &self,
+        set: InstructionSet,
+        images: &Images,
+        [column, row]: [usize; 2],
+        pixels: usize,
+        [out, sums]: [&mut Vec<f32>; 2],
+    ) {
+        let bias = &self.net.layers[0].bias;
+        let none = vec![0.0; bias.len()];
+        let row_stride = self.stride * images.phase;
+        let length = bias.len() * pixels;
+        sums.resize(self.parts.len() * length, 0.0);
+        for (number, (part, sums)) in
+            self.parts.iter().zip(sums.chunks_exact_mut(length)).enumerate()
+        {
+            let segments: Vec<Segment> = part
+                .rows
+                .iter()
+                .flat_map(|row| self.phases().map(move |phase| (row, phase)))
+                .map(|(row, (phase, count))| Segment {
+                    start: row * row_stride + phase * images.phase,
+                    count,
+                    step: 1,
+                })
+                .collect();
+            // The sum that all windows of a band have in common begins with the bias.
+            let common = number == WHOLE * TERMS.len() + WHOLE;
+            let sum = Sums {
+                weights: &part.weights,
+                pitch: part.weights.len() / bias.len(),
+                bias: if common { bias } else { &none },
+                source: &images.values[part.image][row * self.stride * row_stride + column..],
+                segments: &segments,
+                pixels,
+            };
+            sum.run(set, sums);
+        }
+        out.resize(BAND * length, 0.0);
+        let sum = |a: usize, b: usize| &sums[(a * TERMS.len() + b) * length..][..length];
+        for row in 0..BAND {
+            let (a, b) = (row % 2, row / 2);
+            let upper = sum(a, b).chunks_exact(pixels).zip(sum(a, b + 1).chunks_exact(pixels));
+            let lower =
+                sum(a + 1, b).chunks_exact(pixels).zip(sum(a + 1, b + 1).chunks_exact(pixels));
+            let out =
+                out.chunks_exact_mut(BAND * pixels).map(|out| &mut out[row * pixels..][..pixels]);
+            for ((out, (m0, m1)), (m2, m3)) in out.zip(upper).zip(lower) {
+                for (n, out) in out.iter_mut().enumerate() {
+                    *out = (m0[n] + m1[n]) + (m2[n] + m3[n]);
                 }
             }
         }
-        out
+    }
+
+    /// The phases that a window reads, and how many columns of each.
+    fn phases(&self) -> impl Iterator<Item = (usize, usize)> {
+        phases(self.net.side, self.stride)
+    }
+
+    fn images(&self, slice: &[f32], columns: usize, positions: [usize; 2]) -> Images {
+        let (side, stride) = (self.net.side, self.stride);
+        let phase = positions[0].next_multiple_of(PIXELS) + side.div_ceil(stride);
+        let rows = (positions[1].next_multiple_of(BAND) + groups(side, stride)) * stride;
+        let row_stride = stride * phase;
+        let mut plain = vec![0.0; rows * row_stride];
+        for (to, from) in plain.chunks_exact_mut(row_stride).zip(slice.chunks_exact(columns.max(1)))
+        {
+            for (n, to) in to.chunks_exact_mut(phase).enumerate() {
+                let from = from.iter().skip(n).step_by(stride);
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            }
+        }
+        let less = |values: &[f32], groups: usize| -> Vec<f32> {
+            let further = values[groups * stride * row_stride..].iter().copied();
+            let further = further.chain(std::iter::repeat(0.0));
+            values.iter().zip(further).map(|(value, further)| value - further).collect()
+        };
+        let [near, far] = [1, 2].map(|groups| less(&plain, groups));
+        let both = less(&near, 2);
+        Images { values: [plain, near, far, both], phase, positions }
     }
 }
 
-/// Weighted sums of the values at four positions, for one block of outputs.
-fn sums(
-    reading: &Reading,
-    bases: [usize; GROUP],
-    weights: &[[f32; BLOCK]],
-) -> [[f32; BLOCK]; GROUP] {
-    let mut sums = [[0.0; BLOCK]; GROUP];
-    for (weights, offset) in weights.iter().zip(reading.offsets) {
-        for (sums, base) in sums.iter_mut().zip(bases) {
-            let value = reading.source[base + offset];
-            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += value * weight);
+/// Groups of rows of a window: pairs of pairs, the last with rows below the window whose weights are zero.
+fn groups(side: usize, stride: usize) -> usize {
+    side.div_ceil(stride).next_multiple_of(BAND)
+}
+
+fn phases(side: usize, stride: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..stride.min(side)).map(move |phase| (phase, (side - phase).div_ceil(stride)))
+}
+
+/// The sum that is number `a` of the table for neighbouring windows and `b` for those two further.
+fn part(net: &PatchNet, stride: usize, [a, b]: [usize; 2]) -> Part {
+    let (side, Layer { weights, bias }) = (net.side, &net.layers[0]);
+    let ((near, of_near), (far, of_far)) = (TERMS[a], TERMS[b]);
+    let firsts = (0..groups(side, stride)).step_by(BAND);
+    let tops: Vec<usize> =
+        firsts.flat_map(|group| (0..stride).map(move |row| group * stride + row)).collect();
+    let weight = |window: &[f32], top: usize, column: usize| -> f32 {
+        let groups = (0..BAND).map(|group| (group, of_near[group % 2] * of_far[group / 2]));
+        let terms = groups.map(|(group, factor)| {
+            let row = top + group * stride;
+            if row < side { factor * window[row * side + column] } else { 0.0 }
+        });
+        terms.sum()
+    };
+    let mut packed = Vec::with_capacity(bias.len() * tops.len() * side);
+    for window in weights.chunks_exact(side * side) {
+        for &top in &tops {
+            for (phase, count) in phases(side, stride) {
+                packed.extend((0..count).map(|n| weight(window, top, phase + n * stride)));
+            }
         }
     }
-    sums
-}
-
-fn packed(layer: &Layer) -> Vec<[f32; BLOCK]> {
-    let inputs = layer.weights.len() / layer.bias.len();
-    let rows: Vec<&[f32]> = layer.weights.chunks_exact(inputs).collect();
-    let block = |rows: &[&[f32]]| -> Vec<[f32; BLOCK]> {
-        let of = |input: usize| std::array::from_fn(|n| rows.get(n).map_or(0.0, |row| row[input]));
-        (0..inputs).map(of).collect()
-    };
-    rows.chunks(BLOCK).flat_map(block).collect()
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    let image = usize::from(a != WHOLE) + 2 * usize::from(b != WHOLE);
+    let rows = tops.iter().map(|top| top + (near + 2 * far) * stride).collect();
+    Part { image, rows, weights: packed }
 }
 
 #[cfg(test)]
@@ -177,7 +354,8 @@ mod tests {
         let net = PatchNet::new(3, vec![layer]).unwrap();
         assert_eq!(net.positions([7, 3], 2), [3, 1]);
         assert_eq!(net.positions([8, 2], 2), [0, 0]);
-        assert_eq!(net.scores(&[0.0; 21], 7, 2, 1), [0.5; 3]);
-        assert!(net.scores(&[], 0, 1, 1).is_empty());
+        let scalar = InstructionSet::SCALAR;
+        assert_eq!(Sweep::new(net.clone(), 2).scores(scalar, &[0.0; 21], 7, 1), [0.5; 3]);
+        assert!(Sweep::new(net, 1).scores(scalar, &[], 0, 1).is_empty());
     }
 }

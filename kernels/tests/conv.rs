@@ -47,14 +47,13 @@ impl Case {
         noise(5, self.outputs)
     }
 
-    /// Planar outputs by our kernels.
-    fn run(&self, set: InstructionSet, threads: usize) -> Vec<f32> {
+    fn conv(&self) -> Conv {
         let input = |&(channels, upsampled): &(usize, bool)| Input {
             channels: InputChannels { used: channels, stored: channels },
             upsampled,
         };
         let inputs: Vec<Input> = self.sources.iter().map(input).collect();
-        let conv = Conv::new(ConvSpec {
+        Conv::new(ConvSpec {
             inputs: &inputs,
             outputs: self.outputs,
             window: self.window,
@@ -62,7 +61,12 @@ impl Case {
             bias: &self.bias(),
             relu: self.relu,
         })
-        .expect("a consistent specification");
+        .expect("a consistent specification")
+    }
+
+    /// Planar outputs by our kernels.
+    fn run(&self, set: InstructionSet, threads: usize) -> Vec<f32> {
+        let conv = self.conv();
         let maps: Vec<(MapSize, Vec<f32>)> = (0..self.sources.len())
             .map(|number| {
                 let (size, planar) = self.input(number);
@@ -180,6 +184,34 @@ fn every_instruction_set_equals_the_plain_loops_to_the_bit() {
                     case.sources,
                     case.outputs
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn from_an_image_and_to_an_image_is_by_way_of_maps_to_the_bit() {
+    let sizes = [[1, 1], [3, 5], [8, 16], [7, 24], [33, 17]];
+    for (size, relu) in sizes.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let sources = vec![(21, false)];
+        let case = Case { size, sources, outputs: 19, window: Window::One, relu };
+        let (conv, (read, image)) = (case.conv(), case.input(0));
+        assert!(conv.is_pointwise());
+        let want = case.run(InstructionSet::SCALAR, 1);
+        let mut map = vec![f32::NAN; read.values()];
+        from_planar(&image, FeatureMapMut::new(read, &mut map));
+        let written = MapSize { channels: stored_channels(case.outputs), ..read };
+        let sets = InstructionSet::available().into_iter();
+        for (set, threads) in sets.flat_map(|set| [(set, 1), (set, 3)]) {
+            let mut values = vec![f32::NAN; written.values()];
+            conv.run_on_image(set, &image, FeatureMapMut::new(written, &mut values), threads);
+            assert!(!values.iter().any(|v| v.is_nan()), "border written");
+            let mut from_image = vec![f32::NAN; want.len()];
+            to_planar(FeatureMap::new(written, &values), &mut from_image);
+            let mut to_image = vec![f32::NAN; want.len()];
+            conv.run_to_image(set, FeatureMap::new(read, &map), &mut to_image, threads);
+            for got in [from_image, to_image] {
+                assert_eq!(got, want, "{} {threads} threads {size:?}", set.name());
             }
         }
     }

@@ -15,10 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import history
 import peers
+from sides import Here, Process, timed
 
 EXAMPLES = peers.TARGET / "release/examples"
 THREADS = 2
@@ -31,52 +31,10 @@ TOLERANCE = 1e-4
 MEAN_TOLERANCE_OF_STEPS = 1e-2
 
 
-class Ours:
-    """Our engine in a process of its own, one run a line."""
-
-    def __init__(self, net, model, shape, instructions, source, folder):
-        self.target = folder / f"{instructions}-{pathlib.Path(model).stem}.f32"
-        count, _, rows, columns = shape
-        arguments = [net, model, count, rows, columns, THREADS, instructions, source, self.target]
-        command = [str(part) for part in [EXAMPLES / "infer", *arguments]]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.answered()
-        # Linux's number for the clock of another process.
-        self.clock = (~self.process.pid << 3) | 2
-
-    def answered(self):
-        if not self.process.stdout.readline():
-            sys.exit(f"infer: our side ended with {self.process.wait()}")
-
-    def run(self):
-        print(file=self.process.stdin, flush=True)
-        self.answered()
-
-    def processor(self):
-        return time.clock_gettime(self.clock)
-
-    def logits(self):
-        import numpy
-
-        return numpy.fromfile(self.target, "<f4")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Peer:
-    """A peer's engine in this process: what `run` returns are its logits."""
-
-    def __init__(self, run):
-        self.run = run
-        self.processor = time.process_time
-
-    def logits(self):
-        return self.run().ravel()
-
-    def close(self):
-        pass
+def our_side(net, model, shape, instructions, source, folder):
+    count, _, rows, columns = shape
+    program = [EXAMPLES / "infer", net, model, count, rows, columns, THREADS, instructions, source]
+    return Process(program, folder / f"{instructions}-{pathlib.Path(model).stem}.f32")
 
 
 def onnxruntime_side(model, values):
@@ -88,7 +46,7 @@ def onnxruntime_side(model, values):
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return Peer(lambda: session.run(None, {name: values})[0])
+    return Here(lambda: session.run(None, {name: values})[0])
 
 
 def openvino_side(model, values):
@@ -99,18 +57,18 @@ def openvino_side(model, values):
     net.reshape(values.shape)
     how = {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(net, "CPU", how).create_infer_request()
-    return Peer(lambda: request.infer([values])[0])
+    return Here(lambda: request.infer([values])[0])
 
 
 def agreement(sides, form):
     """Largest and mean difference of each side from ONNX Runtime, as fractions of its range; ends the benchmark beyond the
     bound. Ours at f32 beside int8 is another net, and OpenVINO makes one of its own of the shipped int8 forms (.04 to .1 of the
     range from ONNX Runtime with and without its fusions, which agree): its speed is told, with the difference."""
-    want = sides["onnxruntime"].logits()
+    want = sides["onnxruntime"].values()
     extent = float(want.max() - want.min())
     differences = {}
     for name, side in sides.items():
-        difference = abs(side.logits() - want) / extent
+        difference = abs(side.values() - want) / extent
         differences[name] = {"largest": float(difference.max()), "mean": float(difference.mean())}
     which, bound = ("largest", TOLERANCE) if form == "f32" else ("mean", MEAN_TOLERANCE_OF_STEPS)
     others = [] if form == "f32" else ["sagitta_f32", "openvino"]
@@ -131,23 +89,15 @@ def bench(net, form, shape, rounds):
         source = folder / "in.f32"
         values.tofile(source)
         sides = {
-            "sagitta": Ours(net, model, shape, best_instructions(), source, folder),
+            "sagitta": our_side(net, model, shape, best_instructions(), source, folder),
             "onnxruntime": onnxruntime_side(model, values),
-            "sagitta_avx2": Ours(net, model, shape, "avx2", source, folder),
+            "sagitta_avx2": our_side(net, model, shape, "avx2", source, folder),
             "openvino": openvino_side(model, values),
         }
         if form == "int8":
-            sides["sagitta_f32"] = Ours(net, floats, shape, best_instructions(), source, folder)
+            sides["sagitta_f32"] = our_side(net, floats, shape, best_instructions(), source, folder)
         differences = agreement(sides, form)
-        seconds = {name: {"wall": [], "processor": []} for name in sides}
-        for _ in range(rounds):
-            for name, side in sides.items():
-                wall, processor = time.perf_counter(), side.processor()
-                side.run()
-                seconds[name]["processor"].append(side.processor() - processor)
-                seconds[name]["wall"].append(time.perf_counter() - wall)
-        for side in sides.values():
-            side.close()
+        seconds = timed(sides, rounds)
     return {"shape": shape, "weights": released[form], "difference_of_range": differences, "seconds": seconds}
 
 

@@ -160,7 +160,7 @@ fn pool_row<T: Copy + PartialOrd>([upper, lower]: [&[T]; 2], channels: usize, ou
 }
 
 /// Pixels of a row whose layout is changed at a time: with all their channels they stay in the
-/// first-level cache, and each plane gives or gets a cache line.
+/// first-level cache, and each plane gives a cache line.
 const TURNED: usize = 16;
 
 /// `[channels][rows][cols]` -> map. `planar` must hold exactly the pixels of `out`.
@@ -169,13 +169,29 @@ pub fn from_planar(planar: &[f32], out: FeatureMapMut<'_>) {
     let (plane, stride) = (size.rows * size.cols, size.row_stride());
     assert_eq!(planar.len(), plane * size.channels, "values of the planar image");
     for (row, line) in out.clear_border().chunks_exact_mut(stride).enumerate() {
-        let pixels = &mut line[BORDER * size.channels..][..size.cols * size.channels];
-        for (number, pixels) in pixels.chunks_mut(TURNED * size.channels).enumerate() {
-            let start = row * size.cols + number * TURNED;
-            for (channel, values) in planar.chunks_exact(plane).enumerate() {
-                let places = pixels[channel..].iter_mut().step_by(size.channels);
-                places.zip(&values[start..]).for_each(|(place, &value)| *place = value);
-            }
+        turn_in(&planar[row * size.cols..], plane, interior_mut(line, size), size.channels);
+    }
+}
+
+/// The planes of an image with the size of a map.
+pub(super) fn planes(image: &[f32], size: MapSize) -> std::slice::ChunksExact<'_, f32> {
+    let plane = size.rows * size.cols;
+    assert_eq!(image.len(), plane * size.channels, "values of the planar image");
+    image.chunks_exact(plane)
+}
+
+/// The pixels of a row that has its border pixels.
+pub(super) fn interior_mut(row: &mut [f32], size: MapSize) -> &mut [f32] {
+    &mut row[BORDER * size.channels..][..size.cols * size.channels]
+}
+
+/// Values of each channel, `apart` from one channel to the next -> pixels.
+pub(super) fn turn_in(values: &[f32], apart: usize, pixels: &mut [f32], channels: usize) {
+    for (number, pixels) in pixels.chunks_mut(TURNED * channels).enumerate() {
+        for channel in 0..channels {
+            let values = &values[channel * apart + number * TURNED..];
+            let places = pixels[channel..].iter_mut().step_by(channels);
+            places.zip(values).for_each(|(place, &value)| *place = value);
         }
     }
 }
@@ -184,17 +200,30 @@ pub fn from_planar(planar: &[f32], out: FeatureMapMut<'_>) {
 /// for.
 pub fn to_planar(map: FeatureMap<'_>, planar: &mut [f32]) {
     let size = map.size();
-    let plane = size.rows * size.cols;
-    assert_eq!(planar.len() % plane, 0, "values of the planar image");
-    assert!(planar.len() / plane <= size.channels, "channels of the planar image");
+    let mut planes: Vec<&mut [f32]> = planes_mut(planar, size).collect();
     for row in 0..size.rows {
-        for (number, pixels) in map.row(row).chunks(TURNED * size.channels).enumerate() {
-            let start = row * size.cols + number * TURNED;
-            for (channel, values) in planar.chunks_exact_mut(plane).enumerate() {
-                let places = pixels[channel..].iter().step_by(size.channels);
-                places.zip(&mut values[start..]).for_each(|(&place, value)| *value = place);
-            }
-        }
+        let planes = planes.iter_mut().map(|plane| &mut plane[row * size.cols..][..size.cols]);
+        turn_out(map.row(row), size.channels, planes);
+    }
+}
+
+/// The planes of an image of the first channels of a map.
+pub(super) fn planes_mut(image: &mut [f32], size: MapSize) -> impl Iterator<Item = &mut [f32]> {
+    let plane = size.rows * size.cols;
+    assert_eq!(image.len() % plane, 0, "values of the planar image");
+    assert!(image.len() / plane <= size.channels, "channels of the planar image");
+    image.chunks_exact_mut(plane)
+}
+
+/// The first channels of the pixels of a row, each into a row of its own.
+pub(super) fn turn_out<'a>(
+    pixels: &[f32],
+    channels: usize,
+    rows: impl Iterator<Item = &'a mut [f32]>,
+) {
+    for (channel, row) in rows.enumerate() {
+        let values = pixels[channel..].iter().step_by(channels);
+        row.iter_mut().zip(values).for_each(|(place, &value)| *place = value);
     }
 }
 

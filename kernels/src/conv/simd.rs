@@ -14,7 +14,7 @@
 use super::pairs::{PARTS, combine};
 use super::peak::CHAINS;
 use super::weights::{Place, Reading, Way};
-use super::{BLOCK, Conv, RowRange};
+use super::{BLOCK, Conv, RowRange, planes};
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
@@ -92,7 +92,8 @@ macro_rules! kernels {
         $module:ident, $feature:literal, $vector:ident, lanes $lanes:literal,
         zero $zero:ident, set1 $set1:ident, load $load:ident, store $store:ident,
         fma $fma:ident, add $add:ident, sub $sub:ident, max $max:ident,
-        groups [$($blocks:literal => [$($width:literal),+]),+]
+        groups [$($blocks:literal => [$($width:literal),+]),+],
+        planes $registers:literal => [$($height:literal),+]
     ) => {
         mod $module {
             use super::*;
@@ -284,6 +285,83 @@ macro_rules! kernels {
                 }
             }
 
+            /// # Safety
+            /// The processor has the instruction set, and `sums` was checked with `out`.
+            #[target_feature(enable = $feature)]
+            pub(super) unsafe fn planes(sums: &planes::Sums<'_>, out: &mut [f32]) {
+                let outputs = sums.bias.len();
+                for pixel in (0..sums.pixels).step_by($registers * $lanes) {
+                    let height = best_width(&[$($height),+], outputs);
+                    let mut output = 0;
+                    loop {
+                        match height {
+                            // SAFETY: passed on from the caller; registers lie within a block of
+                            // pixels, and `output + height <= outputs`.
+                            $($height => unsafe {
+                                plane_strip::<$height, $registers>(sums, output, pixel, out)
+                            },)+
+                            _ => unreachable!("a height of the list"),
+                        }
+                        if output + height >= outputs {
+                            break;
+                        }
+                        output = (output + height).min(outputs - height);
+                    }
+                }
+            }
+
+            /// `P` outputs from `output` on, of the pixels of `V` registers from `pixel` on.
+            ///
+            /// # Safety
+            /// As [`planes`], and these outputs and pixels exist.
+            #[target_feature(enable = $feature)]
+            unsafe fn plane_strip<const P: usize, const V: usize>(
+                sums: &planes::Sums<'_>,
+                output: usize,
+                pixel: usize,
+                out: &mut [f32],
+            ) {
+                let pitch = sums.pitch;
+                // SAFETY: by the check of `sums` there is a weight for each value of each output, and
+                // each value for each pixel; `out` holds all pixels of all outputs.
+                unsafe {
+                    let mut own = [[$zero(); V]; P];
+                    for p in 0..P {
+                        own[p] = [$set1(*sums.bias.as_ptr().add(output + p)); V];
+                    }
+                    let mut weights = sums.weights.as_ptr().add(output * pitch);
+                    for segment in sums.segments {
+                        let mut from = sums.source.as_ptr().add(segment.start + pixel);
+                        for n in 0..segment.count {
+                            let mut loaded = [$zero(); V];
+                            for v in 0..V {
+                                loaded[v] = $load(from.add(v * $lanes));
+                            }
+                            for p in 0..P {
+                                let weight = $set1(*weights.add(p * pitch + n));
+                                for v in 0..V {
+                                    own[p][v] = $fma(weight, loaded[v], own[p][v]);
+                                }
+                            }
+                            // Beyond the last value nothing is read.
+                            from = from.wrapping_add(segment.step);
+                        }
+                        weights = weights.add(segment.count);
+                    }
+                    for p in 0..P {
+                        let to = out.as_mut_ptr().add((output + p) * sums.pixels + pixel);
+                        for v in 0..V {
+                            $store(to.add(v * $lanes), own[p][v]);
+                        }
+                    }
+                }
+            }
+
+            #[target_feature(enable = $feature)]
+            pub(super) fn logistic(values: &mut [f32]) {
+                planes::logistic_of(values);
+            }
+
             /// Adds `products` to the sums of a strip, or to `start` for each of its pixels.
             ///
             /// # Safety
@@ -302,11 +380,12 @@ macro_rules! kernels {
                     Some(start) => [start; P],
                     None => *sums,
                 };
-                for place in places {
+                // Neighbouring places lie one behind the other, as their weights do: one loop.
+                for run in places.chunk_by(Place::is_left_of) {
                     // SAFETY: passed on from the caller; `weights` moves by one BLOCK per channel.
                     unsafe {
-                        let from = corner.add(place.down * row_stride + place.right * channels);
-                        for channel in 0..channels {
+                        let from = corner.add(run[0].down * row_stride + run[0].right * channels);
+                        for channel in 0..run.len() * channels {
                             let mut loaded = [$zero(); V];
                             for v in 0..V {
                                 let output = v * $lanes;
@@ -335,7 +414,8 @@ kernels!(
     avx2, "avx2,fma", __m256, lanes 8,
     zero _mm256_setzero_ps, set1 _mm256_set1_ps, load _mm256_loadu_ps, store _mm256_storeu_ps,
     fma _mm256_fmadd_ps, add _mm256_add_ps, sub _mm256_sub_ps, max _mm256_max_ps,
-    groups [1 => [6, 5, 4, 3, 2, 1]]
+    groups [1 => [6, 5, 4, 3, 2, 1]],
+    planes 2 => [6, 5, 4, 3, 2, 1]
 );
 
 // 32 registers: 24 sums (16 where one block is left), 2 weights, values straight from memory.
@@ -344,7 +424,8 @@ kernels!(
     avx512, "avx512f", __m512, lanes 16,
     zero _mm512_setzero_ps, set1 _mm512_set1_ps, load _mm512_loadu_ps, store _mm512_storeu_ps,
     fma _mm512_fmadd_ps, add _mm512_add_ps, sub _mm512_sub_ps, max _mm512_max_ps,
-    groups [2 => [12, 10, 8, 6, 5, 4, 3, 2, 1], 1 => [16, 12, 10, 8, 6, 5, 4, 3, 2, 1]]
+    groups [2 => [12, 10, 8, 6, 5, 4, 3, 2, 1], 1 => [16, 12, 10, 8, 6, 5, 4, 3, 2, 1]],
+    planes 2 => [12, 10, 8, 6, 5, 4, 3, 2, 1]
 );
 
 /// `value * weight + sum`, in the order of arguments that the other sets have.
@@ -367,18 +448,33 @@ kernels!(
     neon, "neon", float32x4_t, lanes 4,
     zero zero, set1 vdupq_n_f32, load vld1q_f32, store vst1q_f32,
     fma fused, add vaddq_f32, sub vsubq_f32, max vmaxnmq_f32,
-    groups [1 => [6, 5, 4, 3, 2, 1]]
+    groups [1 => [6, 5, 4, 3, 2, 1]],
+    planes 4 => [6, 5, 4, 3, 2, 1]
 );
 
 /// The entries of an instruction set; the processor must have it, see [`super::InstructionSet`].
 macro_rules! entries {
-    ($arch:literal, $module:ident, $lanes:literal, $run:ident, $peak:ident) => {
+    ($arch:literal, $module:ident, $lanes:literal, $run:ident, $planes:ident, $logistic:ident, $peak:ident) => {
         /// The rows of `part` into `out`.
         #[cfg(target_arch = $arch)]
         pub(super) fn $run(part: &RowRange<'_>, out: &mut [f32]) {
             check(part, out);
             // SAFETY: an `InstructionSet` exists only after detection, and `check` has passed.
             unsafe { $module::run(part, out) }
+        }
+
+        /// `sums` into `out`.
+        #[cfg(target_arch = $arch)]
+        pub(super) fn $planes(sums: &planes::Sums<'_>, out: &mut [f32]) {
+            sums.check(out);
+            // SAFETY: an `InstructionSet` exists only after detection, and the check has passed.
+            unsafe { $module::planes(sums, out) }
+        }
+
+        #[cfg(target_arch = $arch)]
+        pub(super) fn $logistic(values: &mut [f32]) {
+            // SAFETY: an `InstructionSet` exists only after detection.
+            unsafe { $module::logistic(values) }
         }
 
         /// Multiply-adds of one of `rounds`.
@@ -391,6 +487,6 @@ macro_rules! entries {
     };
 }
 
-entries!("x86_64", avx2, 8, run_avx2, peak_avx2);
-entries!("x86_64", avx512, 16, run_avx512, peak_avx512);
-entries!("aarch64", neon, 4, run_neon, peak_neon);
+entries!("x86_64", avx2, 8, run_avx2, planes_avx2, logistic_avx2, peak_avx2);
+entries!("x86_64", avx512, 16, run_avx512, planes_avx512, logistic_avx512, peak_avx512);
+entries!("aarch64", neon, 4, run_neon, planes_neon, logistic_neon, peak_neon);

@@ -21,6 +21,13 @@ pub(super) struct Place {
     taps: Vec<(usize, f32)>,
 }
 
+impl Place {
+    /// Whether `next` is its neighbour.
+    pub(super) fn is_left_of(&self, next: &Place) -> bool {
+        (self.down, self.right + 1) == (next.down, next.right)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// 1x1: one sum for all outputs.
@@ -147,6 +154,16 @@ pub(super) fn pack(spec: &ConvSpec<'_>) -> (Vec<Reading>, Vec<f32>) {
         }
     }
     (readings, packed)
+}
+
+/// The weights of 1x1 over one source, `[stored outputs][stored channels]`, zero where one is not used.
+pub(super) fn by_output(spec: &ConvSpec<'_>) -> Vec<f32> {
+    let InputChannels { used, stored } = spec.inputs[0].channels;
+    let mut weights = vec![0.0; stored_channels(spec.outputs) * stored];
+    for (to, from) in weights.chunks_exact_mut(stored).zip(spec.weights.chunks_exact(used)) {
+        to[..used].copy_from_slice(from);
+    }
+    weights
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use kernels::conv::{Conv, ConvSpec, InstructionSet, from_planar, max_pool, to_pl
 use kernels::threads::parallel_chunks;
 use pipeline::{InstanceCard, InstanceStage, ModelCard, Net, NetError, SemanticStage};
 use pipeline::{TensorMut, TensorRef};
+use std::iter;
 use std::sync::{Mutex, PoisonError};
 
 /// A convolution on this processor.
@@ -49,6 +50,25 @@ impl SimdConv {
             SimdConv::Steps(conv) => conv.multiply_adds(),
         }
     }
+}
+
+/// What is done with a slice, one after the other.
+enum Pass<'a> {
+    /// The input is laid out as a map.
+    ToMap,
+    /// The first convolution, which reads the input as it comes.
+    FromImage {
+        conv: &'a Conv,
+        to: usize,
+    },
+    Step(&'a Step<SimdConv>),
+    /// The last convolution, which writes the logits as they go.
+    ToImage {
+        conv: &'a Conv,
+        from: usize,
+    },
+    /// The last map becomes the logits.
+    FromMap,
 }
 
 /// A net on this processor.
@@ -93,6 +113,31 @@ impl<C: Shape> SimdNet<C> {
         self.plan.steps.iter().map(of_step).sum()
     }
 
+    /// What a slice goes through: the steps of the plan, the ends of which read and write images where they can.
+    fn passes(&self) -> Vec<Pass<'_>> {
+        let mut steps = self.plan.steps.as_slice();
+        let first = match steps.split_first() {
+            Some((Step::Conv { conv: SimdConv::Floats(conv), to, .. }, rest))
+                if conv.is_pointwise() && self.plan.lives()[INPUT][1] == 0 =>
+            {
+                steps = rest;
+                Pass::FromImage { conv, to: *to }
+            }
+            _ => Pass::ToMap,
+        };
+        let last = match steps.split_last() {
+            Some((Step::Conv { conv: SimdConv::Floats(conv), sources, .. }, rest))
+                if conv.is_pointwise() =>
+            {
+                steps = rest;
+                Pass::ToImage { conv, from: sources[0] }
+            }
+            _ => Pass::FromMap,
+        };
+        let middle = steps.iter().map(Pass::Step);
+        iter::once(first).chain(middle).chain(iter::once(last)).collect()
+    }
+
     /// One slice through the net, its rows spread over `threads`.
     fn slice(
         &self,
@@ -102,11 +147,31 @@ impl<C: Shape> SimdNet<C> {
         output: &mut [f32],
         threads: usize,
     ) {
-        from_planar(input, arena.maps::<_, f32>(layout, INPUT, &[]).0);
-        for step in &self.plan.steps {
-            self.step(step, layout, arena, threads);
+        for pass in self.passes() {
+            self.pass(&pass, layout, arena, (input, output), threads);
         }
-        to_planar(arena.map(layout, self.plan.output()), output);
+    }
+
+    fn pass(
+        &self,
+        pass: &Pass<'_>,
+        layout: &Layout,
+        arena: &mut Arena,
+        (input, output): (&[f32], &mut [f32]),
+        threads: usize,
+    ) {
+        match *pass {
+            Pass::ToMap => from_planar(input, arena.maps::<_, f32>(layout, INPUT, &[]).0),
+            Pass::FromImage { conv, to } => {
+                let (out, _) = arena.maps::<_, f32>(layout, to, &[]);
+                conv.run_on_image(self.set, input, out, threads);
+            }
+            Pass::Step(step) => self.step(step, layout, arena, threads),
+            Pass::ToImage { conv, from } => {
+                conv.run_to_image(self.set, arena.map(layout, from), output, threads);
+            }
+            Pass::FromMap => to_planar(arena.map(layout, self.plan.output()), output),
+        }
     }
 
     fn step(&self, step: &Step<SimdConv>, layout: &Layout, arena: &mut Arena, threads: usize) {

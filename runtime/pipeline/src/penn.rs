@@ -15,7 +15,8 @@ pub use rebuild::{PADDING, Reconstruction, padded, rebuilt};
 
 use finding::Masks;
 use kernels::components::{self, Connectivity};
-use kernels::patch_net::PatchNet;
+use kernels::conv::InstructionSet;
+use kernels::patch_net::{PatchNet, Sweep};
 use kernels::volume::PIR;
 use kernels::{AxisMap, Dims, Grid, Volume, morphology, resample};
 use serde::Serialize;
@@ -79,7 +80,7 @@ pub struct Reading {
 /// The net, and how it is used.
 #[derive(Debug, Clone)]
 pub struct Detector {
-    net: PatchNet,
+    sweep: Sweep,
     reading: Reading,
 }
 
@@ -109,7 +110,7 @@ pub struct Tumours {
 impl Detector {
     pub fn new(net: PatchNet, reading: Reading) -> Result<Detector, WrongNet> {
         let fits = net.side() == SIDE && net.outputs() == OUTPUTS && reading.stride > 0;
-        fits.then_some(Detector { net, reading }).ok_or(WrongNet)
+        fits.then(|| Detector { sweep: Sweep::new(net, reading.stride), reading }).ok_or(WrongNet)
     }
 
     /// Looks for enhancing tumours on `threads` cores.
@@ -151,8 +152,8 @@ impl Detector {
         let targets = mask.voxels_mut().chunks_exact_mut(columns * rows);
         for (k, target) in (0..slices).zip(targets) {
             let (plane, wide) = padded(prepared.slice(k), columns);
-            let positions = self.net.positions([wide, rows + 2 * PADDING], stride);
-            let outputs = self.net.scores(&plane, wide, stride, threads);
+            let positions = self.sweep.net().positions([wide, rows + 2 * PADDING], stride);
+            let outputs = self.sweep.scores(InstructionSet::best(), &plane, wide, threads);
             let (pairs, _) = outputs.as_chunks::<OUTPUTS>();
             let scores: Vec<f32> =
                 pairs.iter().map(|[other, tumour]| share(*other, *tumour)).collect();

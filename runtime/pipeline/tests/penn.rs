@@ -1,6 +1,7 @@
 //! The patch net's path: patches and slices agree, lesions are found where they are, bad input has its reason.
 
-use kernels::patch_net::{Layer, PatchNet};
+use kernels::conv::InstructionSet;
+use kernels::patch_net::{Layer, PatchNet, Sweep};
 use kernels::{Affine, Dims, Grid, Volume};
 use pipeline::VertebraId;
 use pipeline::penn::{
@@ -80,14 +81,16 @@ fn lesion(mm: f64) -> Volume<f32> {
 #[test]
 fn a_slice_at_once_is_its_patches_one_by_one() {
     let (net, plane) = (random_net(), values(96 * 96, 7, 1.0));
+    let set = InstructionSet::best();
+    let patch = Sweep::new(net.clone(), 1);
     for stride in [1, 2, 4] {
         let [across, down] = net.positions([96, 96], stride);
-        let slice = net.scores(&plane, 96, stride, 2);
+        let slice = Sweep::new(net.clone(), stride).scores(set, &plane, 96, 2);
         // Every seventh patch by itself: an image that is one patch.
         for n in (0..across * down).step_by(7) {
             let (x, y) = (n % across * stride, n / across * stride);
             let rows = (y..y + SIDE).map(|row| &plane[row * 96 + x..row * 96 + x + SIDE]);
-            let alone = net.scores(&rows.collect::<Vec<_>>().concat(), SIDE, 1, 1);
+            let alone = patch.scores(set, &rows.collect::<Vec<_>>().concat(), SIDE, 1);
             let there = &slice[2 * n..2 * n + 2];
             assert!(alone.iter().zip(there).all(|(a, b)| (a - b).abs() <= 1e-5), "{stride} {n}");
         }

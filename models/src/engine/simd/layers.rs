@@ -1,6 +1,6 @@
 //! Where the time of a slice goes, layer by layer; for benchmarks.
 
-use super::{Arena, INPUT, Layout, SimdConv, SimdNet, Step, from_planar, to_planar};
+use super::{Arena, Layout, Pass, SimdConv, SimdNet, Step};
 use crate::weights::Shape;
 use kernels::conv::MapSize;
 use std::time::Instant;
@@ -26,24 +26,22 @@ impl<C: Shape> SimdNet<C> {
         let mut arena = Arena::new(&layout);
         let input: Vec<f32> = vec![0.5; self.card.input_channels() * rows * cols];
         let mut output = vec![0.0; self.card.output_channels() * rows * cols];
-        let mut layers = vec![layer("slice to map".to_owned())];
-        layers.extend(self.plan.steps.iter().map(|step| described(step, &layout)));
-        layers.push(layer("map to logits".to_owned()));
+        let passes = self.passes();
+        let steps = &self.plan.steps;
+        let describe = |pass: &Pass<'_>| match pass {
+            Pass::ToMap => layer("slice to map".to_owned()),
+            Pass::FromImage { .. } => described(&steps[0], &layout),
+            Pass::Step(step) => described(step, &layout),
+            Pass::ToImage { .. } => described(&steps[steps.len() - 1], &layout),
+            Pass::FromMap => layer("map to logits".to_owned()),
+        };
+        let mut layers: Vec<Layer> = passes.iter().map(describe).collect();
         for _ in 0..runs {
-            let mut best = layers.iter_mut();
-            let mut time = |work: &mut dyn FnMut()| {
+            for (pass, layer) in passes.iter().zip(&mut layers) {
                 let start = Instant::now();
-                work();
-                let seconds = start.elapsed().as_secs_f64();
-                if let Some(layer) = best.next() {
-                    layer.seconds = layer.seconds.min(seconds);
-                }
-            };
-            time(&mut || from_planar(&input, arena.maps::<_, f32>(&layout, INPUT, &[]).0));
-            for step in &self.plan.steps {
-                time(&mut || self.step(step, &layout, &mut arena, 1));
+                self.pass(pass, &layout, &mut arena, (&input, &mut output), 1);
+                layer.seconds = layer.seconds.min(start.elapsed().as_secs_f64());
             }
-            time(&mut || to_planar(arena.map(&layout, self.plan.output()), &mut output));
         }
         layers
     }

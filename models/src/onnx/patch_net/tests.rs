@@ -3,6 +3,8 @@
 use super::super::wire;
 use super::*;
 use half::f16;
+use kernels::conv::InstructionSet;
+use kernels::patch_net::Sweep;
 use kernels::reference;
 use prost::Message;
 
@@ -116,7 +118,8 @@ fn the_file_makes_of_a_slice_what_its_layers_make_of_every_patch() {
     let (columns, rows) = (37, 29);
     let plane = values(columns * rows, 5, 1.0);
     for stride in [1, 2, 4] {
-        let whole = net.scores(&plane, columns, stride, 2);
+        let sweep = Sweep::new(net.clone(), stride);
+        let whole = sweep.scores(InstructionSet::best(), &plane, columns, 2);
         let patches = reference::patch_net::scores(&net, &plane, columns, stride);
         assert_eq!(whole.len(), patches.len());
         let far = whole.iter().zip(&patches).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
