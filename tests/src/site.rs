@@ -12,7 +12,7 @@ use sagitta::identity::JobId;
 use serde_json::Value;
 
 use crate::peers::{Broker, Guard, StoreScp, Subscriber};
-use crate::place::{TempDir, sagitta};
+use crate::place::{TempDir, root, sagitta};
 use crate::shell::run;
 use crate::wait::{free_port, wait_for_port, wait_until};
 
@@ -88,6 +88,17 @@ impl Site {
         // What is wrong is told by its exit code, too.
         let findings: Vec<Value> = serde_json::from_str(&run(&mut command, START)?.stdout)?;
         Ok(findings.into_iter().filter(|finding| finding["part"] == part).collect())
+    }
+
+    /// A model of the device: the shipped nets in floats only. Their int8 forms are what the device runs by itself.
+    pub fn model(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join("data/models").join(name);
+        std::fs::create_dir_all(&folder).context("make the folder of a model")?;
+        for file in ["semantic.toml", "semantic.onnx", "instance.toml", "instance.onnx"] {
+            let shipped = root().join("models/weights").join(file);
+            std::fs::copy(shipped, folder.join(file)).with_context(|| file.to_owned())?;
+        }
+        Ok(folder)
     }
 
     /// Starts the appliance with [`Site::config`] and waits until it listens.

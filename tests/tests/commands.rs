@@ -14,7 +14,7 @@ use tests::{Appliance, Site, phantom, run, sagitta, send, wait_until};
 const LIMIT: Duration = Duration::from_secs(60);
 /// Of the phantom's 17 slices.
 const OBJECTS: usize = objects(17);
-const ALL: &str = "'self_test', 'drain', 'resume', 'resend', 'reprocess', 'cancel'";
+const ALL: &str = "'self_test', 'drain', 'resume', 'resend', 'reprocess', 'cancel', 'model_shadow', 'model_promote', 'model_rollback', 'restart'";
 
 /// A site with operators: `fleet` may all, `guest` may only ask for a self-test.
 struct Ordered {
@@ -304,4 +304,50 @@ fn a_cancelled_job_stays_cancelled_over_a_kill_until_it_is_made_again() {
     assert_eq!(ordered.command("fleet", &["reprocess", job.as_str()])["outcome"], "done");
     site.state(&job, &["done"]).unwrap();
     assert_eq!(site.console.files().unwrap().len(), OBJECTS);
+}
+
+/// A model that is on the device makes the results after an ordered restart, and the one before it after another.
+#[test]
+fn a_model_is_promoted_and_rolled_back_from_far_away() {
+    let ordered = Ordered::new();
+    let folder = ordered.site.model("floats").unwrap();
+    let model = |arguments: &[&str]| {
+        let mut command = Command::new(sagitta().unwrap());
+        let config = ordered.site.folder.join("sagitta.toml");
+        command.arg("model").args(arguments).env("SAGITTA_CONFIG", config);
+        run(&mut command, LIMIT).unwrap().success().unwrap().stdout
+    };
+    model(&["freeze", folder.to_str().unwrap()]);
+    let mut appliance = ordered.start();
+    for (order, reason) in [
+        (&["model-promote", "other"][..], "no_such_model"),
+        (&["model-promote", "built-in"], "model_active"),
+        (&["model-rollback"], "no_previous_model"),
+    ] {
+        assert_eq!(ordered.command("fleet", order)["reason"], reason, "{order:?}");
+    }
+    assert_eq!(ordered.command("guest", &["model-promote", "floats"])["reason"], "not_allowed");
+
+    let roles = |order: &[&str]| {
+        assert_eq!(ordered.command("fleet", order)["outcome"], "done");
+        let listed: Value = serde_json::from_str(&model(&["list", "--json"])).unwrap();
+        let models = listed["models"].as_array().unwrap().clone();
+        let role = |role: &str| {
+            let found = models.iter().find(|model| model["role"] == role);
+            found.map(|model| model["model"].as_str().unwrap().to_owned())
+        };
+        [role("active"), role("shadow")].map(Option::unwrap_or_default)
+    };
+    assert_eq!(roles(&["model-shadow", "floats"]), ["built-in", "floats"]);
+    assert_eq!(roles(&["model-shadow"]), ["built-in", ""]);
+    assert_eq!(roles(&["model-promote", "floats"]), ["floats", ""]);
+    assert_eq!(ordered.command("fleet", &["restart"])["outcome"], "done");
+    assert_eq!(appliance.process.wait(LIMIT).unwrap(), Some(0), "{}", appliance.log());
+
+    let mut appliance = ordered.start();
+    let stays = || appliance.log().contains("passed its self-test: it stays").then_some(());
+    wait_until("the model's first self-test", LIMIT, stays).unwrap();
+    assert_eq!(roles(&["model-rollback"]), ["built-in", ""]);
+    assert_eq!(ordered.command("fleet", &["restart"])["outcome"], "done");
+    assert_eq!(appliance.process.wait(LIMIT).unwrap(), Some(0), "{}", appliance.log());
 }

@@ -1,28 +1,17 @@
 //! Another model on a running device: beside the active one, then in its place, then taken back because it fails its self-test.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tests::series::Nagle;
 use tests::site::series_uid;
-use tests::{Appliance, Site, phantom, root, run, sagitta, send, wait_until};
+use tests::{Appliance, Site, phantom, run, sagitta, send, wait_until};
 
 /// For a start, a job, or the idle time of a device and a run after it.
 const LIMIT: Duration = Duration::from_secs(180);
-
-/// A folder of the shipped nets in floats only: their int8 forms are what the device runs by itself.
-fn floats(site: &Site, name: &str) -> PathBuf {
-    let folder = site.folder.join("data/models").join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    for file in ["semantic.toml", "semantic.onnx", "instance.toml", "instance.onnx"] {
-        let shipped = root().join("models/weights").join(file);
-        std::fs::copy(shipped, folder.join(file)).unwrap();
-    }
-    folder
-}
 
 fn model(site: &Site, arguments: &[&str]) -> String {
     let mut command = Command::new(sagitta().unwrap());
@@ -59,7 +48,7 @@ fn file(path: &Path) -> Option<Value> {
 fn a_model_runs_beside_the_active_one_takes_its_place_and_is_taken_back() {
     let site = Site::new().unwrap();
     std::fs::write(site.folder.join("sagitta.toml"), site.config()).unwrap();
-    let folder = floats(&site, "floats");
+    let folder = site.model("floats").unwrap();
     assert!(model(&site, &["freeze", folder.to_str().unwrap()]).contains("simd f32"));
     model(&site, &["shadow", "floats"]);
     let appliance = site.start().unwrap();
@@ -84,7 +73,7 @@ fn a_model_runs_beside_the_active_one_takes_its_place_and_is_taken_back() {
     drop(appliance);
 
     // Whole files, and nets that do not say what their release said.
-    let other = floats(&site, "other");
+    let other = site.model("other").unwrap();
     let answers = std::fs::read_to_string(folder.join("answers.toml")).unwrap();
     let line = answers.lines().find(|line| line.starts_with("answer_sha256")).unwrap();
     let changed = format!("answer_sha256 = \"{}\"", "0".repeat(64));
