@@ -91,8 +91,7 @@ impl Service {
 
         tasks.extend(shared.serve_mrd(listeners.mrd.take(), queue.clone(), key));
         let (reruns, again) = mpsc::channel(commands::WAITING);
-        let desk = shared.desk(deliveries, queue.clone(), reruns);
-        if let Some((task, thread)) = shared.obey(&endpoint, desk)? {
+        if let Some((task, thread)) = shared.obey(&endpoint, deliveries, queue.clone(), reruns)? {
             tasks.push(task);
             threads.push(thread);
         }
@@ -118,16 +117,15 @@ impl Service {
         threads.extend(watchdog::start(progress, board.clone(), stopped)?);
         tasks.extend(page.map(|listener| shared.serve_page(listener, access, telemetry, heard)));
         tracing::info!(%dicom, ?dashboard, broker = ?endpoint, "ready");
-        let (board, leave) = (board.clone(), shared.leave.clone());
         Ok(Service {
             dicom,
             dashboard,
             endpoint,
-            board,
+            board: board.clone(),
             live,
             witness,
             stop,
-            leave,
+            leave: shared.leave.clone(),
             tasks,
             threads,
         })

@@ -85,7 +85,7 @@ impl Shared {
     }
 
     /// Where orders are carried out.
-    pub(super) fn desk(
+    fn desk(
         &self,
         deliveries: Deliveries,
         queue: SyncSender<Work>,
@@ -191,7 +191,9 @@ impl Shared {
     pub(super) fn obey(
         &self,
         endpoint: &Endpoint,
-        desk: Desk,
+        deliveries: Deliveries,
+        queue: SyncSender<Work>,
+        reruns: mpsc::Sender<Rerun>,
     ) -> Result<Option<(JoinHandle<()>, thread::JoinHandle<()>)>> {
         let (config, unproven) = (&self.config, &self.unproven);
         if config.operators.is_empty() {
@@ -202,7 +204,7 @@ impl Shared {
             operators: Operators::open(&config.operators)?,
             device: config.mqtt.device_path(),
             clerk: Arc::new(Clerk::new(&self.outbox, &self.publisher, &self.audit)),
-            desk,
+            desk: self.desk(deliveries, queue, reruns),
             unproven: unproven.clone(),
         };
         let thread = commands.start(tokens, self.stop.clone())?;
