@@ -171,6 +171,16 @@ fn systemd_takes_the_units_of_the_appliance() {
     }
 }
 
+#[test]
+fn the_page_names_the_limits_of_the_socs_watchdog() {
+    let set = fs::read_to_string(root().join(GATE).join("50-watchdog.conf")).unwrap();
+    let seconds = |key: &str| set.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    let (hang, end) = (seconds("RuntimeWatchdogSec="), seconds("RebootWatchdogSec="));
+    let page = fs::read_to_string(root().join("docs/monitoring.md")).unwrap();
+    let row = page.lines().find(|line| line.starts_with("| 2 |")).unwrap();
+    assert!(row.contains(&format!("| {hang} s; {end} s for an orderly restart |")), "{row}");
+}
+
 /// A computer with two slots: `mender-update` and `systemctl` write down what they are asked; the rest is real.
 struct Computer {
     folder: TempDir,
