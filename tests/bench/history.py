@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -29,5 +30,7 @@ def keep(run, name, quick):
     folder = ROOT / "tests/bench" / ("out" if quick else "runs")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{run['date'][:10]}-{name}.json"
-    path.write_text(json.dumps(run, indent=1) + "\n")
+    # A list of numbers is one line.
+    text = re.sub(r"\[[\s\d.,eE+-]+\]", lambda found: " ".join(found[0].split()), json.dumps(run, indent=1))
+    path.write_text(text + "\n")
     return path.relative_to(ROOT)
