@@ -202,6 +202,13 @@ impl Broker {
         self.restart()
     }
 
+    /// Comes back with more lines in its configuration.
+    pub fn configure(&mut self, lines: &str) -> Result<()> {
+        self.access += lines;
+        self.stop();
+        self.restart()
+    }
+
     /// Goes away; it forgets everything.
     pub fn stop(&mut self) {
         self.process.kill();

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tests::series::Nagle;
 use tests::site::{objects, series_uid};
-use tests::{Appliance, Site, phantom, run, sagitta, send, wait_until};
+use tests::{Appliance, Broker, Site, phantom, root, run, sagitta, send, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Of the phantom's 17 slices.
@@ -73,7 +73,11 @@ impl Ordered {
     }
 
     fn publish(&self, token: &str, more: &[&str]) {
-        let port = self.site.broker.port.to_string();
+        self.publish_to(self.site.broker.port, token, more);
+    }
+
+    fn publish_to(&self, port: u16, token: &str, more: &[&str]) {
+        let port = port.to_string();
         let mut publish = Command::new("mosquitto_pub");
         publish.args(["-h", "localhost", "-p", &port, "-q", "1", "-V", "5"]);
         publish.args(["-t", "sagitta/v1/north/mr1/cmd", "-m", token]).args(more);
@@ -350,4 +354,40 @@ fn a_model_is_promoted_and_rolled_back_from_far_away() {
     assert_eq!(roles(&["model-rollback"]), ["built-in", ""]);
     assert_eq!(ordered.command("fleet", &["restart"])["outcome"], "done");
     assert_eq!(appliance.process.wait(LIMIT).unwrap(), Some(0), "{}", appliance.log());
+}
+
+/// The bridge of `docs/fleet.md`, but for TLS: the fleet's broker hears a whole job, and a command that comes to it is obeyed.
+#[test]
+fn the_fleets_broker_hears_all_by_a_bridge_and_brings_commands() {
+    let mut ordered = Ordered::new();
+    let fleet = Broker::start().unwrap();
+    let page = std::fs::read_to_string(root().join("docs/fleet.md")).unwrap();
+    let bridge = page.split("```").find(|block| block.contains("connection fleet")).unwrap();
+    let plain = bridge.lines().filter(|line| !line.contains("file /"));
+    let lines: Vec<&str> = plain.collect();
+    let address = format!("127.0.0.1:{}", fleet.port);
+    let lines = lines.join("\n").replace("fleet.example:8883", &address) + "\n";
+    let far = fleet.subscribe("sagitta/#").unwrap();
+    ordered.site.broker.configure(&lines).unwrap();
+    ordered.site.messages = ordered.site.broker.subscribe("sagitta/#").unwrap();
+    let appliance = ordered.start();
+    let site = &ordered.site;
+    let series = site.folder.join("series");
+    phantom(&series, &[]).unwrap();
+    send(site.dicom, &series, Nagle::Off).unwrap().success().unwrap();
+    let job = site.job(&series_uid(&series).unwrap()).unwrap();
+    assert_eq!(site.settled(&job).unwrap()["state"], "done", "{}", appliance.log());
+    let heard = |end: &str| {
+        let there = || far.messages().unwrap().into_iter().find(|(topic, _)| topic.ends_with(end));
+        wait_until(end, LIMIT, there).unwrap()
+    };
+    heard(&format!("{job}/result"));
+    heard("north/mr1/state");
+
+    let token = ordered.order("fleet", &["drain"]);
+    ordered.publish_to(fleet.port, &token, &[]);
+    let (_, reply) = heard(&format!("cmd/{}/reply", id(&token)));
+    let reply: Value = serde_json::from_str(&reply).unwrap();
+    assert_eq!(reply["outcome"], "done", "{reply}");
+    ordered.health(|service| service["draining"] == true);
 }
