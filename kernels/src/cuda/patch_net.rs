@@ -43,7 +43,7 @@ impl PatchNet {
         Ok(PatchNet { net, layers })
     }
 
-    /// See [`patch_net::PatchNet::scores`].
+    /// See [`patch_net::Sweep::scores`].
     pub fn scores(
         &self,
         on: &dyn Launcher,

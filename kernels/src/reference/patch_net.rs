@@ -2,7 +2,7 @@
 
 use crate::patch_net::PatchNet;
 
-/// See [`PatchNet::scores`].
+/// See [`crate::patch_net::Sweep::scores`].
 pub fn scores(net: &PatchNet, slice: &[f32], columns: usize, stride: usize) -> Vec<f32> {
     let [across, down] = net.positions([columns, slice.len() / columns.max(1)], stride);
     let score = |position: usize| {
