@@ -140,6 +140,7 @@ fn every_part_has_the_one_version() {
     let distribution = "yocto/meta-sagitta/conf/distro/sagitta-os.conf";
     says(distribution, format!("DISTRO_VERSION = \"{VERSION}\""));
     says("firmware/board/Cargo.toml", format!("version = \"{VERSION}\""));
+    says("firmware/board-stm32g4/Cargo.toml", format!("version = \"{VERSION}\""));
 }
 
 /// Both recipes that build this repository hold its licence by the sum of its text.
